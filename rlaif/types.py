@@ -1,0 +1,191 @@
+"""The vocabulary of the whole project: small frozen values, no behaviour beyond their own algebra.
+
+Every id is a content hash (see :func:`content_id`): the same inputs give the same id in every run and on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Split = Literal["train", "gate", "sealed"]
+VerdictStatus = Literal["scored", "unparsed", "failed", "refused"]
+Action = Literal["PROMOTE", "REJECT", "INCONCLUSIVE"]
+
+
+class RlaifError(Exception):
+    """An error a person can act on: one line that says what was wrong, where, and what to do. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(RlaifError):
+    """Wrong usage or configuration. Exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(UsageError):
+    """An input file that cannot be used: says the file, the line or key, what was found and what is needed. Exit code 2."""
+
+
+def content_id(*parts: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of `parts` written as canonical JSON (sorted keys, no blanks)."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of a data set, with all that is known about its right answer.
+
+    `context` is text the policy may read (an abstract, a leaflet); `reference` one good answer; `key_points` what a
+    complete answer names (empty where the data set has none); `label` is yes/no/maybe for PubMedQA, else empty.
+    Questions of one `group_id` never stand on two sides of a split, and the statistics cluster by it.
+    """
+
+    question_id: str
+    dataset: str
+    split: Split
+    source_id: str
+    group_id: str
+    question: str
+    context: str = ""
+    reference: str = ""
+    key_points: tuple[str, ...] = ()
+    label: str = ""
+    focus: str = ""
+    qtype: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One sampled answer. `logprob` is the sum over its tokens in nats, under the sampling policy at temperature 1."""
+
+    candidate_id: str
+    round: int
+    question_id: str
+    policy_id: str
+    prompt_sha256: str
+    sample_index: int
+    batch: int
+    seed: int
+    text: str
+    n_tokens: int
+    finish_reason: Literal["stop", "length"]
+    logprob: float
+    sampling: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeIdentity:
+    """Who judged: everything that can change a score, and the hash over it (`judge_id`)."""
+
+    model: str
+    weights_sha256: str
+    prompt_name: str
+    prompt_sha256: str
+    decoding: Mapping[str, Any]
+
+    @property
+    def judge_id(self) -> str:
+        return content_id(self.model, self.weights_sha256, self.prompt_sha256, dict(self.decoding))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeItem:
+    """What a judge sees of one candidate answer."""
+
+    candidate_id: str
+    question: str
+    answer: str
+    reference: str = ""
+    context: str = ""
+    key_points: tuple[str, ...] = ()
+    replicate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judgement. Scores are in 0-1; all four are None unless `status` is "scored", and then `reason` says why."""
+
+    candidate_id: str
+    judge_id: str
+    replicate: int
+    status: VerdictStatus
+    score: float | None = None
+    factual_accuracy: float | None = None
+    completeness: float | None = None
+    key_point_coverage: float | None = None
+    rationale: str = ""
+    raw: str = ""
+    reason: str = ""
+    flags: tuple[str, ...] = ()
+    attempts: int = 1
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+
+class Judge(Protocol):
+    """Scores answers. Takes a list, returns one verdict an item in the same order, keeps no state between calls."""
+
+    @property
+    def identity(self) -> JudgeIdentity: ...
+
+    def score(self, items: Sequence[JudgeItem]) -> list[Verdict]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A pair made of one question's candidates, kept for training or dropped with a reason.
+
+    `chosen_id` and `rejected_id` are None where no pair could be made at all (fewer than two scored candidates).
+    """
+
+    pair_id: str
+    round: int
+    question_id: str
+    judge_id: str
+    status: Literal["kept", "dropped"]
+    reason: str = ""
+    chosen_id: str | None = None
+    rejected_id: str | None = None
+    chosen_score: float | None = None
+    rejected_score: float | None = None
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalItem:
+    """One metric of one policy on one benchmark item. `value` is None (with a reason) when it could not be measured."""
+
+    policy_id: str
+    benchmark: str
+    split: str
+    item_id: str
+    metric: str
+    prediction: str
+    target: str
+    value: float | None
+    status: Literal["scored", "unparsed", "failed"] = "scored"
+    reason: str = ""
+    judge_id: str = ""
+    protocol_hash: str = ""
+    data_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the controller did after a round, by which rule, on what evidence."""
+
+    round: int
+    kind: str
+    action: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
