@@ -1,0 +1,1 @@
+"""The DuckDB store of a run: numbered migrations, views, one writer."""

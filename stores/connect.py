@@ -1,0 +1,98 @@
+"""Opening the database: one connection at a time in this process, and patience with other processes.
+
+DuckDB locks the file against every other process while one has it open for writing (readers included), and in one
+process refuses a second connection with other settings. So every use is open, one batch, close; and who comes second waits.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from rlaif.types import RlaifError
+
+READER_PATIENCE = 10.0  # seconds; a writer holds the file for tenths of a second
+REPORT_EVERY = 5.0  # seconds
+_NAP = 0.03  # seconds
+_READ = {"python_enable_replacements": False}
+_LOCKED_DOWN = _READ | {"enable_external_access": False, "lock_configuration": True}
+
+# Shared by all stores of the process: DuckDB's own rule on settings is per file, and batches are short.
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def writing(path: Path, on_wait: Callable[[str], None] | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that may write. Waits for other processes as long as it takes, and tells `on_wait` at once, then every 5 s."""
+    with _opened(path, read_only=False, config=_READ, patience=None, on_wait=on_wait) as con:
+        yield con
+
+
+@contextmanager
+def reading(path: Path, locked_down: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection; `locked_down`: without files, network and SET. RlaifError if the file stays held for 10 s."""
+    config = _LOCKED_DOWN if locked_down else _READ
+    with _opened(path, read_only=True, config=config, patience=READER_PATIENCE, on_wait=None) as con:
+        yield con
+
+
+def one_line(error: BaseException) -> str:
+    """The message of a DuckDB error without the quoted statement, on one line."""
+    return " ".join(re.split(r"\n\s*LINE \d+:", str(error))[0].split())
+
+
+@contextmanager
+def _opened(
+    path: Path, *, read_only: bool, config: dict, patience: float | None, on_wait: Callable[[str], None] | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    started = time.monotonic()
+    next_report = started
+    while True:
+        with _one_at_a_time:  # not held while asleep: other threads may use other databases
+            try:
+                con = duckdb.connect(path, read_only=read_only, config=config)
+            except duckdb.Error as error:
+                holder = _holder(error)
+                if holder is None:
+                    raise
+            else:
+                try:
+                    yield con
+                finally:
+                    con.close()
+                return
+        now = time.monotonic()
+        if holder == _OURSELVES and now - started > READER_PATIENCE:
+            raise RlaifError(f"{path} is held open by {holder}: close that connection first")
+        if patience is not None and now - started > patience:
+            raise RlaifError(f"{path} has been held for {patience:.0f} s by {holder}: try again when it is done")
+        if on_wait is not None and now >= next_report:
+            on_wait(f"waiting for {path}: held by {holder}")
+            next_report = now + REPORT_EVERY
+        time.sleep(_NAP)
+
+
+_OURSELVES = "this very process"
+
+
+def _holder(error: duckdb.Error) -> str | None:
+    """Who holds the file, if that is what the error says."""
+    text = str(error)
+    if "different configuration" in text:
+        return _OURSELVES
+    if "Could not set lock on file" not in text:
+        return None
+    found = re.search(r"PID (\d+)", text)
+    if found is None:
+        return "another process"
+    try:
+        words = Path(f"/proc/{found[1]}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # gone already, another user's, or no /proc here: the number must do
+        return f"pid {found[1]}"
+    return f"pid {found[1]} ({b' '.join(words).decode('utf-8', 'replace').strip()})"

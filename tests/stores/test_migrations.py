@@ -1,0 +1,63 @@
+import duckdb
+import pytest
+
+from rlaif.types import RlaifError, UsageError
+from stores import migrations
+from stores.migrations import Migration
+from stores.store import Store
+
+FIRST = Migration(
+    "0001_first", "CREATE TABLE runs (run_id VARCHAR PRIMARY KEY); CREATE VIEW ids AS SELECT run_id FROM runs"
+)
+SECOND = Migration(
+    "0002_second", "ALTER TABLE runs ADD COLUMN note VARCHAR DEFAULT 'none'; CREATE TABLE extra (a INTEGER)"
+)
+BROKEN = Migration("0003_broken", "CREATE TABLE extra2 (a INTEGER); CREATE TABLE extra (a INTEGER)")
+
+
+@pytest.fixture
+def version(monkeypatch):
+    return lambda *known: monkeypatch.setattr(migrations, "available", lambda: list(known))
+
+
+def test_the_shipped_files_are_numbered_without_gaps():
+    numbers = [int(migration.name.split("_")[0]) for migration in migrations.available()]
+    assert numbers == list(range(1, len(numbers) + 1)) and numbers
+
+
+def test_an_older_database_is_migrated_and_keeps_its_rows(tmp_path, version):
+    version(FIRST)
+    Store.create(tmp_path, {"run_id": "old"})
+    version(FIRST, SECOND)
+    store = Store.open(tmp_path)
+    assert store.query("SELECT * FROM runs") == [{"run_id": "old", "note": "none"}]
+    assert store.query("SELECT name FROM migrations ORDER BY name") == [{"name": "0001_first"}, {"name": "0002_second"}]
+    before = store.path.stat().st_mtime_ns
+    Store.open(tmp_path)
+    assert store.path.stat().st_mtime_ns == before  # nothing pending: not even opened for writing
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path, version):
+    version(FIRST, SECOND)
+    store = Store.create(tmp_path, {"run_id": "r"})
+    version(FIRST, SECOND, BROKEN)
+    with pytest.raises(RlaifError, match="already exists"):
+        Store.open(tmp_path)
+    assert {row["name"] for row in store.query("SELECT table_name AS name FROM duckdb_tables()")} == {
+        "migrations", "runs", "extra",
+    }  # fmt: skip
+
+
+def test_a_newer_database_is_refused_by_name(tmp_path, version):
+    version(FIRST, SECOND)
+    Store.create(tmp_path, {"run_id": "r"})
+    version(FIRST)
+    with pytest.raises(
+        UsageError, match=r"newer version of rlaif \(it has 0002_second; this version ends at 0001_first\)"
+    ):
+        Store.open(tmp_path)
+
+
+def test_a_table_called_migrations_is_asked_for(tmp_path):
+    with duckdb.connect(tmp_path / "other.duckdb") as con:
+        assert migrations.applied(con) is None

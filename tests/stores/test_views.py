@@ -1,0 +1,131 @@
+import pytest
+
+
+def test_preference_pairs_shows_kept_pairs_with_their_texts(store, rows):
+    store.write({
+        "questions": [{"question_id": "q1", "dataset": "d", "split": "train", "source_id": "s", "group_id": "g",
+                       "question": "Why?"}],
+        "candidates": [rows.candidate("a"), rows.candidate("b")],
+        "judges": [{"judge_id": "j1", "model": "m", "prompt_name": "strict"}],
+        "preferences": [
+            rows.preference("x", "a", "b", chosen_score=0.9, rejected_score=0.4, margin=0.5),
+            rows.preference("y", "b", "a", "dropped"),
+            rows.preference("z", "a", "lost", judge_id="unknown"),
+        ],
+    })  # fmt: skip
+    found = store.query("SELECT * EXCLUDE (round, question_id) FROM preference_pairs ORDER BY pair_id")
+    assert [tuple(row.values()) for row in found] == [
+        ("x", "Why?", "answer a", "answer b", 0.9, 0.4, 0.5, "m", "strict", "a", "b", "j1"),
+        ("z", "Why?", "answer a", None, None, None, None, None, None, "a", "lost", "unknown"),
+    ]
+
+
+def test_round_summary(store, rows):
+    store.write({
+        "rounds": [
+            {"round": 0, "champion_in": "base", "challenger": "sft", "champion_out": "sft", "decision": "PROMOTE"},
+            {"round": 1, "champion_in": "sft"},
+        ],
+        "candidates": [*(rows.candidate(name) for name in "abcd"), rows.candidate("e", round=2)],
+        "verdicts": [
+            rows.verdict("a", score=0.9),
+            rows.verdict("a", replicate=1, score=0.0),  # a second asking
+            rows.verdict("b", score=0.4),
+            rows.verdict("c", status="failed", reason="timeout"),
+            rows.verdict("d", score=0.2),
+            rows.verdict("a", "j2", score=0.1),  # a judge that labelled nothing in round 1
+            rows.verdict("e", "j2", score=0.6),
+        ],
+        "preferences": [
+            rows.preference("x", "a", "d"), rows.preference("y", "a", "b", "dropped"),
+            rows.preference("z", "a", "b", "dropped"), rows.preference("w", None, None, "dropped"),
+        ],
+    })  # fmt: skip
+    found = store.query("SELECT * FROM round_summary")
+    assert [tuple(row.values()) for row in found] == [
+        (0, 0, 0, 0, None, 0, 0, None, "base", "sft", "sft", "PROMOTE"),
+        (1, 4, 3, 1, pytest.approx(0.5), 1, 3, 0.25, "sft", None, None, None),
+        (2, 1, 1, 0, pytest.approx(0.6), 0, 0, None, None, None, None, None),
+    ]
+
+
+def test_leaderboard_means_leave_unscored_items_out_and_count_them(store, rows):
+    style = {"benchmark": "medquad_style", "metric": "token_f1"}
+    store.write({
+        "policies": [{"policy_id": "p1", "kind": "sft", "round": 0}],
+        "eval_items": [
+            rows.eval_item("1", "", 0.2) | style, rows.eval_item("2", "", 0.6) | style,
+            rows.eval_item("3", "", None) | style,
+            rows.eval_item("1", "", 1.0) | style | {"protocol_hash": "another"},
+            rows.eval_item("1", "", 1.0) | style | {"split": "sealed"},
+        ],
+    })  # fmt: skip
+    found = store.query(
+        "SELECT kind, split, metric, mean, n, n_unscored, protocol_hash FROM leaderboard ORDER BY split, protocol_hash"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("sft", "gate", "token_f1", pytest.approx(0.4), 2, 1, ""),
+        ("sft", "gate", "token_f1", 1.0, 1, 0, "another"),
+        ("sft", "sealed", "token_f1", 1.0, 1, 0, ""),
+    ]
+
+
+def macro_f1(store, rows, answers):
+    store.write({
+        "eval_items": [
+            rows.eval_item(str(i), "accuracy", float(target == answer), prediction=answer, target=target)
+            for i, (target, answer) in enumerate(answers)
+        ]
+    })  # fmt: skip
+    return [tuple(row.values()) for row in store.query("SELECT metric, mean, n FROM leaderboard ORDER BY metric")]
+
+
+def test_macro_f1_by_hand(store, rows):
+    answers = [("yes", "yes"), ("yes", "yes"), ("yes", "no"), ("no", "no"), ("maybe", "yes"), ("maybe", "")]
+    # yes: tp 2, fp 1, fn 1 -> 4/6; no: tp 1, fp 1, fn 0 -> 2/3; maybe: tp 0 -> 0
+    assert macro_f1(store, rows, answers) == [
+        ("accuracy", pytest.approx(3 / 6), 6),
+        ("macro_f1", pytest.approx((4 / 6 + 2 / 3 + 0) / 3), 6),
+    ]
+
+
+def test_macro_f1_leaves_out_a_class_that_does_not_occur(store, rows):
+    assert macro_f1(store, rows, [("yes", "yes"), ("no", "yes")])[1] == ("macro_f1", pytest.approx((2 / 3 + 0) / 2), 2)
+
+
+def test_only_pubmedqa_has_macro_f1(store, rows):
+    store.write({"eval_items": [rows.eval_item("1", "accuracy", 1.0, "A", "A", benchmark="medqa")]})
+    assert [row["metric"] for row in store.query("SELECT metric FROM leaderboard")] == ["accuracy"]
+
+
+def test_judge_agreement(store, rows):
+    one = {"a": 0.1, "b": 0.5, "c": 0.9, "d": 0.5}
+    two = {"a": 0.2, "b": 0.4, "c": 0.6, "d": 0.8}
+    store.write({
+        "judges": [{"judge_id": "j1", "model": "m1"}, {"judge_id": "j2", "model": "m2"}],
+        "candidates": [*(rows.candidate(name) for name in "abcd"), rows.candidate("e"), rows.candidate("f", "q2")],
+        "verdicts": [
+            *(rows.verdict(name, "j1", score=score) for name, score in one.items()),
+            *(rows.verdict(name, "j2", score=score) for name, score in two.items()),
+            rows.verdict("e", "j1", score=0.3), rows.verdict("e", "j2", status="failed", reason="timeout"),
+        ],
+    })  # fmt: skip
+    (row,) = store.query("SELECT * FROM judge_agreement")
+    assert (row["judge_a"], row["judge_b"], row["model_a"], row["model_b"], row["n"]) == ("j1", "j2", "m1", "m2", 4)
+    assert row["mean_difference"] == pytest.approx(0.0)
+    # deviations (-.4, 0, .4, 0) and (-.3, -.1, .1, .3): 0.16 / sqrt(0.32 * 0.20)
+    assert row["pearson"] == pytest.approx(0.16 / (0.32 * 0.20) ** 0.5)
+    # ranks (1, 2.5, 4, 2.5) and (1, 2, 3, 4): 3 / sqrt(4.5 * 5)
+    assert row["spearman"] == pytest.approx(3 / (4.5 * 5) ** 0.5)
+    # six pairs; b and d are a tie for j1; of the other five only c, d is turned round
+    assert (row["n_ordered"], row["same_order"]) == (5, pytest.approx(4 / 5))
+
+
+def test_judge_agreement_orders_only_within_a_question_and_survives_a_constant_judge(store, rows):
+    store.write({
+        "candidates": [rows.candidate("a", "q1"), rows.candidate("b", "q2")],
+        "verdicts": [rows.verdict(name, judge, score=score) for name, judge, score in
+                     [("a", "j1", 0.1), ("b", "j1", 0.9), ("a", "j2", 0.5), ("b", "j2", 0.5)]],
+    })  # fmt: skip
+    (row,) = store.query("SELECT n, pearson, spearman, n_ordered, same_order FROM judge_agreement")
+    assert row == {"n": 2, "pearson": None, "spearman": None, "n_ordered": 0, "same_order": None}
