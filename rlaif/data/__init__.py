@@ -1,0 +1,30 @@
+"""The data sets: one small module each, and the one door to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import astuple
+from typing import Literal
+
+from rlaif.data import medquad, pubmedqa
+from rlaif.data.loaded import Loaded
+from rlaif.data.tables import rows_sha256
+
+__all__ = ["Loaded", "load_questions"]
+
+
+def load_questions(benchmark: Literal["pubmedqa", "medquad"], source: str, *, eval_only: bool = False) -> Loaded:
+    """The questions of a benchmark from `source`: "embedded", a file, a folder (MedQuAD's XML), or a hub id owner/name.
+
+    With `eval_only` every row is for evaluation, whatever its split. Raises DataError for a source that cannot be used.
+    """
+    if source == "embedded":
+        from rlaif.embedded import dataset
+
+        questions = dataset.load(benchmark)
+        splits = dict(Counter(q.split for q in questions))
+        report = {"rows": len(questions), "questions": len(questions), "splits": splits}
+        return Loaded(questions, report, rows_sha256([astuple(q) for q in questions]))
+    if benchmark == "pubmedqa":
+        return pubmedqa.load(source, eval_only=eval_only)
+    return medquad.load(source, eval_only=eval_only)
