@@ -1,0 +1,92 @@
+"""Results of policies on benchmark items, and two of them side by side: what the gate compares. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rlaif.types import EvalItem, RlaifError
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResults:
+    """One metric of one policy on one benchmark: all tuples have one entry an item. `values` is None where unscored."""
+
+    benchmark: str
+    metric: str
+    item_ids: tuple[str, ...]
+    values: tuple[float | None, ...]
+    predictions: tuple[str, ...]
+    targets: tuple[str, ...]
+    groups: tuple[str, ...]
+    statuses: tuple[str, ...]
+    protocol_hash: str
+    data_sha256: str
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in (self.item_ids, self.values, self.predictions, self.targets, self.groups)}
+        if lengths != {len(self.statuses)} or len(set(self.item_ids)) != len(self.item_ids):
+            raise RlaifError(f"{self.benchmark} {self.metric}: needs one value, group ... an item and no item twice")
+        if any(value is not None and not math.isfinite(value) for value in self.values):
+            raise RlaifError(f"{self.benchmark} {self.metric}: a value is not finite: an unscored item has None")
+
+    @classmethod
+    def of(cls, items: Sequence[EvalItem], groups: Mapping[str, str]) -> MetricResults:
+        """From evaluation rows of one benchmark, metric, protocol and data set; `groups` maps item_id to group_id."""
+        kinds = {(i.policy_id, i.benchmark, i.split, i.metric, i.protocol_hash, i.data_sha256) for i in items}
+        if len(kinds) != 1:
+            raise RlaifError(f"one policy, benchmark, split, metric, protocol and data set at a time: got {len(kinds)}")
+        missing = [i.item_id for i in items if i.item_id not in groups]
+        if missing:
+            raise RlaifError(f"{items[0].benchmark}: item {missing[0]} has no group: pass the group of every question")
+        return cls(
+            benchmark=items[0].benchmark,
+            metric=items[0].metric,
+            item_ids=tuple(i.item_id for i in items),
+            values=tuple(i.value for i in items),
+            predictions=tuple(i.prediction for i in items),
+            targets=tuple(i.target for i in items),
+            groups=tuple(groups[i.item_id] for i in items),
+            statuses=tuple(i.status for i in items),
+            protocol_hash=items[0].protocol_hash,
+            data_sha256=items[0].data_sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyResults:
+    """What the gate sees of a policy. `accuracy` has values 0/1; `score` is `quality` or `token_f1`, in 0-1."""
+
+    policy_id: str
+    accuracy: MetricResults
+    score: MetricResults
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The items of one metric that both policies have a value for."""
+
+    source: MetricResults
+    champion: list[float]
+    challenger: list[float]
+    champion_predictions: list[str]
+    challenger_predictions: list[str]
+    targets: list[str]
+    groups: list[str]
+
+
+def pair(a: MetricResults, b: MetricResults) -> Paired:
+    """Align `b` to `a` by item id and leave out what either side has no value for."""
+    at = {item: k for k, item in enumerate(b.item_ids)}
+    pairs = [(k, at[item]) for k, item in enumerate(a.item_ids)]
+    both = [(k, j, va, vb) for k, j in pairs if (va := a.values[k]) is not None and (vb := b.values[j]) is not None]
+    return Paired(
+        a,
+        [va for _, _, va, _ in both],
+        [vb for _, _, _, vb in both],
+        [a.predictions[k] for k, _, _, _ in both],
+        [b.predictions[j] for _, j, _, _ in both],
+        [a.targets[k] for k, _, _, _ in both],
+        [a.groups[k] for k, _, _, _ in both],
+    )

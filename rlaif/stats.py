@@ -1,0 +1,330 @@
+"""The statistics of the gate as small pure functions: arrays in, frozen values of plain Python numbers out.
+
+A positive `delta` always means that the challenger is better. No value is ever NaN: input that would make one raises
+:class:`rlaif.types.RlaifError`, and what does not exist (a detectable effect, say) is None.
+`scipy.stats` is reached through the lazy `scipy` package, so that importing this module stays cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from rlaif.types import RlaifError, UsageError
+
+LABELS = ("yes", "no", "maybe")
+RESAMPLES = 10_000
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """`b`: challenger right and champion wrong; `c`: the reverse; `p_value` one-sided for b > c."""
+
+    b: int
+    c: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairedBootstrap:
+    """A paired difference, challenger minus champion.
+
+    `ci_low`, `ci_high`: two-sided 95%. `lower`, `upper`: one-sided 95% bounds. `standard_error`: over the resamples.
+    `p_value`: one-sided, small when the challenger is better; never below 1 / (resamples + 1).
+    """
+
+    n: int
+    n_clusters: int
+    champion_mean: float
+    challenger_mean: float
+    delta: float
+    ci_low: float
+    ci_high: float
+    lower: float
+    upper: float
+    standard_error: float
+    p_value: float
+
+
+def alpha_for_look(kind: Literal["sft", "dpo"], look: int, *, sft: float = 0.01, dpo: float = 0.04) -> float:
+    """The level of one look: `sft` for the only SFT look, dpo * 6 / (pi^2 look^2) for DPO look 1, 2, ...
+
+    The squares' reciprocals sum to pi^2 / 6, so by the union bound all looks together spend sft + dpo (0.05).
+    Raises UsageError for a look below 1, a second SFT look (its level is spent) or an unknown kind.
+    """
+    if look < 1 or kind not in ("sft", "dpo") or (kind == "sft" and look != 1):
+        raise UsageError(
+            f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ..."
+        )
+    return sft if kind == "sft" else dpo * 6 / (math.pi**2 * look**2)
+
+
+def mcnemar_exact(champion: Sequence[float] | Floats, challenger: Sequence[float] | Floats) -> McNemar:
+    """One-sided exact McNemar test on two arrays of 0/1 (n,): the binomial test of b among b + c at 1/2.
+
+    McNemar (1947); exact form in Agresti, Categorical Data Analysis, 10.1. p is 1 where no item is discordant. It
+    takes items as independent: where they cluster, read it beside :func:`bootstrap_mean`. Raises RlaifError unless 0/1.
+    """
+    x, y = _paired(champion, challenger)
+    if not (np.isin(x, (0.0, 1.0)).all() and np.isin(y, (0.0, 1.0)).all()):
+        raise RlaifError("McNemar needs right/wrong values: found one that is neither 0 nor 1")
+    b, c = int(np.sum(y > x)), int(np.sum(x > y))
+    p_value = float(scipy.stats.binomtest(b, b + c, 0.5, "greater").pvalue) if b + c else 1.0
+    return McNemar(b, c, p_value)
+
+
+def bootstrap_mean(
+    champion: Sequence[float] | Floats,
+    challenger: Sequence[float] | Floats,
+    groups: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> PairedBootstrap:
+    """Difference of means over items, with whole groups resampled. Arrays are (n,), finite, any unit.
+
+    Bounds: percentile bootstrap over clusters, tails widened to Student's t with clusters - 1 degrees of freedom (the
+    "expanded percentile" interval of Hesterberg 2015, The American Statistician 69(4)).
+
+    p: the larger of two, each with the (k + 1) / (B + 1) correction (Davison and Hinkley 1997, 4.2): a studentised
+    cluster bootstrap (Cameron, Gelbach and Miller 2008), and a swap of the two policies within whole clusters (exact
+    when the policies are exchangeable; Lehmann and Romano on randomization tests). The plain share of resamples <= 0 is
+    too eager. Simulated under no gain, 50 clusters of about 10, false positives over nominal at alpha 0.024 / 0.01:
+
+                            plain        studentised  swap         larger of the two
+        normal              1.30 / 1.32  1.05 / 1.07  1.01 / 1.05  0.96 / 1.00
+        85% untouched       1.81 / 2.17  2.52 / 3.00  0.65 / 0.65  0.64 / 0.50
+        long left tail      2.00 / 2.77  1.34 / 1.75  1.93 / 2.62  1.12 / 1.27
+
+    (4,000 runs, 2,000 resamples each; the last column 3,000 runs.) With 15 clusters: 0.79 / 0.70, 0.03 or less, and
+    1.61 / 1.83: few clusters with a long left tail stay too eager.
+
+    Raises RlaifError on arrays of unequal length, values that are not finite, or fewer than two groups.
+    """
+    x, y = _paired(champion, challenger)
+    index, n_clusters = _clusters(groups, len(x))
+    sizes = np.bincount(index, minlength=n_clusters).astype(float)
+    sums = np.bincount(index, weights=y - x, minlength=n_clusters)
+    n, delta = len(x), float(y.mean() - x.mean())
+    rest = sums - delta * sizes  # centred cluster sums: better conditioned than raw ones
+    moments = np.stack([sizes, rest, rest**2, rest * sizes, sizes**2], axis=1)
+    correction = n_clusters / (n_clusters - 1)
+    tiny = 1e-12 * max(1.0, float(np.abs(sums).max()))
+    t_observed = _ratio(np.array([delta * n]), np.array([math.sqrt(correction * float(np.sum(rest**2)))]), tiny)[0]
+
+    rng = np.random.default_rng(seed)
+    draws, beyond_t = [], 0
+    for weights in _resampled_weights(rng, n_clusters, resamples):
+        count, shift, ss, cross, sizes2 = (weights @ moments).T
+        moved = shift / count
+        variance = correction * np.maximum(ss - 2 * moved * cross + moved**2 * sizes2, 0.0)
+        beyond_t += int(np.sum(_ratio(shift, np.sqrt(variance), tiny) >= t_observed - 1e-9))
+        draws.append(delta + moved)
+    beyond_swap = sum(
+        int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny))
+        for swaps in _swaps(rng, n_clusters, resamples)
+    )
+    p_value = (max(beyond_t, beyond_swap) + 1) / (resamples + 1)
+    return _result(n, n_clusters, float(x.mean()), float(y.mean()), np.concatenate(draws), p_value)
+
+
+def bootstrap_macro_f1(
+    targets: Sequence[str],
+    champion: Sequence[str],
+    challenger: Sequence[str],
+    groups: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> PairedBootstrap:
+    """Difference of macro-F1 (see :func:`macro_f1`) with whole groups resampled; all four sequences have length n.
+
+    Bounds as in :func:`bootstrap_mean`. p: swaps of the two policies within clusters (approximate randomization, Noreen
+    1989; for F scores Yeh 2000), exact when the policies are exchangeable.
+    """
+    index, n_clusters = _clusters(groups, len(targets))
+    x = _label_counts(targets, champion, index, n_clusters)
+    y = _label_counts(targets, challenger, index, n_clusters)
+    before, after = float(_f1_of_counts(x.sum(axis=0))), float(_f1_of_counts(y.sum(axis=0)))
+    rng = np.random.default_rng(seed)
+    draws = [
+        _f1_of_counts(weights @ y) - _f1_of_counts(weights @ x)
+        for weights in _resampled_weights(rng, n_clusters, resamples)
+    ]
+    beyond = 0
+    for swaps in _swaps(rng, n_clusters, resamples):
+        moved = swaps @ (y - x)
+        swapped = _f1_of_counts(y.sum(axis=0) - moved) - _f1_of_counts(x.sum(axis=0) + moved)
+        beyond += int(np.sum(swapped >= after - before - 1e-12))
+    p_value = (beyond + 1) / (resamples + 1)
+    return _result(len(targets), n_clusters, before, after, np.concatenate(draws), p_value)
+
+
+def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> float:
+    """Unweighted mean of the F1 of yes, no and maybe, in 0-1; a label that nobody names or predicts counts 0.
+
+    Equal to sklearn's f1_score(average="macro", labels=LABELS, zero_division=0). A prediction outside the labels
+    ("unparsed") is a miss of the true label. Raises RlaifError on a target outside the labels or unequal lengths.
+    """
+    if not targets:
+        raise RlaifError("macro-F1 of no items does not exist")
+    index = np.zeros(len(targets), dtype=np.intp)
+    return float(_f1_of_counts(_label_counts(targets, predictions, index, 1)[0]))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given; compare each with the family's alpha."""
+    # statsmodels' multipletests says the same (see the test), but runs a full gc.collect() and imports pandas.
+    raw = np.asarray(p_values, dtype=float)
+    order = np.argsort(raw)
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1)), 1.0)
+    return [float(p) for p in adjusted]
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided Wilson score interval of a proportion (Wilson 1927; Brown, Cai and DasGupta 2001). Needs n >= 1."""
+    if not 0 <= successes <= n or n < 1:
+        raise RlaifError(f"no proportion from {successes} of {n}: need 0 <= successes <= n and n >= 1")
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def wilson_lower(successes: int, n: int, confidence: float = 0.95) -> float:
+    """One-sided lower Wilson bound: the lower end of the two-sided interval at 2 * confidence - 1."""
+    return wilson_interval(successes, n, 2 * confidence - 1)[0]
+
+
+def wilson_upper(successes: int, n: int, confidence: float = 0.95) -> float:
+    """One-sided upper Wilson bound: the upper end of the two-sided interval at 2 * confidence - 1."""
+    return wilson_interval(successes, n, 2 * confidence - 1)[1]
+
+
+def mcnemar_power(n: int, discordance: float, gain: float, alpha: float) -> float:
+    """Power of :func:`mcnemar_exact` at level `alpha`, when truly P(b) + P(c) = discordance and P(b) - P(c) = gain.
+
+    Exact, no approximation: sums the conditional power given m discordant items over m ~ Binomial(n, discordance)
+    (Duffy 1984, Biometrics 40). Raises RlaifError unless |gain| <= discordance <= 1 and n >= 1.
+    """
+    if not (abs(gain) <= discordance <= 1 and n >= 1):
+        raise RlaifError(f"no such design: n {n}, discordance {discordance}, gain {gain} (|gain| <= discordance <= 1)")
+    if discordance == 0:
+        return 0.0
+    m = np.arange(n + 1)
+    binom = scipy.stats.binom
+    critical = binom.isf(alpha, m, 0.5) + 1  # the least b with P(B >= b) <= alpha; m + 1 where none is
+    given_m = binom.sf(critical - 1, m, (discordance + gain) / (2 * discordance))
+    return float(np.sum(binom.pmf(m, n, discordance) * given_m))
+
+
+def mcnemar_mde(n: int, discordance: float, alpha: float, power: float = 0.8) -> float | None:
+    """The least true gain that :func:`mcnemar_power` finds with `power`, to 1e-4; None where no possible gain is."""
+    if mcnemar_power(n, discordance, discordance, alpha) < power:
+        return None
+    low, high = 0.0, discordance
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if mcnemar_power(n, discordance, middle, alpha) >= power else (middle, high)
+    return float(high)
+
+
+def mean_mde(standard_error: float, n_clusters: int, alpha: float, power: float = 0.8) -> float:
+    """The least true difference of paired means found with `power` by a one-sided test at `alpha`.
+
+    (t_alpha + t_power) * standard error, Student's t with n_clusters - 1 degrees of freedom (Bloom 1995).
+    """
+    t = scipy.stats.t(n_clusters - 1)
+    return float((t.isf(alpha) + t.isf(1 - power)) * standard_error)
+
+
+def items_needed(n: int, standard_error: float, effect: float, alpha: float, power: float = 0.8) -> int:
+    """How many items find a true `effect` > 0 with `power` at one-sided `alpha`, if `n` items gave this standard error.
+
+    Normal approximation: the error falls with the square root of the items, their groups staying of the same size.
+    """
+    z = float(scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf(1 - power))
+    return max(1, math.ceil(n * (z * standard_error / effect) ** 2))
+
+
+def _paired(champion: Sequence[float] | Floats, challenger: Sequence[float] | Floats) -> tuple[Floats, Floats]:
+    x, y = np.asarray(champion, dtype=float), np.asarray(challenger, dtype=float)
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise RlaifError(f"paired values need two equal lengths of at least 1: got {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise RlaifError("paired values must be finite: leave unscored items out before testing")
+    return x, y
+
+
+def _clusters(groups: Sequence[str], n: int) -> tuple[npt.NDArray[np.intp], int]:
+    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if len(groups) != n or len(names) < 2:
+        raise RlaifError(
+            f"a clustered test of {n} items needs a group for each and two groups: got {len(names)} groups"
+        )
+    return index, len(names)
+
+
+def _chunks(n_clusters: int, resamples: int) -> Iterator[int]:
+    rows = max(1, 2_000_000 // n_clusters)  # 16 MB of weights at a time
+    for start in range(0, resamples, rows):
+        yield min(rows, resamples - start)
+
+
+def _resampled_weights(rng: np.random.Generator, n_clusters: int, resamples: int) -> Iterator[Floats]:
+    """How often each cluster is drawn: rows are multinomial(n_clusters, uniform); in chunks of (rows, n_clusters)."""
+    for rows in _chunks(n_clusters, resamples):
+        drawn = rng.integers(0, n_clusters, (rows, n_clusters)) + n_clusters * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n_clusters).reshape(rows, n_clusters).astype(float)
+
+
+def _swaps(rng: np.random.Generator, n_clusters: int, resamples: int) -> Iterator[Floats]:
+    """Random 0/1 rows: 1 where the two policies of a cluster change places."""
+    for rows in _chunks(n_clusters, resamples):
+        yield rng.integers(0, 2, (rows, n_clusters)).astype(float)
+
+
+def _ratio(top: Floats, bottom: Floats, tiny: float) -> Floats:
+    """top / bottom where 0 / 0 is 0 and x / 0 is infinite with the sign of x."""
+    without = np.where(np.abs(top) <= tiny, 0.0, np.copysign(np.inf, top))
+    return np.where(bottom > tiny, top / np.where(bottom > tiny, bottom, 1.0), without)
+
+
+def _label_counts(
+    targets: Sequence[str], predictions: Sequence[str], index: npt.NDArray[np.intp], n_clusters: int
+) -> Floats:
+    """(n_clusters, 2 * labels): true positives, then named + predicted, of each label in each cluster."""
+    if len(targets) != len(predictions):
+        raise RlaifError(f"macro-F1 needs one prediction a target: got {len(predictions)} for {len(targets)}")
+    unknown = sorted(set(targets) - set(LABELS))
+    if unknown:
+        raise RlaifError(f"macro-F1 knows the labels {', '.join(LABELS)}: found target {unknown[0]!r}")
+    true, predicted = np.asarray(targets, dtype=str), np.asarray(predictions, dtype=str)
+    hits = [((true == label) & (predicted == label)).astype(float) for label in LABELS]
+    seen = [(true == label).astype(float) + (predicted == label) for label in LABELS]
+    return np.stack([np.bincount(index, weights=w, minlength=n_clusters) for w in hits + seen], axis=1)
+
+
+def _f1_of_counts(counts: Floats) -> Any:
+    """Macro-F1 from the last axis of :func:`_label_counts`: the mean of 2 tp / (named + predicted), 0 where empty."""
+    hits, seen = counts[..., : len(LABELS)], counts[..., len(LABELS) :]
+    return np.mean(2 * hits / np.maximum(seen, 1.0), axis=-1)  # counts are whole, so max(., 1) only touches 0
+
+
+def _result(
+    n: int, n_clusters: int, champion: float, challenger: float, draws: Floats, p_value: float
+) -> PairedBootstrap:
+    widen = math.sqrt(n_clusters / (n_clusters - 1))
+    tail = {a: float(scipy.stats.norm.sf(widen * scipy.stats.t.isf(a, n_clusters - 1))) for a in (0.025, 0.05)}
+    low, lower, upper, high = np.quantile(draws, [tail[0.025], tail[0.05], 1 - tail[0.05], 1 - tail[0.025]])
+    error = float(np.std(draws)) * widen
+    delta = challenger - champion
+    return PairedBootstrap(
+        n, n_clusters, champion, challenger, delta, float(low), float(high), float(lower), float(upper), error, p_value
+    )
