@@ -21,6 +21,7 @@ from pathlib import Path
 
 from rlaif.types import UsageError
 
+BESIDE_PACKAGE = Path(__file__).parents[1]  # the checkout, or site-packages: `prompts/` is installed beside `rlaif/`
 KINDS = ("policy", "judge")
 POLICY_PLACEHOLDERS = frozenset({"question", "context"})
 JUDGE_PLACEHOLDERS = frozenset({"question", "answer", "reference", "key_points", "context", "nonce"})
@@ -45,10 +46,15 @@ class Prompt:
 def load_prompt(path: str | Path) -> Prompt:
     """Read and check a prompt file. Line ends are read as LF, so a checkout on Windows hashes the same.
 
+    A relative path is looked up in the current folder first and then beside the installed package, so that the default
+    prompts are found from any folder, and a person's own file of the same name wins.
+
     Raises UsageError when the file is missing or not UTF-8, when front matter, a key or a part is missing, when a key
     stands twice, and when a placeholder is not one of its kind's.
     """
     path = Path(path)
+    if not path.is_file() and (BESIDE_PACKAGE / path).is_file():
+        path = BESIDE_PACKAGE / path
     try:
         text = path.read_text("utf-8").removeprefix("\ufeff")
     except OSError as error:

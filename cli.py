@@ -1,0 +1,246 @@
+"""The command line: each command parses and delegates. `python cli.py --help`, or `rlaif --help` once installed.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration. Results go to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rlaif.types import RlaifError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="RLAIF for medical question answering that can be audited. Research software: nothing it prints is medical advice.",
+)
+RunOption = Annotated[Path, typer.Option("--run", help="The run's folder.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key, e.g. --set seed=3.")]
+DEFAULT_RUN = Path("runs/default")
+
+
+def version_and_exit(asked: bool) -> None:
+    if asked:
+        from rlaif.run import installed
+
+        typer.echo(f"rlaif {installed('rlaif') or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=version_and_exit, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    context.obj = debug
+
+
+@app.command()
+def loop(
+    rounds: Annotated[int, typer.Option(help="How many preference rounds the run should have in the end.")] = 3,
+    run: RunOption = DEFAULT_RUN,
+    profile: ProfileOption = "embedded",
+    set_: SetOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
+) -> None:
+    """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run."""
+    from rlaif.config import load_config
+
+    if rounds < 1:
+        raise UsageError(f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)")
+    config = load_config(profile, set_)
+    from rlaif.start import run_from_command_line
+
+    run_from_command_line(run, config, rounds)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT, e.g. \"SELECT * FROM preference_pairs LIMIT 5\".")],
+    run: RunOption = DEFAULT_RUN,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+) -> None:
+    """Ask the run's database, read-only, also while the loop runs. Tables and views: SHOW TABLES; DESCRIBE name."""
+    one_of("--format", format, ("table", "csv", "json"))
+    from stores.store import Store
+
+    columns, rows = Store.open(run).query_user(statement)
+    print_rows(columns, rows, format)
+
+
+@app.command()
+def status(run: RunOption = DEFAULT_RUN) -> None:
+    """Where a run stands: rounds, scores, decisions, time, who works on it."""
+    from rlaif.run import open_run
+    from rlaif.status import show
+
+    show(open_run(run), stdout_screen())
+
+
+@app.command()
+def evaluate(
+    benchmark: Annotated[str, typer.Option(help="pubmedqa or medquad.")],
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
+    run: RunOption = DEFAULT_RUN,
+    data: Annotated[str, typer.Option(help="Another file of the same kind, evaluated whole unless --split is given.")] = "",
+    split: Annotated[str, typer.Option(help="train, gate or sealed; gate unless --data is given.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Score a policy of the run on a benchmark."""
+    one_of("--benchmark", benchmark, ("pubmedqa", "medquad"))
+    one_of("--format", format, ("table", "json"))
+    if split:
+        one_of("--split", split, ("train", "gate", "sealed"))
+    if limit < 0:
+        raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
+    from rlaif.start import evaluate_from_command_line
+
+    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit)
+    if format == "json":
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        metrics = [[name, f"{value:.4f}"] for name, value in result["metrics"].items()]
+        title = f"{result['policy']} on {result['n']} items of {result['benchmark']} ({result['split']})"
+        stdout_screen().table(title, ["metric", "mean"], metrics)
+
+
+@app.command()
+def profiles() -> None:
+    """The profiles that ship with rlaif."""
+    from rlaif.config import load_config, profile_names
+
+    rows = []
+    for name in profile_names():
+        config = load_config(name)
+        rows.append([name, config.model.path, f"{config.data.medquad}, {config.data.pubmedqa}", config.description])
+    stdout_screen().table("", ["profile", "base", "data", "what it is"], rows)
+
+
+@app.command()
+def doctor(run: RunOption = DEFAULT_RUN) -> None:
+    """What is installed, which device and kernels, disk, whether the hub answers, what would run."""
+    from rlaif.doctor import report
+
+    rows = [[f.level, f.name, f.value, f.hint] for f in report(run)]
+    stdout_screen().table("", ["", "what", "found", "hint"], rows)
+
+
+@app.command()
+def runs(
+    root: Annotated[Path, typer.Argument(help="Where to look for runs.")] = Path("runs"),
+    prune: Annotated[bool, typer.Option("--prune", help="Delete the weights of policies that were never champion, in the run given by --run.")] = False,
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """List the runs, or free the disk space of one run's rejected policies."""
+    from rlaif import admin
+    from rlaif.run import open_run
+
+    screen = stdout_screen()
+    if prune:
+        for policy_id, size in admin.prune(open_run(run)):
+            screen.line(f"pruned {policy_id}: {size / 2**20:.1f} MB")
+        return
+    columns, rows = admin.list_runs(root)
+    screen.table("", columns, rows)
+
+
+@app.command()
+def promote(
+    policy: Annotated[str, typer.Argument(help="The policy to make champion.")],
+    why: Annotated[str, typer.Option(help="The reason, kept in decisions.")],
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Make a policy champion by hand; recorded in decisions."""
+    from rlaif.admin import promote as by_hand
+    from rlaif.run import open_run
+
+    stdout_screen().line(by_hand(open_run(run), policy, why))
+
+
+@app.command()
+def exclude(
+    pair: Annotated[str, typer.Argument(help="The id of a preference pair.")],
+    why: Annotated[str, typer.Option(help="The reason, kept with the pair and in decisions.")],
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Drop a preference pair by hand; recorded in decisions."""
+    from rlaif.admin import exclude as by_hand
+    from rlaif.run import open_run
+
+    by_hand(open_run(run), pair, why)
+    stdout_screen().line(f"pair {pair} is dropped: {why}")
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Option(help="The folder of a 16- or 32-bit model.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
+) -> None:
+    """Make a GPTQ int4 base from a local model."""
+    from rlaif.quantize import quantize as make
+
+    make(model, out)
+    stdout_screen().line(f"wrote {out}")
+
+
+def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        from rlaif.config import nearest
+
+        raise UsageError(f"{option} {value!r}{nearest(value, list(known))}; use one of: {', '.join(known)}")
+
+
+def stdout_screen() -> Any:
+    from rich.console import Console
+
+    from rlaif.progress import Screen
+
+    return Screen(Console(highlight=False))
+
+
+def print_rows(columns: list[str], rows: list[tuple[Any, ...]], format: str) -> None:
+    """Rows of a query on stdout as a table, CSV or a JSON list of objects."""
+    if format == "json":
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str, ensure_ascii=False))
+    elif format == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    else:
+        stdout_screen().table("", columns, [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows])
+
+
+def main() -> None:
+    """The entry point: one line for every error that a person can act on, a traceback only with --debug."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=True)
+    except RlaifError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:  # the last line of defence: anything else is a bug, and says so
+        if debug:
+            raise
+        print(f"error: {type(error).__name__}: {error} (a bug; --debug before the command shows the traceback)", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Text overlap metrics, one answer against one reference, 0-1."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+
+STOP_WORDS = frozenset(
+    "a an and are as at be been but by can do does for from has have if in into is it its may more not of on or other such than that "
+    "the their them there these they this to was were when which who will with you your".split()
+)
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-case words and numbers, stop words left out."""
+    return [t for t in re.findall(r"[a-z0-9]+", text.lower()) if t not in STOP_WORDS]
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """Harmonic mean of token precision and recall over multisets, as in SQuAD (Rajpurkar et al. 2016, section 6.1), without stop words.
+
+    0.0 when the two share no token, and also when either is empty.
+    """
+    mine, theirs = tokens(answer), tokens(reference)
+    shared = sum((Counter(mine) & Counter(theirs)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(mine), shared / len(theirs)
+    return 2 * precision * recall / (precision + recall)
+
+
+@cache
+def _rouge():  # type: ignore[no-untyped-def]  # rouge-score ships no types
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True)
+
+
+def rouge_l(answer: str, reference: str) -> float:
+    """ROUGE-L F-measure with stemming (Lin 2004), by rouge-score."""
+    return float(_rouge().score(reference, answer)["rougeL"].fmeasure)

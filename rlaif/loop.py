@@ -1,0 +1,254 @@
+"""The controller: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate.
+
+    python cli.py loop --rounds 3
+
+Each stage is a row in the database, written last and together with what the stage made, so a killed run goes on where it stopped and
+ends with the same rows as one that was never killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rlaif import drawing, training
+from rlaif.data.prepare import prepare_questions
+from rlaif.evaluation import evaluate_policy, results
+from rlaif.gate import Checks, GateSettings, Look, decide
+from rlaif.pairs import PairSettings, prefer
+from rlaif.progress import Screen
+from rlaif.prompts import Prompt
+from rlaif.run import Run, check_disk
+from rlaif.candidates import sample_round
+from rlaif.types import Candidate, Decision, Judge, JudgeItem, Question, RlaifError, Verdict
+
+if TYPE_CHECKING:
+    from rlaif.policy import Base
+
+JUDGE_CHUNK = 256  # candidates judged between two writes
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What all stages of one session share."""
+
+    run: Run
+    screen: Screen
+    prompt: Prompt
+    judge: Judge
+    base: Base
+
+
+Data = tuple[list[Question], dict[str, Any]]  # questions, and the report on where they came from
+
+
+def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
+    """Bring the run to `rounds` finished rounds. Rounds that are finished already stay as they are.
+
+    `data` is what a new run starts with; where it is missing and needed, it is read as configured.
+    """
+    prepare(loop, data)
+    first_round(loop)
+    for round in range(1, rounds + 1):
+        preference_round(loop, round)
+
+
+def prepare(loop: Loop, data: Data | None) -> None:
+    """Round 0, first stage: the questions, the prompt and the base go into the database."""
+    run = loop.run
+    if run.done(0, "prepare") is None:
+        loop.screen.heading("Preparing")
+        with run.stage(0, "prepare") as stage:
+            questions, stage.detail = data or prepare_questions(run.config)
+            prompt = loop.prompt
+            base = training.base_row(loop.base, run.config)
+            stage.rows = {
+                "questions": questions,
+                "prompts": [{"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}],
+                "policies": [base],
+            }
+        for name, source in stage.detail.items():
+            splits = ", ".join(f"{source['splits'].get(s, 0):,} {s}" for s in ("train", "gate", "sealed"))
+            loop.screen.line(f"  {name:<22} {splits} questions from {source['source']}")
+            if source.get("unofficial_split"):
+                loop.screen.line(f"  warning: {source['source']} does not say which rows are the official test; its split is by hash", style="yellow")
+        loop.screen.line(f"  base                   {base['policy_id'][:8]}, {loop.base.quantization} weights, {loop.base.device}")
+    training.check_base(run, loop.base)
+
+
+def first_round(loop: Loop) -> None:
+    """SFT on the training questions, gated against the base like every policy: SFT can be worse than the base."""
+    run = loop.run
+    if finished(run, 0):
+        return
+    loop.screen.heading("Round 0: SFT against the base")
+    base = run.policy("base")["policy_id"]
+    start_round(run, 0, base)
+    challenger = training.sft(run, loop.base, loop.prompt, loop.screen)
+    for policy_id in (base, challenger):
+        evaluate_policy(run, loop.base, policy_id, 0, loop.prompt, loop.screen)
+    gate_round(loop, 0, base, challenger)
+
+
+def preference_round(loop: Loop, round: int) -> None:
+    """One round: the champion's answers, judged and paired, train a challenger that the gate promotes or not."""
+    run = loop.run
+    if finished(run, round):
+        return
+    loop.screen.heading(f"Round {round}")
+    check_disk(run.folder)
+    champion = start_round(run, round, run.champion())
+    questions = drawing.draw(run, round)
+    candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
+    verdicts = judge_round(loop, round, questions, candidates)
+    kept = pair_round(loop, round, candidates, verdicts)
+    if kept < training.MIN_PAIRS:
+        reason = f"only {kept} pairs were kept, {training.MIN_PAIRS} are needed to train; the champion stays"
+        close_round(loop, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept})
+        return
+    challenger = training.dpo(run, loop.base, champion, round, loop.prompt, loop.screen)
+    evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen)
+    gate_round(loop, round, champion, challenger)
+
+
+def finished(run: Run, round: int) -> bool:
+    return bool(run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [round]))
+
+
+def start_round(run: Run, round: int, champion: str) -> str:
+    """Record who the round's champion is, once; a round that goes on keeps the one it began with. Returns it."""
+    run.store.write({"rounds": [{"round": round, "champion_in": champion}]})
+    return str(run.store.query("SELECT champion_in FROM rounds WHERE round = ?", [round])[0]["champion_in"])
+
+
+def judge_round(loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate]) -> list[Verdict]:
+    """Verdicts of the labelling judge on all candidates of the round.
+
+    What was scored, or could not be parsed, stays; what failed is asked again and replaced. Raises RlaifError when more than the
+    configured share ends without a score: such a round would train on a biased rest.
+    """
+    run, identity = loop.run, loop.judge.identity
+    judge_id = identity.judge_id
+    if run.done(round, "judge") is None:
+        by_id = {q.question_id: q for q in questions}
+        with run.stage(round, "judge") as stage:
+            run.store.write({"judges": [judge_row(loop.judge)]})
+            settled = {v.candidate_id for v in load_verdicts(run, round, judge_id) if v.status in ("scored", "unparsed")}
+            todo = [c for c in candidates if c.candidate_id not in settled]
+            bar = loop.screen.bar("judge", len(todo))
+            for start in range(0, len(todo), JUDGE_CHUNK):
+                chunk = todo[start : start + JUDGE_CHUNK]
+                verdicts = loop.judge.score([judge_item(by_id[c.question_id], c) for c in chunk])
+                run.store.write({"verdicts": verdicts}, replace=["verdicts"])
+                scores = [v.score for v in verdicts if v.score is not None]
+                bar.step(len(chunk), note=f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score")
+            verdicts = load_verdicts(run, round, judge_id)
+            unscored = [v for v in verdicts if v.status != "scored"]
+            share = len(unscored) / max(len(verdicts), 1)
+            if share > run.config.judge.failure_limit:
+                example = f"e.g. {unscored[0].status}: {unscored[0].reason}"
+                raise RlaifError(
+                    f"round {round}: {len(unscored)} of {len(verdicts)} verdicts have no score ({share:.1%} > "
+                    f"judge.failure_limit {run.config.judge.failure_limit:.1%}; {example}); mend the judge and run the same command again"
+                )
+            scores = [v.score for v in verdicts if v.score is not None]
+            mean = sum(scores) / max(len(scores), 1)
+            stage.detail = {"judge_id": judge_id, "verdicts": len(verdicts), "unscored": len(unscored), "mean_score": mean}
+        bar.finish(f"{len(verdicts)} verdicts by {identity.model}, mean score {mean:.3f}")
+    return load_verdicts(run, round, judge_id)
+
+
+def judge_row(judge: Judge) -> dict[str, Any]:
+    identity = judge.identity
+    return {
+        "judge_id": identity.judge_id,
+        "model": identity.model,
+        "weights_sha256": identity.weights_sha256,
+        "prompt_name": identity.prompt_name,
+        "prompt_sha256": identity.prompt_sha256,
+        "decoding": dict(identity.decoding),
+    }
+
+
+def judge_item(question: Question, candidate: Candidate) -> JudgeItem:
+    return JudgeItem(
+        candidate_id=candidate.candidate_id,
+        question=question.question,
+        answer=candidate.text,
+        reference=question.reference,
+        context=question.context,
+        key_points=question.key_points,
+    )
+
+
+def load_verdicts(run: Run, round: int, judge_id: str) -> list[Verdict]:
+    rows = run.store.query(
+        "SELECT v.* EXCLUDE (created_at) FROM verdicts v JOIN candidates c USING (candidate_id) "
+        "WHERE c.round = ? AND v.judge_id = ? ORDER BY v.candidate_id, v.replicate",
+        [round, judge_id],
+    )
+    return [Verdict(**row | {"flags": tuple(row["flags"])}) for row in rows]
+
+
+def pair_round(loop: Loop, round: int, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> int:
+    """Make the round's preference pairs; returns how many were kept."""
+    run = loop.run
+    detail = run.done(round, "pairs")
+    if detail is None:
+        with run.stage(round, "pairs") as stage:
+            settings = PairSettings(**run.config.pairs.model_dump())
+            judge_id = loop.judge.identity.judge_id
+            # The reference judge gives the same score each time; a sampled judge's spread is measured by re-judging.
+            pairs = prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=settings)
+            reasons: dict[str, int] = {}
+            for pair in pairs:
+                if pair.status == "dropped":
+                    code = pair.reason.split(":")[0]
+                    reasons[code] = reasons.get(code, 0) + 1
+            kept = sum(p.status == "kept" for p in pairs)
+            stage.rows = {"preferences": pairs}
+            stage.detail = detail = {"kept": kept, "dropped": dict(sorted(reasons.items(), key=lambda r: -r[1]))}
+        dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())
+        yield_ = kept / max(len(pairs), 1)
+        loop.screen.line(f"  pairs                  {kept} kept of {len(pairs)} questions, yield {yield_:.0%}" + (f"; dropped: {dropped}" if dropped else ""))
+    return int(detail["kept"])
+
+
+def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
+    """Decide on the challenger from its results and the champion's on the same items, and close the round."""
+    run = loop.run
+    kind = "sft" if round == 0 else "dpo"
+    looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
+    look = Look(kind, 1 if kind == "sft" else looks + 1)
+    settings = GateSettings(**run.config.gate.model_dump())
+    mine, theirs = results(run, champion, loop.prompt), results(run, challenger, loop.prompt)
+    result = decide(mine, theirs, look=look, settings=settings, checks=Checks(), seed=run.config.seed)
+    rows = [
+        {k: v for k, v in row_dict(row).items() if v is not None} | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
+        for row in result.rows
+    ]
+    evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
+    close_round(loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows)
+
+
+def row_dict(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+def close_round(
+    loop: Loop, round: int, champion: str, challenger: str | None, action: str, reason: str, evidence: dict[str, Any], gates: Sequence[Any] = ()
+) -> None:
+    """The last stage of a round, in one transaction: the gate's rows, the decision, and who is champion now."""
+    winner = challenger if action == "PROMOTE" and challenger else champion
+    with loop.run.stage(round, "gate") as stage:
+        stage.rows = {
+            "gates": gates,
+            "decisions": [Decision(round, "gate", action, reason, {"policy_id": winner} | evidence)],
+            "rounds": [{"round": round, "champion_in": champion, "challenger": challenger, "champion_out": winner, "decision": action}],
+        }
+        if not gates:
+            del stage.rows["gates"]
+        stage.detail = {"action": action}
+    style = {"PROMOTE": "bold green", "REJECT": "bold red"}.get(action, "bold yellow")
+    loop.screen.line(f"  gate                   {action}: {reason}", style=style)

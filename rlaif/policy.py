@@ -1,0 +1,334 @@
+"""Load a base (GPTQ int4, NF4 or 16/32-bit), attach, load, save and hash LoRA adapters, and make copies that are fast to sample from.
+
+Nothing here changes a loaded base: every adapter goes on a clone that shares the base's tensors, so one base serves
+training, sampling and scoring, one after the other, and costs its memory once.
+
+On a CPU the 4-bit layers are dequantized once when they are loaded: the values stay exactly those of the 4-bit base, the
+LoRA gradients are those of peft's GPTQ path, and training and sampling are several times faster. On CUDA the 4-bit layers
+stay as they are (peft's `GPTQLoraLinear`, or bitsandbytes' `Linear4bit` with LoRA).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlaif.config import ModelConfig
+from rlaif.quiet import quiet
+from rlaif.types import RlaifError, UsageError
+
+with quiet():
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft.tuners.lora import LoraLayer
+    from torch import nn
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GPTQConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED = Path(__file__).parent / "embedded" / "base"
+ADAPTER = "default"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base. `quantization` is what its weights are, `dequantized` whether its 4-bit layers are held as plain float layers."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    path: Path
+    quantization: str
+    dequantized: bool
+    device: str
+    dtype: torch.dtype
+    autocast: torch.dtype | None  # training computes in this 16-bit type; weights that are trained stay float32
+    sha256: str
+
+
+def resolve_base(path: str) -> Path:
+    """The folder of a base: "embedded", a local folder, or a hub id (downloaded, safetensors only).
+
+    Raises UsageError when there is no such folder, no config.json or no safetensors in it; RlaifError when the hub cannot be reached.
+    """
+    folder = EMBEDDED if path == "embedded" else Path(path).expanduser()
+    if not folder.exists() and path != "embedded" and _HUB_ID.fullmatch(path):
+        folder = _download(path)
+    if not folder.is_dir():
+        raise UsageError(f"model.path: no folder {folder}; give a model folder with --set model.path=...")
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"model.path: {folder} has no config.json; give the folder of a transformers model")
+    if not any(folder.glob("*.safetensors")):
+        other = next((p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".ckpt")), None)
+        found = f"only {other}, and pickled weights can run code when loaded" if other else "no weights"
+        raise UsageError(f"model.path: {folder} has {found}; convert them to safetensors first")
+    return folder
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
+    try:
+        with quiet():
+            return Path(snapshot_download(hub_id, allow_patterns=wanted))
+    except Exception as error:  # the hub client raises httpx, OS and its own errors: for a person they are one case
+        raise RlaifError(
+            f"model.path: {hub_id!r} is no folder here and could not be fetched from the hub ({type(error).__name__}); "
+            "give a local folder with --set model.path=..."
+        ) from error
+
+
+def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
+    """Load tokenizer and model, frozen and in eval mode. `dequantize` None means: on CPU yes, on CUDA no.
+
+    Raises UsageError when the base and `model.quantization` contradict each other or CUDA is asked for and absent,
+    RlaifError when the files cannot be loaded. Sets torch's thread count when `model.threads` is not 0.
+    """
+    device = _device(config.device)
+    folder = resolve_base(config.path)
+    kind = _quantization(folder, config.quantization)
+    dtype = _dtype(config.dtype, device)
+    if dequantize is None:
+        dequantize = device == "cpu"
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    kwargs: dict[str, Any] = {}
+    if kind == "gptq" and device == "cpu" and not dequantize:
+        # gptqmodel's automatic choice on CPU repacks itself at its first inference call, and then passes no gradient any more
+        kwargs["quantization_config"] = GPTQConfig(bits=_settings(folder)["quantization_config"]["bits"], backend="gptq_torch")
+    elif kind == "nf4" and "quantization_config" not in _settings(folder):
+        kwargs["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    trust = {"trust_remote_code": config.trust_remote_code, "local_files_only": True}
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **trust)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map={"": device}, use_safetensors=True, **trust, **kwargs)
+            if kind != "none" and dequantize:
+                _dequantize(model, dtype)
+    except Exception as error:  # anything a broken folder can cause, with the folder named
+        raise RlaifError(f"model.path: cannot load {folder}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.requires_grad_(False).eval()
+    return Base(model, tokenizer, folder, kind, dequantize and kind != "none", device, dtype, _autocast(config.dtype, dtype, device), weights_sha256(folder))
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "config.json").read_text("utf-8"))
+    except ValueError as error:
+        raise UsageError(f"model.path: {folder}/config.json is not JSON: {error}") from error
+
+
+def _quantization(folder: Path, asked: str) -> str:
+    """What the base is to be loaded as: gptq, nf4 or none."""
+    method = _settings(folder).get("quantization_config", {}).get("quant_method", "none")
+    found = {"none": "none", "gptq": "gptq", "bitsandbytes": "nf4"}.get(method)
+    if found is None:
+        raise UsageError(f"model.path: {folder} is quantized with {method!r}; GPTQ, bitsandbytes NF4 and 16/32-bit bases can be loaded")
+    if asked == "gptq" and found == "none":
+        raise UsageError(f"model.quantization=gptq, but {folder} is not quantized; run `python cli.py quantize --model {folder} --out ...` first")
+    if asked == "auto" or asked == found or (asked == "nf4" and found == "none"):
+        return found if asked == "auto" else asked
+    raise UsageError(f"model.quantization={asked}, but {folder} is {found}; use model.quantization=auto or another base")
+
+
+def _device(asked: str) -> str:
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UsageError("model.device=cuda, but torch sees no CUDA device here; use --set model.device=cpu")
+    return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _dtype(asked: str, device: str) -> torch.dtype:
+    if asked != "auto":
+        return getattr(torch, asked)
+    if device == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _autocast(asked: str, dtype: torch.dtype, device: str) -> torch.dtype | None:
+    """bfloat16 on a CPU that multiplies in it (training is then 1.8 times faster, and the losses agree to three digits)."""
+    if asked == "auto" and device == "cpu":
+        return torch.bfloat16 if _cpu_has_bf16() else None
+    return None if dtype is torch.float32 else dtype
+
+
+def _cpu_has_bf16() -> bool:
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())
+
+
+def _quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        if hasattr(module, "dequantize_weight") or type(module).__name__ == "Linear4bit":
+            yield name, module
+
+
+def _dequantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Replace every 4-bit layer by a plain Linear with the values it stands for."""
+    for name, layer in list(_quantized_layers(model)):
+        model.set_submodule(name, _linear(_float_weight(layer).to(dtype), layer.bias))
+    for key in ("quantization_config", "_pre_quantization_dtype"):
+        model.config.__dict__.pop(key, None)
+    for key in ("is_loaded_in_4bit", "is_quantized"):
+        setattr(model, key, False)
+    model.quantization_method = None
+    model.hf_quantizer = None
+
+
+def _float_weight(layer: nn.Module) -> torch.Tensor:
+    """The weight of a GPTQ, NF4 or plain layer as (out_features, in_features)."""
+    if hasattr(layer, "dequantize_weight"):  # gptqmodel keeps (in, out)
+        return type(layer).dequantize_weight(layer).T.contiguous()  # not the compiled one that some kernels put on the instance
+    if type(layer).__name__ == "Linear4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    return layer.weight
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    new = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    new.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    if bias is not None:
+        new.bias = nn.Parameter(bias.detach().to(weight.dtype), requires_grad=False)
+    return new
+
+
+def _clone(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy with modules of its own and the same tensors: peft and TRL change modules in place."""
+    shared: dict[int, Any] = {id(layer): layer for _, layer in _quantized_layers(model)}
+    shared |= {id(t): t for t in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
+
+
+def attach_adapter(base: Base, config: ModelConfig, seed: int) -> PeftModel:
+    """A fresh trainable LoRA (float32, named "default") on a clone of the base; B is zero, so it starts as the base itself.
+
+    Raises UsageError naming `model.target_modules` when one of them is no layer of this base.
+    """
+    present = {name.rsplit(".", 1)[-1] for name, _ in base.model.named_modules()}
+    missing = [name for name in config.target_modules if name not in present]
+    if missing:
+        raise UsageError(f"model.target_modules: {', '.join(missing)} not in {base.path.name}; its layers are named {', '.join(_layer_names(base.model))}")
+    torch.manual_seed(seed)
+    lora = LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=list(config.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    with quiet():
+        model = get_peft_model(_clone(base.model), lora)
+    return _float32_adapter(model)
+
+
+def _layer_names(model: nn.Module) -> list[str]:
+    quantized = {name for name, _ in _quantized_layers(model)}
+    return sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear) or n in quantized})
+
+
+def _float32_adapter(model: PeftModel) -> PeftModel:
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:  # TRL's own cast looks for bitsandbytes only, and a 16-bit AdamW loses small updates
+            parameter.data = parameter.data.float()
+    return model
+
+
+def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_sha256: str | None = None) -> PeftModel:
+    """The adapter saved in `folder` on a clone of the base, as adapter "default".
+
+    Raises RlaifError naming the folder when it is missing or damaged, differs from `expected_sha256`, or does not fit the base.
+    """
+    found = weights_sha256(folder)
+    if expected_sha256 is not None and found != expected_sha256:
+        raise RlaifError(
+            f"{folder}: the adapter's weights have changed (sha256 {found[:12]}, recorded {expected_sha256[:12]}); "
+            "restore the folder, or start the run again under another --run"
+        )
+    try:
+        with quiet():
+            model = PeftModel.from_pretrained(_clone(base.model), folder, adapter_name=ADAPTER, is_trainable=trainable)
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise RlaifError(f"{folder}: this adapter does not fit the base {base.path.name}: {reason[-1].strip() if reason else type(error).__name__}") from error
+    return _float32_adapter(model) if trainable else _float32_adapter(model).eval()
+
+
+def save_adapter(model: PeftModel, folder: Path) -> str:
+    """Write adapter "default" alone as safetensors; returns its :func:`weights_sha256`. The folder appears whole, by rename."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part, old = (folder.with_name(f".{folder.name}.{tail}") for tail in ("part", "old"))
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with quiet():
+        model.save_pretrained(part, selected_adapters=[ADAPTER], safe_serialization=True)
+    (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(part, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return weights_sha256(folder)
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over the tensors (name, dtype, shape, bytes, by name) of all *.safetensors in `folder`: not over paths, metadata or shards.
+
+    Raises RlaifError when there are none or a file is damaged.
+    """
+    tensors: dict[str, tuple[Path, int, int, str]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(size)) if size < 1 << 28 else {}
+            header.pop("__metadata__", None)
+            for name, entry in header.items():
+                start, end = entry["data_offsets"]
+                if 8 + size + end > path.stat().st_size:
+                    raise ValueError("cut short")
+                tensors[name] = (path, 8 + size + start, end - start, f"{name} {entry['dtype']} {entry['shape']}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RlaifError(f"{path}: a damaged safetensors file ({error}); restore it or make it again") from error
+    if not tensors:
+        raise RlaifError(f"{folder}: no weights (*.safetensors) there; restore the folder, or start the run again under another --run")
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        path, start, length, described = tensors[name]
+        digest.update(described.encode() + b"\n")
+        with path.open("rb") as file:
+            file.seek(start)
+            while length > 0 and (block := file.read(min(length, 1 << 24))):
+                digest.update(block)
+                length -= len(block)
+    return digest.hexdigest()
+
+
+def fast_copy(base: Base, adapter: Path | None, *, expected_sha256: str | None = None) -> PreTrainedModel | PeftModel:
+    """The policy (base, or base with an adapter) for inference, in eval mode.
+
+    On a CPU: plain layers with the LoRA delta merged in float32, W + (alpha / r) B A. On CUDA: the base as it is, with the adapter.
+    Both give the same logits up to rounding.
+    """
+    if adapter is None:
+        return _clone(base.model).eval()
+    model = load_adapter(base, adapter, expected_sha256=expected_sha256)
+    if base.device != "cpu":
+        return model
+    merged = model.get_base_model()
+    for name, layer in list(merged.named_modules()):
+        if isinstance(layer, LoraLayer):
+            inner = layer.get_base_layer()
+            delta = layer.scaling[ADAPTER] * (layer.lora_B[ADAPTER].weight @ layer.lora_A[ADAPTER].weight)
+            weight = _float_weight(inner)
+            merged.set_submodule(name, _linear((weight.float() + delta).to(base.dtype), inner.bias))
+    return merged.eval()

@@ -1,0 +1,49 @@
+"""Keep the training libraries' chatter off the user's terminal.
+
+Importing this module sets the environment variables that the libraries read at import, so import it before them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+
+for _name, _value in {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "GPTQMODEL_DISABLE_GIL_WARNING": "1",
+    "GPTQMODEL_CPU_WORKERS": "2",  # its loader pool wants two and by default takes fewer on a machine of two cores
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block: no library logs below ERROR, no warnings, no progress bars, nothing printed on stdout.
+
+    gptqmodel prints its logs and a banner on stdout, which belongs to `--format json`. Exceptions pass through unchanged.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _no_progress_bars()
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _no_progress_bars() -> None:
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()

@@ -1,0 +1,235 @@
+"""A run on disk: its folder, its database, its configuration and the sessions that worked on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat, to_toml, validate
+from rlaif.types import Decision, RlaifError, UsageError, content_id
+from stores.store import DATABASE, Store
+
+PACKAGES = ("rlaif", "torch", "transformers", "trl", "peft", "gptqmodel", "bitsandbytes", "duckdb", "numpy")
+FREE_BYTES_NEEDED = 200 * 2**20  # a run that cannot write its next adapter should stop before it trains one
+
+
+def now() -> datetime:
+    """The present in UTC, naive, as the database keeps it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+@dataclass
+class Stage:
+    """One stage under way: what it did is collected here and written with its row, last."""
+
+    round: int
+    name: str
+    model_seconds: float = 0.0
+    detail: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, Sequence[Any]] = field(default_factory=dict)
+
+    @contextmanager
+    def model_time(self) -> Iterator[None]:
+        """Counts what happens inside as model work (training, generating, scoring)."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.model_seconds += time.monotonic() - started
+
+
+@dataclass
+class Run:
+    """An open run. `config` is what it was made with, plus this session's values of the keys outside the hash."""
+
+    folder: Path
+    store: Store
+    config: Config
+
+    @property
+    def policies(self) -> Path:
+        return self.folder / "policies"
+
+    def done(self, round: int, stage: str) -> dict[str, Any] | None:
+        """The detail of a finished stage; None if it has not finished."""
+        rows = self.store.query("SELECT detail FROM stages WHERE round = ? AND stage = ? AND status = 'done'", [round, stage])
+        return json.loads(rows[0]["detail"]) if rows else None
+
+    @contextmanager
+    def stage(self, round: int, name: str) -> Iterator[Stage]:
+        """Run a stage: its row says "running" at once and "done" together with its last rows, in one transaction.
+
+        When the block raises, the row stays "running": the next session does the stage again.
+        """
+        stage, started, clock = Stage(round, name), now(), time.monotonic()
+        row = {"round": round, "stage": name, "status": "running", "started_at": started}
+        self.store.write({"stages": [row]}, replace=["stages"])
+        yield stage
+        row |= {
+            "status": "done",
+            "finished_at": now(),
+            "seconds": time.monotonic() - clock,
+            "model_seconds": stage.model_seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "detail": stage.detail,
+        }
+        replace = ["stages", *(t for t in ("rounds",) if t in stage.rows)]
+        self.store.write({**stage.rows, "stages": [row]}, replace=replace)
+
+    def champion(self) -> str:
+        """The policy that was promoted last, by the gate or by hand; the base before any was."""
+        rows = self.store.query("SELECT evidence FROM decisions WHERE action = 'PROMOTE' ORDER BY seq DESC LIMIT 1")
+        if rows:
+            return str(json.loads(rows[0]["evidence"])["policy_id"])
+        base = self.store.query("SELECT policy_id FROM policies WHERE kind = 'base'")
+        if not base:
+            raise RlaifError(f"{self.folder}: this run has not prepared its base yet; continue it with the command loop")
+        return str(base[0]["policy_id"])
+
+    def policy(self, name: str) -> dict[str, Any]:
+        """The row of a policy by id (or its unique beginning), or of "base" or "champion". UsageError if there is none."""
+        if name == "champion":
+            name = self.champion()
+        where = "kind = 'base'" if name == "base" else "starts_with(policy_id, ?)"
+        rows = self.store.query(f"SELECT * FROM policies WHERE {where}", [] if name == "base" else [name])
+        if len(rows) == 1:
+            return rows[0]
+        known = ", ".join(r["policy_id"] for r in self.store.query("SELECT policy_id FROM policies ORDER BY created_at"))
+        problem = "is ambiguous" if rows else "is no policy of this run"
+        raise UsageError(f"{name!r} {problem}; there are: base, champion, {known or '(none yet)'}")
+
+    def decide(self, decision: Decision) -> None:
+        self.store.write({"decisions": [decision]})
+
+
+def open_run(folder: Path, on_wait: Any = None) -> Run:
+    """An existing run. UsageError when `folder` holds none."""
+    store = Store.open(folder, on_wait)
+    tree = json.loads(store.query("SELECT config FROM runs")[0]["config"])
+    return Run(folder, store, validate(unflat(tree), where=f"{folder}/{DATABASE}"))
+
+
+def open_or_create(folder: Path, config: Config, on_wait: Any = None) -> Run:
+    """The run in `folder`, made with `config` if it is new.
+
+    UsageError when the folder holds a run of another configuration (names the keys that differ) or something else than a run;
+    RlaifError when it cannot be written. Keys outside the hash may differ: this session's values count.
+    """
+    if (folder / DATABASE).exists():
+        run = open_run(folder, on_wait)
+        keys = differing_keys(flat(run.config), flat(config))
+        if keys:
+            mine, theirs = flat(run.config), flat(config)
+            shown = "; ".join(f"{k}: {mine.get(k)!r} there, {theirs.get(k)!r} now" for k in keys[:4])
+            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+            raise UsageError(f"{folder} was made with another configuration ({shown}{more}); start a new run with --run DIR")
+        return Run(folder, run.store, config)
+    ours = ("loop.lock", "config.toml", "policies", f"{DATABASE}.new", f"{DATABASE}.new.wal")  # what a killed start leaves
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours) if folder.is_dir() else []
+    if folder.exists() and (not folder.is_dir() or foreign):
+        found = ", ".join(foreign[:3]) or "it is a file"
+        raise UsageError(f"{folder} exists and is no run ({found}); choose another --run")
+    try:
+        (folder / "policies").mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(to_toml(config), "utf-8")
+    except OSError as error:
+        raise RlaifError(f"{error.filename}: {error.strerror}; choose another --run or make room") from error
+    row = {
+        "run_id": content_id(config.config_hash),
+        "profile": config.profile,
+        "config": flat(config),
+        "config_hash": config.config_hash,
+        "seed": config.seed,
+    }
+    store = Store.create(folder, row)
+    store.on_wait = on_wait
+    return Run(folder, store, config)
+
+
+def unflat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """{"dpo.beta": 0.1} to {"dpo": {"beta": 0.1}}."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        *sections, leaf = key.split(".")
+        node = out
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[leaf] = value
+    return out
+
+
+@contextmanager
+def session(run: Run, started: datetime) -> Iterator[str]:
+    """Records this process's work on the run in `sessions`: since when, with which versions, and how it ended."""
+    session_id = uuid.uuid4().hex[:16]
+    changed = {k: v for k, v in flat(run.config).items() if k.startswith(OUTSIDE_HASH)}
+    row = {
+        "session_id": session_id,
+        "started_at": started,
+        "pid": os.getpid(),
+        "argv": sys.argv[1:],
+        "versions": {"python": sys.version.split()[0]} | {p: v for p in PACKAGES if (v := installed(p))},
+        "commit": commit(),
+        "overrides": changed,
+    }
+    run.store.write({"sessions": [row]})
+    code = 1
+    try:
+        yield session_id
+        code = 0
+    except RlaifError as error:
+        code = error.exit_code
+        raise
+    finally:
+        ended = [("UPDATE sessions SET ended_at = ?, exit_code = ? WHERE session_id = ?", [now(), code, session_id])]
+        try:
+            run.store.execute(ended)
+        except RlaifError:
+            if code == 0:  # on the way out of an error, that error is the one to report
+                raise
+
+
+def installed(package: str) -> str:
+    """The installed version of `package`, or "" where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def commit() -> str:
+    """The commit of the checkout this code runs from, or "" where it is no checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MB; of the GPU where one was used."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated() / 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def check_disk(folder: Path) -> None:
+    """RlaifError when the file system of `folder` is too full to go on."""
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES_NEEDED:
+        raise RlaifError(f"{folder}: only {free >> 20} MB free, {FREE_BYTES_NEEDED >> 20} MB needed; free some space and run the same command again")

@@ -1,0 +1,118 @@
+"""Log-probabilities of given texts: choices after a context (lm-eval's rule) and completions (loss, perplexity)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlaif.sample import plan_batches
+from rlaif.types import RlaifError
+
+
+def continuation_logprobs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    contexts: Sequence[str],
+    choices: Sequence[str],
+    batch_size: int,
+    max_length: int,
+) -> np.ndarray:
+    """Summed log-probability (nats, float64, shape (contexts, choices)) of " " + choice after each context.
+
+    lm-evaluation-harness' rule for multiple choice: c = encode(context), t = encode(context + continuation)[len(c):], the model reads
+    (c + t)[-(max_length + 1):][:-1], cut on the left; log-softmax in float32; no length normalisation.
+    """
+    pieces: list[tuple[list[int], list[int]]] = []  # row i * len(choices) + j: what the model reads, and the tokens of the choice
+    for context in contexts:
+        start = _encode(tokenizer, context)
+        for choice in choices:
+            target = _encode(tokenizer, f"{context} {choice}")[len(start) :]
+            if not target:
+                raise RlaifError(f"the choice {choice!r} has no tokens of its own after {context[-20:]!r}; give another choice")
+            pieces.append(((start + target)[-(max_length + 1) :][:-1], target))
+    shape = (len(contexts), len(choices))
+    if all(len(target) == 1 for _, target in pieces):  # then all choices of a context follow the same text: one pass scores them
+        reads = [pieces[i * len(choices)][0] for i in range(len(contexts))]
+        targets = [[pieces[i * len(choices) + j][1][0] for j in range(len(choices))] for i in range(len(contexts))]
+        return np.array(_next_token_logprobs(model, tokenizer, reads, targets, batch_size), dtype=np.float64).reshape(shape)
+    sums = _target_logprobs(model, tokenizer, pieces, batch_size)
+    return np.array(sums, dtype=np.float64).reshape(shape)
+
+
+def completion_loss(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    *,
+    batch_size: int = 32,
+    max_length: int = 1024,
+) -> list[tuple[float, int]]:
+    """(negative log-likelihood in nats, number of tokens) of each completion after its prompt; perplexity is exp(sum / count).
+
+    Every token of the completion counts, the end token only when the text names it; what is longer than `max_length` is cut on the
+    left. An empty completion gives (0.0, 0).
+    """
+    pieces = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        start, whole = _encode(tokenizer, prompt), _encode(tokenizer, prompt + completion)
+        target = whole[len(start) :][-max_length:]
+        pieces.append((whole[-(max_length + 1) :][:-1], target))
+    sums = _target_logprobs(model, tokenizer, pieces, batch_size)
+    return [(-value, len(target)) for value, (_, target) in zip(sums, pieces, strict=True)]
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+def _pad(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded ids and mask. A causal model never sees padding on the right, so its value does not matter."""
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    return ids, mask
+
+
+@torch.inference_mode()
+def _next_token_logprobs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reads: list[list[int]], targets: list[list[int]], batch_size: int
+) -> list[list[float]]:
+    """log p(target | read) for every target token of every row, from the last position's logits alone."""
+    out: list[list[float]] = [[] for _ in reads]
+    for batch in plan_batches([len(r) for r in reads], batch_size):
+        ids, mask = _pad([reads[i] for i in batch], model.device)
+        last = mask.sum(-1) - 1
+        positions, where = last.unique(return_inverse=True)
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=positions).logits
+        logp = logits[torch.arange(len(batch), device=ids.device), where].float().log_softmax(-1)
+        picked = logp.gather(1, torch.tensor([targets[i] for i in batch], device=ids.device))
+        for i, values in zip(batch, picked.tolist(), strict=True):
+            out[i] = values
+    return out
+
+
+@torch.inference_mode()
+def _target_logprobs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pieces: list[tuple[list[int], list[int]]], batch_size: int
+) -> list[float]:
+    """Sum of log p over the target tokens, which the last len(target) positions of what is read predict."""
+    out = [0.0] * len(pieces)
+    some = [i for i, (read, target) in enumerate(pieces) if read and target]
+    for batch in plan_batches([len(pieces[i][0]) for i in some], batch_size):
+        rows = [some[i] for i in batch]
+        ids, mask = _pad([pieces[i][0] for i in rows], model.device)
+        keep = max(ids.shape[1] - len(pieces[i][0]) + len(pieces[i][1]) for i in rows)
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=keep).logits
+        first = ids.shape[1] - logits.shape[1]
+        for row, i in enumerate(rows):
+            read, target = pieces[i]
+            target = target[-len(read) :]
+            at = logits[row, len(read) - len(target) - first : len(read) - first].float().log_softmax(-1)
+            out[i] = float(at.gather(1, torch.tensor(target, device=ids.device)[:, None]).double().sum())
+    return out

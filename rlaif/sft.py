@@ -1,0 +1,56 @@
+"""Supervised fine-tuning of a LoRA adapter: a thin use of `trl.SFTTrainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import PeftModel
+
+from rlaif.config import SftConfig
+from rlaif.policy import Base
+from rlaif.quiet import quiet
+from rlaif.trainer import OnLog, OnProgress, TrainResult, arguments, train
+from rlaif.types import RlaifError
+
+with quiet():
+    import trl
+    from datasets import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt as the model reads it (chat template already applied, or raw text) and the completion to learn; the end token is added."""
+
+    prompt: str
+    completion: str
+
+
+def train_sft(
+    base: Base,
+    model: PeftModel,
+    examples: Sequence[Example],
+    config: SftConfig,
+    out: Path,
+    seed: int,
+    on_log: OnLog | None = None,
+    on_progress: OnProgress | None = None,
+) -> TrainResult:
+    """Train adapter "default" of `model` on the completions (the prompts carry no loss) and save it to `out`.
+
+    The same base, examples, seed and thread count give the same weights on a CPU. `on_log` gets loss, learning_rate, grad_norm,
+    entropy, mean_token_accuracy and num_tokens after each step. Raises RlaifError when nothing can be learned or training diverges.
+    """
+    if not examples:
+        raise RlaifError("sft: no examples to train on; check data.sft_medquad and data.sft_pubmedqa")
+
+    def make(scratch: str) -> trl.SFTTrainer:
+        return trl.SFTTrainer(
+            model=model,
+            args=trl.SFTConfig(completion_only_loss=True, **arguments(config, base, seed, scratch)),
+            train_dataset=Dataset.from_list([{"prompt": e.prompt, "completion": e.completion} for e in examples]),
+            processing_class=base.tokenizer,
+        )
+
+    return train(make, name="sft", given=len(examples), out=out, on_log=on_log, on_progress=on_progress)
