@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import os
 import sys
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="RLAIF for medical question answering that can be audited. Research software: nothing it prints is medical advice.",
 )
+UsageMistake = typer.BadParameter.__mro__[2]  # typer's own ClickException, which it does not name in public
 RunOption = Annotated[Path, typer.Option("--run", help="The run's folder.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key, e.g. --set seed=3.")]
@@ -151,7 +155,10 @@ def runs(
             screen.line(f"pruned {policy_id}: {size / 2**20:.1f} MB")
         return
     columns, rows = admin.list_runs(root)
-    screen.table("", columns, rows)
+    if rows:
+        screen.table("", columns, rows)
+    else:
+        screen.line(f"no runs in {root}; start one with the command loop")
 
 
 @app.command()
@@ -163,8 +170,12 @@ def promote(
     """Make a policy champion by hand; recorded in decisions."""
     from rlaif.admin import promote as by_hand
     from rlaif.run import open_run
+    from stores.lock import run_lock
 
-    stdout_screen().line(by_hand(open_run(run), policy, why))
+    opened = open_run(run)
+    with run_lock(run):  # a round under way gates against the champion it began with
+        line = by_hand(opened, policy, why)
+    stdout_screen().line(line)
 
 
 @app.command()
@@ -177,8 +188,7 @@ def exclude(
     from rlaif.admin import exclude as by_hand
     from rlaif.run import open_run
 
-    by_hand(open_run(run), pair, why)
-    stdout_screen().line(f"pair {pair} is dropped: {why}")
+    stdout_screen().line(by_hand(open_run(run), pair, why))
 
 
 @app.command()
@@ -200,46 +210,72 @@ def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {value!r}{nearest(value, list(known))}; use one of: {', '.join(known)}")
 
 
-def stdout_screen() -> Any:
+def stdout_screen(width: int | None = None) -> Any:
     from rich.console import Console
 
     from rlaif.progress import Screen
 
-    return Screen(Console(highlight=False))
+    return Screen(Console(highlight=False, width=width))
 
 
 def print_rows(columns: list[str], rows: list[tuple[Any, ...]], format: str) -> None:
     """Rows of a query on stdout as a table, CSV or a JSON list of objects."""
     if format == "json":
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str, ensure_ascii=False))
+        names = [name if name not in columns[:i] else f"{name}_{columns[:i].count(name)}" for i, name in enumerate(columns)]
+        print(json.dumps([dict(zip(names, map(plain, row), strict=True)) for row in rows], default=str, ensure_ascii=False))
     elif format == "csv":
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
     else:
-        stdout_screen().table("", columns, [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows])
+        wide = None if sys.stdout.isatty() else 10_000  # in a file or a pipe nothing is folded
+        stdout_screen(wide).table("", columns, [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows])
+
+
+def plain(value: Any) -> Any:
+    """A database value as JSON has it: decimals as numbers, and no NaN or infinity, which JSON does not know."""
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> None:
     """The entry point: one line for every error that a person can act on, a traceback only with --debug."""
     debug = "--debug" in sys.argv
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+        if code == 130:  # typer turns Ctrl-C into this
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except UsageMistake as error:
+        error.show()
+        sys.exit(2)
     except RlaifError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
+        fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        fail("stopped; the same command goes on from here", 130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if debug:
+            raise
+        fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
     except Exception as error:  # the last line of defence: anything else is a bug, and says so
         if debug:
             raise
-        print(f"error: {type(error).__name__}: {error} (a bug; --debug before the command shows the traceback)", file=sys.stderr)
-        sys.exit(1)
+        fail(f"{type(error).__name__}: {error} (a bug; --debug before the command shows the traceback)", 1)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def difference(a: dict[str, Any], b: dict[str, Any], groups: dict[str, str]) -> 
 def report(folder: Path, seed: int) -> list[str]:
     run = open_run(folder)
     names = policies(run)
-    groups = {r["question_id"]: r["group_id"] for r in run.store.query("SELECT question_id, group_id FROM questions WHERE split = 'sealed'")}
+    groups = {
+        r["question_id"]: r["group_id"] for r in run.store.query("SELECT question_id, group_id FROM questions WHERE split = 'sealed'")
+    }
     lines = []
     for benchmark, metric in METRIC.items():
         results = {name: evaluate(folder, policy, benchmark) for name, policy in names.items()}

@@ -85,11 +85,8 @@ def _run_row(folder: Path) -> list[str]:
     try:
         found = take(Store(folder / DATABASE), brief=True)  # not Store.open: that would bring an older database up to this version
         best = champion(found)
-        times = [
-            found.run["created_at"],
-            *(s["ended_at"] or s["started_at"] for s in found.sessions),
-            *(s["finished_at"] for s in found.stages),
-        ]
+        times = [found.run["created_at"], *(s["finished_at"] for s in found.stages)]
+        times += [s["ended_at"] or s["started_at"] for s in found.sessions]
         used = max(time for time in times if time)
     except (RlaifError, OSError) as error:
         changed = datetime.fromtimestamp((folder / DATABASE).stat().st_mtime, UTC)
@@ -140,23 +137,22 @@ def prune(run: Run) -> list[tuple[str, int]]:
 
 def _own_folder(run: Run, row: dict[str, Any]) -> Path:
     """`policies/<policy_id>`. RlaifError where the policy's row or a link leads anywhere else: that is not ours to delete."""
-    folder = run.policies / row["policy_id"]
-    expected = run.folder.resolve() / "policies" / row["policy_id"]
+    folder = run.folder.resolve() / "policies" / row["policy_id"]
     recorded = run.folder / row["path"] if row["path"] else folder
-    if folder.resolve() != expected or recorded.resolve() != expected or expected.parent.name != "policies":
-        raise RlaifError(f"policy {row['policy_id']} is not at {expected}: nothing was deleted; remove it yourself")
+    if recorded.resolve() != folder:
+        raise RlaifError(f"policy {row['policy_id']} is not at {folder}: nothing was deleted; remove it yourself")
     return folder
 
 
 def _never_champion(run: Run) -> list[dict[str, Any]]:
     held = run.store.query("SELECT champion_in AS id FROM rounds UNION SELECT champion_out FROM rounds UNION SELECT champion FROM gates")
     champions = {str(row["id"]) for row in held}
-    for row in run.store.query("SELECT evidence FROM decisions WHERE action = 'PROMOTE'"):
-        evidence = json.loads(row["evidence"])
-        champions |= {str(evidence[key]) for key in ("policy_id", "previous") if key in evidence}
+    promoted = run.store.query("SELECT evidence FROM decisions WHERE action = 'PROMOTE'")
+    champions |= {str(json.loads(row["evidence"])["policy_id"]) for row in promoted}
     rows = run.store.query(
         "SELECT p.* FROM policies p WHERE p.kind <> 'base' AND EXISTS "
-        "(SELECT 1 FROM rounds r WHERE r.challenger = p.policy_id AND r.decision IN ('REJECT', 'INCONCLUSIVE')) ORDER BY p.round, p.policy_id"
+        "(SELECT 1 FROM rounds r WHERE r.challenger = p.policy_id AND r.decision IN ('REJECT', 'INCONCLUSIVE')) "
+        "ORDER BY p.round, p.policy_id"
     )
     return [row for row in rows if row["policy_id"] not in champions]
 

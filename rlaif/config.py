@@ -2,7 +2,7 @@
 
     config = load_config("embedded", ["seed=3", "dpo.learning_rate=5e-4"])
 
-What may change while a run is under way (`OUTSIDE_HASH`) is left out of `config_hash`; everything else makes it another run.
+What may change while a run is under way, and mere names (`OUTSIDE_HASH`), are left out of `config_hash`; everything else makes it another run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rlaif.types import UsageError, content_id
 
 PROFILES = Path(__file__).parent / "profiles"
-OUTSIDE_HASH = ("judge.base_url", "judge.require_licence", "judge.concurrency", "judge.retries", "judge.failure_limit", "judge.budget")
+OUTSIDE_HASH = ("profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -91,23 +91,14 @@ class SamplingConfig(Section):
     batch_size: Positive = 64  # sequences sampled together; part of the configuration because each batch has its own seed
 
 
-class BudgetConfig(Section):
-    """Hard limits of one session; 0 means none."""
-
-    calls: Annotated[int, Field(ge=0)] = 0
-    tokens: Annotated[int, Field(ge=0)] = 0
-    money: Annotated[float, Field(ge=0)] = 0.0
-
-
 class JudgeConfig(Section):
+    """The labelling judge. `prompt`, `base_url` and `require_licence` are for judges that are language models."""
+
     model: str = "reference"
-    prompt: str = "prompts/judge/default.md"
+    prompt: str = ""
     base_url: str = ""
     require_licence: bool = True
-    concurrency: Positive = 4
-    retries: Annotated[int, Field(ge=0)] = 4
-    failure_limit: Share = 0.02  # a larger share of unparsed or failed verdicts stops the round
-    budget: BudgetConfig = BudgetConfig()
+    failure_limit: Share = 0.02  # a larger share of verdicts without a score stops the round
 
 
 class PairsConfig(Section):
@@ -141,7 +132,7 @@ class GateConfig(Section):
 class Config(Section):
     profile: str = "embedded"
     description: str = ""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     prompts: PromptConfig = PromptConfig()
@@ -156,7 +147,7 @@ class Config(Section):
     @property
     def config_hash(self) -> str:
         """Hash of everything that makes a run what it is."""
-        return content_id({k: v for k, v in flat(self).items() if not k.startswith(OUTSIDE_HASH)})
+        return content_id({k: v for k, v in flat(self).items() if k not in OUTSIDE_HASH})
 
 
 def flat(config: BaseModel, prefix: str = "") -> dict[str, Any]:
@@ -223,7 +214,9 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
     node = tree
     for section in sections:
         node = node.setdefault(section, {})
-    if type(value) in (int, float) and isinstance(flat(Config())[key], str):
+        if not isinstance(node, dict):
+            raise UsageError(f"{section} in the profile is not a table, so --set {key}=... has nowhere to go; write [{section}]")
+    if not isinstance(value, str) and isinstance(flat(Config())[key], str):
         value = raw  # a folder called 7 is still a name
     node[leaf] = value
 
@@ -263,5 +256,5 @@ def to_toml(config: Config) -> str:
 
 def differing_keys(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Keys of two :func:`flat` dictionaries whose values differ, those outside the hash left out."""
-    keys = [k for k in mine | theirs if not k.startswith(OUTSIDE_HASH)]
+    keys = [k for k in mine | theirs if k not in OUTSIDE_HASH]
     return [k for k in keys if mine.get(k) != theirs.get(k)]

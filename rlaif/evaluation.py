@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 BENCHMARKS = ("medquad", "pubmedqa")
 SCORE = {"medquad": "token_f1", "pubmedqa": "accuracy"}  # the metric of each that the gate looks at
-ITEM_COLUMNS = "policy_id, benchmark, split, item_id, metric, prediction, target, value, status, reason, judge_id, protocol_hash, data_sha256"
+ITEM_COLUMNS = (
+    "policy_id, benchmark, split, item_id, metric, prediction, target, value, status, reason, judge_id, protocol_hash, data_sha256"
+)
 
 
 def benchmark_questions(run: Run, benchmark: str, split: str, limit: int = 0) -> list[Question]:

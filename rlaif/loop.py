@@ -21,7 +21,7 @@ from rlaif.progress import Screen
 from rlaif.prompts import Prompt
 from rlaif.run import Run, check_disk
 from rlaif.candidates import sample_round
-from rlaif.types import Candidate, Decision, Judge, JudgeItem, Question, RlaifError, Verdict
+from rlaif.types import Candidate, Decision, Judge, JudgeItem, Question, RlaifError, UsageError, Verdict
 
 if TYPE_CHECKING:
     from rlaif.policy import Base
@@ -72,9 +72,22 @@ def prepare(loop: Loop, data: Data | None) -> None:
             splits = ", ".join(f"{source['splits'].get(s, 0):,} {s}" for s in ("train", "gate", "sealed"))
             loop.screen.line(f"  {name:<22} {splits} questions from {source['source']}")
             if source.get("unofficial_split"):
-                loop.screen.line(f"  warning: {source['source']} does not say which rows are the official test; its split is by hash", style="yellow")
+                loop.screen.line(
+                    f"  warning: {source['source']} does not say which rows are the official test; its split is by hash", style="yellow"
+                )
         loop.screen.line(f"  base                   {base['policy_id'][:8]}, {loop.base.quantization} weights, {loop.base.device}")
     training.check_base(run, loop.base)
+    check_prompt(run, loop.prompt)
+
+
+def check_prompt(run: Run, prompt: Prompt) -> None:
+    """UsageError when the policy prompt's words are not those this run began with: its results could not be compared."""
+    recorded = run.store.query("SELECT prompt_sha256, name FROM prompts WHERE kind = 'policy'")[0]
+    if recorded["prompt_sha256"] != prompt.sha256:
+        raise UsageError(
+            f"{run.config.prompts.policy} has changed since this run began (sha256 {prompt.sha256[:12]}, was {recorded['prompt_sha256'][:12]}); "
+            "put the old text back (table prompts has it), or start a new run with --run DIR"
+        )
 
 
 def first_round(loop: Loop) -> None:
@@ -129,8 +142,9 @@ def judge_round(loop: Loop, round: int, questions: Sequence[Question], candidate
     configured share ends without a score: such a round would train on a biased rest.
     """
     run, identity = loop.run, loop.judge.identity
-    judge_id = identity.judge_id
-    if run.done(round, "judge") is None:
+    done = run.done(round, "judge")
+    judge_id = done["judge_id"] if done else identity.judge_id
+    if done is None:
         by_id = {q.question_id: q for q in questions}
         with run.stage(round, "judge") as stage:
             run.store.write({"judges": [judge_row(loop.judge)]})
@@ -198,7 +212,7 @@ def pair_round(loop: Loop, round: int, candidates: Sequence[Candidate], verdicts
     if detail is None:
         with run.stage(round, "pairs") as stage:
             settings = PairSettings(**run.config.pairs.model_dump())
-            judge_id = loop.judge.identity.judge_id
+            judge_id = run.done(round, "judge")["judge_id"]  # type: ignore[index]  # the stage before is done
             # The reference judge gives the same score each time; a sampled judge's spread is measured by re-judging.
             pairs = prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=settings)
             reasons: dict[str, int] = {}
@@ -211,21 +225,25 @@ def pair_round(loop: Loop, round: int, candidates: Sequence[Candidate], verdicts
             stage.detail = detail = {"kept": kept, "dropped": dict(sorted(reasons.items(), key=lambda r: -r[1]))}
         dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())
         yield_ = kept / max(len(pairs), 1)
-        loop.screen.line(f"  pairs                  {kept} kept of {len(pairs)} questions, yield {yield_:.0%}" + (f"; dropped: {dropped}" if dropped else ""))
-    return int(detail["kept"])
+        loop.screen.line(
+            f"  pairs                  {kept} kept of {len(pairs)} questions, yield {yield_:.0%}"
+            + (f"; dropped: {dropped}" if dropped else "")
+        )
+    # counted, because a person may have excluded some since
+    return int(run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])[0]["n"])
 
 
 def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     """Decide on the challenger from its results and the champion's on the same items, and close the round."""
     run = loop.run
-    kind = "sft" if round == 0 else "dpo"
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
-    look = Look(kind, 1 if kind == "sft" else looks + 1)
+    look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
     settings = GateSettings(**run.config.gate.model_dump())
     mine, theirs = results(run, champion, loop.prompt), results(run, challenger, loop.prompt)
     result = decide(mine, theirs, look=look, settings=settings, checks=Checks(), seed=run.config.seed)
     rows = [
-        {k: v for k, v in row_dict(row).items() if v is not None} | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
+        {k: v for k, v in row_dict(row).items() if v is not None}
+        | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
         for row in result.rows
     ]
     evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
@@ -237,7 +255,14 @@ def row_dict(row: Any) -> dict[str, Any]:
 
 
 def close_round(
-    loop: Loop, round: int, champion: str, challenger: str | None, action: str, reason: str, evidence: dict[str, Any], gates: Sequence[Any] = ()
+    loop: Loop,
+    round: int,
+    champion: str,
+    challenger: str | None,
+    action: str,
+    reason: str,
+    evidence: dict[str, Any],
+    gates: Sequence[Any] = (),
 ) -> None:
     """The last stage of a round, in one transaction: the gate's rows, the decision, and who is champion now."""
     winner = challenger if action == "PROMOTE" and challenger else champion

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 PLAIN_EVERY = 15.0  # seconds between plain progress lines of a long stage
 
 
@@ -81,8 +81,10 @@ class Screen:
             console=self.console,
             transient=True,
         ) as self.bars:
-            yield self
-        self.bars = None
+            try:
+                yield self
+            finally:
+                self.bars = None
 
     def bar(self, label: str, total: int | None = None) -> Bar:
         return Bar(self, label, total)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlaif.quiet import quiet
+
 from rlaif.types import RlaifError, UsageError
 
 
@@ -80,10 +81,11 @@ def _check_sizes(source: Path, group_size: int) -> None:
 def _run(source: Path, part: Path, texts: list[str], bits: int, group_size: int, seed: int, batch_size: int) -> None:
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig
-    from transformers import AutoTokenizer
+
+    from rlaif.policy import load_tokenizer
 
     torch.manual_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    tokenizer = load_tokenizer(source, local_files_only=True)
     settings = QuantizeConfig(bits=bits, group_size=group_size, desc_act=False, sym=True, offload_to_disk=False)
     model = GPTQModel.load(str(source), settings, device="cuda" if torch.cuda.is_available() else "cpu")
     model.quantize(texts, batch_size=batch_size, tokenizer=tokenizer)

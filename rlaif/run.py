@@ -101,6 +101,8 @@ class Run:
 
     def policy(self, name: str) -> dict[str, Any]:
         """The row of a policy by id (or its unique beginning), or of "base" or "champion". UsageError if there is none."""
+        if not name:
+            raise UsageError("name a policy: base, champion, or an id or its beginning")
         if name == "champion":
             name = self.champion()
         where = "kind = 'base'" if name == "base" else "starts_with(policy_id, ?)"
@@ -128,20 +130,9 @@ def open_or_create(folder: Path, config: Config, on_wait: Any = None) -> Run:
     UsageError when the folder holds a run of another configuration (names the keys that differ) or something else than a run;
     RlaifError when it cannot be written. Keys outside the hash may differ: this session's values count.
     """
-    if (folder / DATABASE).exists():
-        run = open_run(folder, on_wait)
-        keys = differing_keys(flat(run.config), flat(config))
-        if keys:
-            mine, theirs = flat(run.config), flat(config)
-            shown = "; ".join(f"{k}: {mine.get(k)!r} there, {theirs.get(k)!r} now" for k in keys[:4])
-            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise UsageError(f"{folder} was made with another configuration ({shown}{more}); start a new run with --run DIR")
-        return Run(folder, run.store, config)
-    ours = ("loop.lock", "config.toml", "policies", f"{DATABASE}.new", f"{DATABASE}.new.wal")  # what a killed start leaves
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours) if folder.is_dir() else []
-    if folder.exists() and (not folder.is_dir() or foreign):
-        found = ", ".join(foreign[:3]) or "it is a file"
-        raise UsageError(f"{folder} exists and is no run ({found}); choose another --run")
+    existing = find(folder, config, on_wait)
+    if existing is not None:
+        return existing
     try:
         (folder / "policies").mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(to_toml(config), "utf-8")
@@ -157,6 +148,28 @@ def open_or_create(folder: Path, config: Config, on_wait: Any = None) -> Run:
     store = Store.create(folder, row)
     store.on_wait = on_wait
     return Run(folder, store, config)
+
+
+def find(folder: Path, config: Config, on_wait: Any = None) -> Run | None:
+    """The run in `folder`; None when there is none yet and one can be made there. Changes nothing.
+
+    UsageError as for :func:`open_or_create`.
+    """
+    if (folder / DATABASE).exists():
+        run = open_run(folder, on_wait)
+        mine, theirs = flat(run.config), flat(config)
+        keys = differing_keys(mine, theirs)
+        if keys:
+            shown = "; ".join(f"{k}: {mine.get(k)!r} there, {theirs.get(k)!r} now" for k in keys[:4])
+            more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+            raise UsageError(f"{folder} was made with another configuration ({shown}{more}); start a new run with --run DIR")
+        return Run(folder, run.store, config)
+    ours = ("loop.lock", "config.toml", "policies", f"{DATABASE}.new", f"{DATABASE}.new.wal")  # what a killed start leaves
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours) if folder.is_dir() else []
+    if folder.exists() and (not folder.is_dir() or foreign):
+        found = ", ".join(foreign[:3]) or "it is a file"
+        raise UsageError(f"{folder} exists and is no run ({found}); choose another --run")
+    return None
 
 
 def unflat(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +188,7 @@ def unflat(tree: Mapping[str, Any]) -> dict[str, Any]:
 def session(run: Run, started: datetime) -> Iterator[str]:
     """Records this process's work on the run in `sessions`: since when, with which versions, and how it ended."""
     session_id = uuid.uuid4().hex[:16]
-    changed = {k: v for k, v in flat(run.config).items() if k.startswith(OUTSIDE_HASH)}
+    changed = {k: v for k, v in flat(run.config).items() if k in OUTSIDE_HASH}
     row = {
         "session_id": session_id,
         "started_at": started,
@@ -192,6 +205,9 @@ def session(run: Run, started: datetime) -> Iterator[str]:
         code = 0
     except RlaifError as error:
         code = error.exit_code
+        raise
+    except KeyboardInterrupt:
+        code = 130
         raise
     finally:
         ended = [("UPDATE sessions SET ended_at = ?, exit_code = ? WHERE session_id = ?", [now(), code, session_id])]

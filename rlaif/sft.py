@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft import PeftModel
+from rlaif.quiet import quiet
 
 from rlaif.config import SftConfig
 from rlaif.policy import Base
-from rlaif.quiet import quiet
 from rlaif.trainer import OnLog, OnProgress, TrainResult, arguments, train
 from rlaif.types import RlaifError
 
 with quiet():
     import trl
     from datasets import Dataset
+    from peft import PeftModel
 
 
 @dataclass(frozen=True, slots=True)

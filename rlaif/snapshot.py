@@ -145,16 +145,14 @@ def time_spent(snapshot: Snapshot) -> Spent:
     """Wall time of the sessions, which begin after the imports. A running one counts up to now, a killed one to its last finished stage."""
     done = [s for s in snapshot.stages if s["status"] == "done"]
     wall = 0.0
-    for session, following in zip(snapshot.sessions, [*snapshot.sessions[1:], None], strict=True):
+    for index, session in enumerate(snapshot.sessions):
         start: datetime = session["started_at"]
         end = session["ended_at"]
-        if end is None:
-            until = following["started_at"] if following else now()
-            end = (
-                now()
-                if is_running(snapshot, session)
-                else max((s["finished_at"] for s in done if start <= s["finished_at"] <= until), default=start)
-            )
+        if end is None and is_running(snapshot, session):
+            end = now()
+        elif end is None:
+            until = snapshot.sessions[index + 1]["started_at"] if index + 1 < len(snapshot.sessions) else now()
+            end = max((s["finished_at"] for s in done if start <= s["finished_at"] <= until), default=start)
         wall += max((end - start).total_seconds(), 0.0)
     model = sum(s["model_seconds"] or 0.0 for s in done)
     return Spent(wall, model, len(snapshot.sessions), max((s["peak_memory_mb"] or 0.0 for s in done), default=0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,25 @@ from rlaif.data.prepare import cut_reference, prepare_questions
 from rlaif.evaluation import SCORE, benchmark_questions, evaluate_questions
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
-from rlaif.run import Run, now, open_or_create, open_run, session
+from rlaif.run import Run, find, now, open_or_create, open_run, session
 from rlaif.stats import macro_f1
 from rlaif.types import UsageError
 from stores.lock import run_lock
-from stores.store import DATABASE
 
 
 def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     """The command `loop`: one loop a run, a session's record, the rounds that are missing, and a summary at the end."""
-    from judges import make_judge
-    from rlaif.loop import Loop, run_loop
-    from rlaif.policy import load_base
     from rlaif.status import print_summary
 
     screen = Screen()
+    run = find(folder, config)
+    if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
+        print_summary(run, screen)
+        return
+
+    from judges import make_judge
+    from rlaif.loop import Loop, run_loop
+    from rlaif.policy import load_base
 
     def waiting(message: str) -> None:
         screen.line(f"  waiting: {message}", style="yellow")
@@ -34,9 +39,8 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     started = now()  # after the imports
     screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")
     # All that can be wrong with the input is found before a run folder is made.
-    fresh = not (folder / DATABASE).exists()
     prompt, judge = load_prompt(config.prompts.policy), make_judge(config.judge.model)
-    data = prepare_questions(config) if fresh else None
+    data = None if run else prepare_questions(config)
     base = load_base(config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
@@ -50,10 +54,12 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
 
     Opening the sealed split is recorded in `sealed_tests` and in `runs`.
     """
-    from rlaif.policy import load_base
-
     run = open_run(folder)
     policy_id = str(run.policy(name)["policy_id"])
+
+    from rlaif.policy import load_base
+    from rlaif.training import check_base
+
     if data:
         loaded = load_questions(benchmark, data, eval_only=not split)  # type: ignore[arg-type]
         questions = [q for q in loaded.questions if not split or q.split == split]
@@ -68,13 +74,14 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
         raise UsageError(f"no {shown} items of {benchmark} in {data or folder}")
     screen = Screen()
     base = load_base(run.config.model)
+    check_base(run, base)
     prompt = load_prompt(run.config.prompts.policy)
+    if shown == "sealed" and not data:
+        open_sealed(run, policy_id)
     with screen.live():
         items, _ = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen)
     if data:
         items = [dataclasses.replace(item, split=shown) for item in items]
-    elif shown == "sealed":
-        open_sealed(run, policy_id)
     run.store.write({"eval_items": items})
     means = {m: [i.value for i in items if i.metric == m and i.value is not None] for m in dict.fromkeys(i.metric for i in items)}
     metrics = {m: sum(v) / len(v) for m, v in means.items() if v}
@@ -96,8 +103,7 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
 
 
 def open_sealed(run: Run, policy_id: str) -> None:
-    """Record that sealed items were looked at: by when, at which round, for which policy."""
+    """Record that sealed items are about to be looked at: when, at which round, for which policy."""
     rounds = run.store.query("SELECT coalesce(max(round), 0) AS r FROM rounds WHERE decision IS NOT NULL")[0]["r"]
-    stamp = f"{now():%Y%m%dT%H%M%S%f}"
-    run.store.write({"sealed_tests": [{"session_id": stamp, "round": rounds, "policies": [policy_id]}]})
+    run.store.write({"sealed_tests": [{"session_id": uuid.uuid4().hex[:16], "round": rounds, "policies": [policy_id]}]})
     run.store.execute([("UPDATE runs SET sealed_opened_at_round = coalesce(sealed_opened_at_round, ?)", [rounds])])

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from rlaif.quiet import quiet
+
 from rlaif.config import TrainConfig
 from rlaif.policy import Base, save_adapter
-from rlaif.quiet import quiet
 from rlaif.types import RlaifError
 
 with quiet():
@@ -54,7 +55,9 @@ class Report(TrainerCallback):
             return
         self.tokens = int(values.get("num_tokens", self.tokens))
         if not math.isfinite(values["loss"]):
-            raise RlaifError(f"{self.name} diverged: the loss is {values['loss']} at step {state.global_step}; lower {self.name}.learning_rate")
+            raise RlaifError(
+                f"{self.name} diverged: the loss is {values['loss']} at step {state.global_step}; lower {self.name}.learning_rate"
+            )
         if self.log:
             self.log(state.global_step, values)
 
@@ -124,7 +127,7 @@ def train(
     with tempfile.TemporaryDirectory(prefix="rlaif-") as scratch, quiet():
         try:
             trainer = make(scratch)
-            used = len(trainer.train_dataset)  # type: ignore[arg-type]
+            used = len(trainer.train_dataset)
         except StopIteration:
             used = 0
         if used == 0:
@@ -136,5 +139,5 @@ def train(
         with _score_answers_only():
             trainer.train()
         seconds = time.perf_counter() - started
-    digest = save_adapter(trainer.model, out)  # type: ignore[arg-type]
+    digest = save_adapter(trainer.model, out)
     return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest)

@@ -91,20 +91,22 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     from rlaif.policy import attach_adapter
     from rlaif.sft import train_sft
 
+    done = run.done(0, "sft")
+    if done is not None:
+        return str(done["policy_id"])
     parent = run.policy("base")["policy_id"]
     examples, ids = sft_examples(run, base, prompt)
     recipe = recipe_of(run.config, "sft", prompt, base)
     policy_id = content_id("sft", parent, recipe, ids, run.config.seed)
-    if run.done(0, "sft") is None:
-        with run.stage(0, "sft") as stage:
+    with run.stage(0, "sft") as stage:
 
-            def train(out: Path, log: Any, progress: Any) -> Any:
-                model = attach_adapter(base, run.config.model, run.config.seed)
-                return train_sft(base, model, examples, run.config.sft, out, seed=run.config.seed, on_log=log, on_progress=progress)
+        def train(out: Path, log: Any, progress: Any) -> Any:
+            model = attach_adapter(base, run.config.model, run.config.seed)
+            return train_sft(base, model, examples, run.config.sft, out, seed=run.config.seed, on_log=log, on_progress=progress)
 
-            row = {"policy_id": policy_id, "parent_id": parent, "kind": "sft", "round": 0, "recipe": recipe}
-            items = [{"policy_id": policy_id, "item_id": i, "role": "sft"} for i in ids]
-            train_stage(run, base, stage, screen, row, items, train, f"{len(examples)} examples")
+        row = {"policy_id": policy_id, "parent_id": parent, "kind": "sft", "round": 0, "recipe": recipe}
+        items = [{"policy_id": policy_id, "item_id": i, "role": "sft"} for i in ids]
+        train_stage(run, base, stage, screen, row, items, train, f"{len(examples)} examples")
     return policy_id
 
 
@@ -113,6 +115,9 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     from rlaif.dpo import PairExample, train_dpo
     from rlaif.policy import attach_adapter, load_adapter
 
+    done = run.done(round, "dpo")
+    if done is not None:
+        return str(done["policy_id"])
     rows = run.store.query(
         "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
         "JOIN candidates ch ON ch.candidate_id = p.chosen_id JOIN candidates re ON re.candidate_id = p.rejected_id "
@@ -123,23 +128,22 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     recipe = recipe_of(run.config, "dpo", prompt, base)
     seed = random.Random(f"dpo/{run.config.seed}/{round}").getrandbits(31)
     policy_id = content_id("dpo", champion, recipe, ids, seed)
-    if run.done(round, "dpo") is None:
-        by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
-        pairs = [PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"]) for r in rows]
-        policy = run.policy(champion)
-        with run.stage(round, "dpo") as stage:
+    by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
+    pairs = [PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"]) for r in rows]
+    policy = run.policy(champion)
+    with run.stage(round, "dpo") as stage:
 
-            def train(out: Path, log: Any, progress: Any) -> Any:
-                folder = adapter_folder(run, policy)
-                if folder is None:  # SFT was not promoted: a fresh adapter, which starts as the base itself
-                    model = attach_adapter(base, run.config.model, seed)
-                else:
-                    model = load_adapter(base, folder, trainable=True, expected_sha256=policy["sha256"])
-                return train_dpo(base, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
+        def train(out: Path, log: Any, progress: Any) -> Any:
+            folder = adapter_folder(run, policy)
+            if folder is None:  # SFT was not promoted: a fresh adapter, which starts as the base itself
+                model = attach_adapter(base, run.config.model, seed)
+            else:
+                model = load_adapter(base, folder, trainable=True, expected_sha256=policy["sha256"])
+            return train_dpo(base, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
 
-            row = {"policy_id": policy_id, "parent_id": champion, "reference_id": champion, "kind": "dpo", "round": round, "recipe": recipe}
-            items = [{"policy_id": policy_id, "item_id": i, "role": "dpo"} for i in ids]
-            train_stage(run, base, stage, screen, row, items, train, f"{len(pairs)} pairs")
+        row = {"policy_id": policy_id, "parent_id": champion, "reference_id": champion, "kind": "dpo", "round": round, "recipe": recipe}
+        items = [{"policy_id": policy_id, "item_id": i, "role": "dpo"} for i in ids]
+        train_stage(run, base, stage, screen, row, items, train, f"{len(pairs)} pairs")
     return policy_id
 
 
@@ -203,4 +207,6 @@ def train_stage(
         del stage.rows["train_log"]
     stage.detail = {"policy_id": policy_id, "steps": result.steps, "tokens": result.tokens, "skipped": result.skipped}
     skipped = f", {result.skipped} too long" if result.skipped else ""
-    bar.finish(f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps, last {loss}, {result.tokens / max(result.seconds, 1e-9):,.0f} tok/s")
+    bar.finish(
+        f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps, last {loss}, {result.tokens / max(result.seconds, 1e-9):,.0f} tok/s"
+    )

@@ -1,4 +1,5 @@
-"""The text the tiny base was trained on: train topics, made-up topics, invented trials. No gate or sealed topic is in it.
+"""The text the tiny base was trained on: train topics, made-up topics, invented trials. No gate or sealed topic is the subject of any of it (some of their
+names, such as ibuprofen, occur as points of train topics).
 
 The made-up topics carry points drawn at random from the train topics, so their leaflets can only be answered by reading them. Answers here
 are untidy on purpose (other openings, points left out, another section's points, stock sentences, no end of turn): the base
@@ -17,7 +18,25 @@ from rlaif.embedded.knowledge import SECTIONS, Topic, load_topics
 ONSETS = "b br c cr d dr f fl g gl gr h j k kl l m n p pl pr r s sh sk sl st t th tr v w z".split()
 VOWELS = "a e i o u ae ia io ou ee".split()
 CODAS = "b ck d ft g l ld lm m n nd nk p r rt s st t x".split()
-ENDINGS = ("itis", "osis", "ia", "oma", "emia", "algia", " disease", " syndrome", " fever", "pathy", "ol", "ine", "ide", "one", "in", "ase", "")
+ENDINGS = (
+    "itis",
+    "osis",
+    "ia",
+    "oma",
+    "emia",
+    "algia",
+    " disease",
+    " syndrome",
+    " fever",
+    "pathy",
+    "ol",
+    "ine",
+    "ide",
+    "one",
+    "in",
+    "ase",
+    "",
+)
 OPENINGS = (
     "They are",
     "Mostly",
@@ -33,7 +52,9 @@ OPENINGS = (
 
 
 def made_up_name(rng: random.Random) -> str:
-    syllables = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(("", rng.choice(CODAS))) for _ in range(rng.choice((1, 2, 2, 3))))
+    syllables = "".join(
+        rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(("", rng.choice(CODAS))) for _ in range(rng.choice((1, 2, 2, 3)))
+    )
     return syllables + rng.choice(ENDINGS)
 
 
@@ -70,7 +91,7 @@ def untidy_answer(rng: random.Random, topic: Topic, section: str, order: list[st
         text += f" {rng.choice(mq.PADDING)}"
     elif draw < 0.30:
         other = rng.choice(order)
-        text += f" {mq.WORDINGS[other][0]}: {'; '.join(topic.points[other])}."
+        text += f" {mq.WORDINGS[other][0]}: {', '.join(topic.points[other])}."
     return text
 
 

@@ -98,7 +98,7 @@ def answer(section: str, name: str, points: tuple[str, ...] | list[str]) -> str:
 def leaflet(name: str, about: str, sections: dict[str, tuple[str, ...]], order: list[str]) -> str:
     """A short leaflet with the given sections in the given order, one a line."""
     lines = [f"{name[0].upper()}{name[1:]} is {about}."]
-    lines += [f"{WORDINGS[s][0]}: {'; '.join(sections[s])}." for s in order]
+    lines += [f"{WORDINGS[s][0]}: {', '.join(sections[s])}." for s in order]
     return "\n".join(lines)
 
 

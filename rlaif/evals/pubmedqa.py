@@ -35,7 +35,9 @@ def evaluate(
     rows: list[EvalItem] = []
     for start in range(0, len(questions), CHUNK):
         chunk = questions[start : start + CHUNK]
-        scores = continuation_logprobs(model, tokenizer, [pubmedqa_prompt(q) for q in chunk], LABELS, settings.batch_size, model.config.max_position_embeddings)
+        scores = continuation_logprobs(
+            model, tokenizer, [pubmedqa_prompt(q) for q in chunk], LABELS, settings.batch_size, model.config.max_position_embeddings
+        )
         for question, row in zip(chunk, scores, strict=True):
             prediction = LABELS[int(row.argmax())]
             rows.append(

@@ -75,6 +75,19 @@ def test_a_missing_file_and_bad_bytes(tmp_path: Path) -> None:
         load_prompt(tmp_path / "bad.md")
 
 
+def test_a_relative_path_is_read_here_first_and_then_beside_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = Path("prompts", "policy", "answer.md")
+    assert load_prompt(relative).text == ANSWER.read_text("utf-8")
+    (tmp_path / relative).parent.mkdir(parents=True)
+    (tmp_path / relative).write_text(GOOD, "utf-8")
+    assert load_prompt(str(relative)).text == GOOD
+    with pytest.raises(UsageError, match=r"^prompts/policy/none\.md: cannot read the prompt file"):
+        load_prompt("prompts/policy/none.md")
+
+
 def test_a_judge_prompt_has_its_own_placeholders(tmp_path: Path) -> None:
     judge = GOOD.replace("policy", "judge").replace("{context}", "{reference} {answer}")
     assert load_prompt(written(tmp_path, judge)).kind == "judge"

@@ -1,0 +1,42 @@
+"""The hash of a folder of weights, without loading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from rlaif.types import RlaifError
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over the tensors (name, dtype, shape, bytes, by name) of all *.safetensors in `folder`: not over paths, metadata or shards.
+
+    Raises RlaifError when there are none or a file is damaged.
+    """
+    tensors: dict[str, tuple[Path, int, int, str]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(size)) if size < 1 << 28 else {}
+            header.pop("__metadata__", None)
+            for name, entry in header.items():
+                start, end = entry["data_offsets"]
+                if 8 + size + end > path.stat().st_size:
+                    raise ValueError("cut short")
+                tensors[name] = (path, 8 + size + start, end - start, f"{name} {entry['dtype']} {entry['shape']}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RlaifError(f"{path}: a damaged safetensors file ({error}); restore it or make it again") from error
+    if not tensors:
+        raise RlaifError(f"{folder}: no weights (*.safetensors) there; restore the folder, or start the run again under another --run")
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        path, start, length, described = tensors[name]
+        digest.update(described.encode() + b"\n")
+        with path.open("rb") as file:
+            file.seek(start)
+            while length > 0 and (block := file.read(min(length, 1 << 24))):
+                digest.update(block)
+                length -= len(block)
+    return digest.hexdigest()

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlaif.config import Config, apply_override, differing_keys, flat, load_config, profile_names, to_toml, validate
+from rlaif.types import UsageError
+
+OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}
+# A value that differs from the default and is allowed, for keys where default + 1 is not.
+OTHER: dict[str, Any] = {
+    "model.quantization": "nf4",
+    "model.dtype": "float32",
+    "model.device": "cpu",
+    "sft.scheduler": "linear",
+    "dpo.scheduler": "linear",
+    "pairs.max_length_ratio": 2.0,
+    "model.target_modules": ["q_proj"],
+}
+
+
+def refused(*overrides: str, profile: str = "embedded") -> str:
+    """The message of the error, which must be one line."""
+    with pytest.raises(UsageError) as caught:
+        load_config(profile, overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def other_value(key: str, value: Any) -> Any:
+    if key in OTHER:
+        return OTHER[key]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return value / 2 + 0.001 if isinstance(value, float) else value + "x"
+
+
+def tree_with(key: str, value: Any) -> dict[str, Any]:
+    tree: Any = value
+    for part in reversed(key.split(".")):
+        tree = {part: tree}
+    return tree
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text, "utf-8")
+    return str(path)
+
+
+def test_the_default_is_the_offline_one() -> None:
+    config = load_config()
+    assert (config.profile, config.model.path, config.data.pubmedqa, config.data.medquad) == ("embedded", *["embedded"] * 3)
+    assert (config.sampling.k, config.pairs.min_margin, config.judge.model, config.judge.require_licence) == (4, 0.10, "reference", True)
+    assert (config.gate.alpha_sft, config.gate.alpha_dpo, config.dpo.beta) == (0.01, 0.04, 0.1)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_loads(name: str) -> None:
+    config = load_config(name)
+    assert config.profile == name
+    assert config.description
+
+
+def test_the_promised_profiles_are_there() -> None:
+    assert {"embedded", "real-small"} <= set(profile_names())
+
+
+def test_a_profile_may_be_a_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "seed = 3\n[dpo]\nbeta = 0.5\n"))
+    assert (config.profile, config.seed, config.dpo.beta) == ("mine", 3, 0.5)
+
+
+def test_an_unknown_profile_suggests_the_nearest() -> None:
+    message = refused(profile="embeded")
+    assert "'embeded'" in message and "did you mean 'embedded'" in message and "real-small" in message
+
+
+def test_a_missing_profile_file_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "no.toml") in refused(profile=str(tmp_path / "no.toml"))
+
+
+@pytest.mark.parametrize("text", [b"seed = \n", b"[dpo\n", b"seed = 1\nseed = 2\n", b"\xff\xfe"])
+def test_broken_toml_names_the_file(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text)
+    assert str(path) in refused(profile=str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "hint"),
+    [
+        ("sed = 1\n", "'sed'", "'seed'"),
+        ("[dpo]\nbetta = 1\n", "'dpo.betta'", "'dpo.beta'"),
+    ],
+)
+def test_an_unknown_key_in_a_profile_suggests_the_nearest(tmp_path: Path, text: str, key: str, hint: str) -> None:
+    message = refused(profile=written(tmp_path, text))
+    assert key in message and hint in message and "mine.toml" in message
+
+
+def test_an_unknown_key_in_set_suggests_the_nearest() -> None:
+    message = refused("dpo.learningrate=1")
+    assert "'dpo.learningrate'" in message and "did you mean 'dpo.learning_rate'" in message
+
+
+def test_a_section_is_no_key() -> None:
+    assert "'judge'" in refused("judge=5")
+
+
+@pytest.mark.parametrize("text", ["seed", "=3", ""])
+def test_set_needs_a_key_and_a_value(text: str) -> None:
+    assert "key.sub=value" in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("seed=abc", "seed"),
+        ("seed=-1", "seed"),
+        ("sampling.k=1", "sampling.k"),
+        ("sampling.k=2.5", "sampling.k"),
+        ("sampling.temperature=0", "sampling.temperature"),
+        ("sampling.temperature=nan", "sampling.temperature"),
+        ("model.target_modules=q_proj", "model.target_modules"),
+        ("model.quantization=int3", "model.quantization"),
+        ("judge.require_licence=perhaps", "judge.require_licence"),
+        ("pairs.min_margin=1.5", "pairs.min_margin"),
+        ("seed=", "seed"),
+    ],
+)
+def test_a_wrong_value_names_its_key(text: str, key: str) -> None:
+    message = refused(text)
+    assert f"{key} = " in message and "embedded" in message
+
+
+def test_infinity_is_no_value() -> None:
+    # neither TOML (as written here) nor JSON in the database can hold it, so the run could not be opened again
+    assert "dpo.beta" in refused("dpo.beta=inf")
+
+
+def test_a_value_where_a_section_belongs_is_one_line(tmp_path: Path) -> None:
+    profile = written(tmp_path, "dpo = 3\n")
+    assert "dpo" in refused(profile=profile)
+    assert "dpo" in refused("dpo.beta=0.2", profile=profile)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("seed=3", 3),
+        ("seed = 3", 3),
+        ("dpo.learning_rate=5e-4", 5e-4),
+        ("dpo.epochs=2", 2.0),
+        ("judge.failure_limit=0.5", 0.5),
+        ("judge.require_licence=false", False),
+        ("model.trust_remote_code=true", True),
+        ("model.path=Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct"),
+        ("model.path=/a/b=c", "/a/b=c"),
+        ('model.path="a b"', "a b"),
+        ("model.path=7", "7"),
+        ("model.path=1.50", "1.50"),
+        ("judge.base_url=http://127.0.0.1:8000/v1#x", "http://127.0.0.1:8000/v1#x"),
+        ("judge.base_url=", ""),
+        ('model.target_modules=["q_proj", "v_proj"]', ["q_proj", "v_proj"]),
+    ],
+)
+def test_set_reads_numbers_texts_lists_and_truth_values(text: str, value: Any) -> None:
+    config = load_config("embedded", [text])
+    assert flat(config)[text.partition("=")[0].strip()] == value
+
+
+@pytest.mark.parametrize("text", ["true", "2024-01-01", "[a]"])
+def test_a_text_key_takes_any_text(text: str) -> None:
+    assert load_config("embedded", [f"model.path={text}"]).model.path == text
+
+
+def test_the_last_set_wins_over_the_profile_and_over_earlier_ones(tmp_path: Path) -> None:
+    profile = written(tmp_path, "seed = 1\n[dpo]\nbeta = 0.5\nepochs = 3\n")
+    config = load_config(profile, ["seed=2", "dpo.beta=0.2", "seed=4"])
+    assert (config.seed, config.dpo.beta, config.dpo.epochs) == (4, 0.2, 3)
+
+
+def test_an_override_leaves_the_rest_of_the_tree() -> None:
+    tree: dict[str, Any] = {"dpo": {"beta": 0.5}}
+    apply_override(tree, "dpo.epochs=2")
+    apply_override(tree, "judge.failure_limit=0.5")
+    assert tree == {"dpo": {"beta": 0.5, "epochs": 2}, "judge": {"failure_limit": 0.5}}
+
+
+@pytest.mark.parametrize("key", flat(Config()))
+def test_the_hash_ignores_exactly_the_keys_a_run_may_go_on_after(key: str) -> None:
+    default = flat(Config())
+    changed = validate(tree_with(key, other_value(key, default[key])), "test")
+    assert differing_keys(flat(changed), default) == ([] if key in OUTSIDE else [key])
+    assert flat(changed) != default
+    assert (changed.config_hash == Config().config_hash) == (key in OUTSIDE)
+
+
+def test_the_keys_outside_the_hash_exist() -> None:
+    assert set(flat(Config())) >= OUTSIDE
+
+
+def test_the_toml_reads_back_as_the_same_configuration() -> None:
+    texts = [
+        "model.path=a \"b\" \\c 'd'\té\u2028",
+        "seed=12",
+        "dpo.learning_rate=1e-7",
+        'model.target_modules=["x", "y"]',
+        "judge.failure_limit=0.5",
+    ]
+    config = load_config("real-small", texts)
+    assert Config.model_validate(tomllib.loads(to_toml(config))) == config
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_the_resolved_toml_is_a_profile_that_gives_the_same_run(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(load_config(name)), "utf-8")
+    assert load_config(str(path)).config_hash == load_config(name).config_hash
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 3
