@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="RLAIF for medical question answering that can be audited. Research software: nothing it prints is medical advice.",
 )
-UsageMistake = typer.BadParameter.__mro__[2]  # typer's own ClickException, which it does not name in public
+UsageMistake: type[Exception] = typer.BadParameter.__mro__[2]  # typer's ClickException, which has no public name
 RunOption = Annotated[Path, typer.Option("--run", help="The run's folder.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key, e.g. --set seed=3.")]
@@ -252,7 +252,7 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code)
     except UsageMistake as error:
-        error.show()
+        error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     except RlaifError as error:
         if debug:

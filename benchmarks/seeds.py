@@ -1,10 +1,11 @@
 """Loops over several seeds, then base, SFT and champion side by side on items no gate ever saw.
 
     python benchmarks/seeds.py --out runs/seeds --seeds 1 2 3
-    python benchmarks/seeds.py --out runs/real --seeds 1 2 3 --profile real-small --set model.path=... --set data.medquad=... --set data.pubmedqa=...
+    python benchmarks/seeds.py --out runs/real --seeds 1 2 3 --profile real-small \\
+        --set model.path=... --set data.medquad=... --set data.pubmedqa=...
 
-Runs that exist already are continued, not repeated. Prints Markdown: means, paired differences with 95% intervals (bootstrap clustered by group),
-the decisions of the gate and the time of each loop.
+Runs that exist already are continued, not repeated. Prints Markdown: means, paired differences with 95% intervals (bootstrap clustered by
+group), the decisions of the gate and the time of each loop.
 """
 
 from __future__ import annotations

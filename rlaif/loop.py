@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlaif import drawing, training
+from rlaif.candidates import sample_round
 from rlaif.data.prepare import prepare_questions
 from rlaif.evaluation import evaluate_policy, results
 from rlaif.gate import Checks, GateSettings, Look, decide
@@ -20,7 +21,6 @@ from rlaif.pairs import PairSettings, prefer
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
 from rlaif.run import Run, check_disk
-from rlaif.candidates import sample_round
 from rlaif.types import Candidate, Decision, Judge, JudgeItem, Question, RlaifError, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def check_prompt(run: Run, prompt: Prompt) -> None:
     recorded = run.store.query("SELECT prompt_sha256, name FROM prompts WHERE kind = 'policy'")[0]
     if recorded["prompt_sha256"] != prompt.sha256:
         raise UsageError(
-            f"{run.config.prompts.policy} has changed since this run began (sha256 {prompt.sha256[:12]}, was {recorded['prompt_sha256'][:12]}); "
+            f"{run.config.prompts.policy} has changed since this run began "
+            f"(sha256 {prompt.sha256[:12]}, was {recorded['prompt_sha256'][:12]}); "
             "put the old text back (table prompts has it), or start a new run with --run DIR"
         )
 

@@ -7,6 +7,7 @@ near_duplicate, less_factual, length_balance. A kept pair that is not its questi
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -186,6 +187,7 @@ def _rouge_l(a: str, b: str) -> float:
 
 @cache
 def _scorer() -> Any:
+    logging.getLogger("absl").setLevel(logging.WARNING)  # it announces its tokenizer on stderr
     from rouge_score.rouge_scorer import RougeScorer  # brings nltk: a second of start-up
 
     return RougeScorer(["rougeL"])

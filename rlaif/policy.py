@@ -25,7 +25,7 @@ from rlaif.quiet import quiet
 from rlaif.config import ModelConfig
 from rlaif.fourbit import float_weight, plain_linear, quantized_layers, to_plain_layers
 from rlaif.types import RlaifError, UsageError
-from rlaif.weights import weights_sha256
+from rlaif.weights import check_weights, weights_sha256
 
 with quiet():
     import torch
@@ -65,7 +65,7 @@ class Base:
 def resolve_base(path: str) -> Path:
     """The folder of a base: "embedded", a local folder, or a hub id (downloaded, safetensors only).
 
-    Raises UsageError when there is no such folder, no config.json or no safetensors in it; RlaifError when the hub cannot be reached.
+    Raises UsageError when there is no such folder, or no config.json or safetensors in it; RlaifError when the hub cannot be reached.
     """
     folder = EMBEDDED if path == "embedded" else Path(path).expanduser()
     if not folder.exists() and path != "embedded" and _HUB_ID.fullmatch(path):
@@ -78,6 +78,7 @@ def resolve_base(path: str) -> Path:
         other = next((p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".ckpt")), None)
         found = f"only {other}, and pickled weights can run code when loaded" if other else "no weights"
         raise UsageError(f"model.path: {folder} has {found}; convert them to safetensors first")
+    _settings(folder)
     return folder
 
 
@@ -124,6 +125,8 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
             )
             if kind != "none" and dequantize:
                 to_plain_layers(model, dtype)
+    except RlaifError:
+        raise
     except Exception as error:  # anything a broken folder can cause, with the folder named
         raise RlaifError(f"model.path: cannot load {folder}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
     if tokenizer.pad_token is None:
@@ -138,6 +141,8 @@ def load_tokenizer(folder: Path, **kwargs: Any) -> PreTrainedTokenizerBase:
 
     AutoTokenizer picks a class by model type, and transformers 5 gives a `qwen2` model Qwen2's way of splitting words and digits
     whatever its tokenizer.json says; a model trained with another split would read other tokens than it learned.
+
+    Raises UsageError when there is none.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, **kwargs)
     file = folder / "tokenizer.json"
@@ -145,14 +150,19 @@ def load_tokenizer(folder: Path, **kwargs: Any) -> PreTrainedTokenizerBase:
         wanted, found = json.loads(file.read_text("utf-8")), json.loads(core.to_str())
         if wanted["pre_tokenizer"] != found["pre_tokenizer"]:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **kwargs)
+    if not tokenizer("yes", add_special_tokens=False)["input_ids"]:  # transformers 5 makes an empty one where the files are missing
+        raise UsageError(f"model.path: {folder} has no usable tokenizer (is tokenizer.json missing?); give the model's whole folder")
     return tokenizer
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "config.json").read_text("utf-8"))
+        settings = json.loads((folder / "config.json").read_text("utf-8"))
     except ValueError as error:
         raise UsageError(f"model.path: {folder}/config.json is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise UsageError(f"model.path: {folder}/config.json holds no JSON object; restore it")
+    return settings
 
 
 def _quantization(folder: Path, asked: str) -> str:
@@ -243,12 +253,7 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_
 
     Raises RlaifError naming the folder when it is missing or damaged, differs from `expected_sha256`, or does not fit the base.
     """
-    found = weights_sha256(folder)
-    if expected_sha256 is not None and found != expected_sha256:
-        raise RlaifError(
-            f"{folder}: the adapter's weights have changed (sha256 {found[:12]}, recorded {expected_sha256[:12]}); "
-            "restore the folder, or start the run again under another --run"
-        )
+    check_weights(folder, expected_sha256)
     try:
         with quiet():
             model = PeftModel.from_pretrained(_clone(base.model), folder, adapter_name=ADAPTER, is_trainable=trainable)
@@ -259,13 +264,20 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_
 
 
 def save_adapter(model: PeftModel, folder: Path) -> str:
-    """Write adapter "default" alone as safetensors; returns its :func:`weights_sha256`. The folder appears whole, by rename."""
+    """Write adapter "default" alone as safetensors; returns its :func:`weights_sha256`. The folder appears whole, by rename.
+
+    Raises RlaifError when it cannot be written.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part, old = (folder.with_name(f".{folder.name}.{tail}") for tail in ("part", "old"))
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    with quiet():
-        model.save_pretrained(part, selected_adapters=[ADAPTER], safe_serialization=True)
+    try:
+        with quiet():
+            model.save_pretrained(part, selected_adapters=[ADAPTER], safe_serialization=True)
+    except Exception as error:  # safetensors has its own error for a full disk
+        shutil.rmtree(part, ignore_errors=True)
+        raise RlaifError(f"{folder}: cannot write the adapter ({error}); make room and run the same command again") from error
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     if folder.exists():
         os.rename(folder, old)

@@ -18,6 +18,7 @@ for _name, _value in {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "GOMP_SPINCOUNT": "20000",  # idle threads sleep soon: with the default, two busy processes on two cores are 20 times slower
     "GPTQMODEL_DISABLE_GIL_WARNING": "1",
     "GPTQMODEL_CPU_WORKERS": "2",  # its loader pool wants two and by default takes fewer on a machine of two cores
 }.items():

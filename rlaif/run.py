@@ -137,7 +137,7 @@ def open_or_create(folder: Path, config: Config, on_wait: Any = None) -> Run:
         (folder / "policies").mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(to_toml(config), "utf-8")
     except OSError as error:
-        raise RlaifError(f"{error.filename}: {error.strerror}; choose another --run or make room") from error
+        raise RlaifError(f"{error.filename or folder}: {error.strerror}; choose another --run or make room") from error
     row = {
         "run_id": content_id(config.config_hash),
         "profile": config.profile,
@@ -245,7 +245,8 @@ def peak_memory_mb() -> float:
 
 
 def check_disk(folder: Path) -> None:
-    """RlaifError when the file system of `folder` is too full to go on."""
+    """RlaifError when the file system of `folder`, which need not be there yet, is too full to go on."""
+    folder = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES_NEEDED:
         raise RlaifError(f"{folder}: only {free >> 20} MB free, {FREE_BYTES_NEEDED >> 20} MB needed; free some space and run the same command again")

@@ -13,9 +13,10 @@ from rlaif.data.prepare import cut_reference, prepare_questions
 from rlaif.evaluation import SCORE, benchmark_questions, evaluate_questions
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
-from rlaif.run import Run, find, now, open_or_create, open_run, session
+from rlaif.run import Run, check_disk, find, now, open_or_create, open_run, session
 from rlaif.stats import macro_f1
 from rlaif.types import UsageError
+from rlaif.weights import check_weights
 from stores.lock import run_lock
 
 
@@ -30,7 +31,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
         return
 
     from judges import make_judge
-    from rlaif.loop import Loop, run_loop
+    from rlaif.loop import Loop, check_prompt, run_loop
     from rlaif.policy import load_base
 
     def waiting(message: str) -> None:
@@ -41,6 +42,9 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     # All that can be wrong with the input is found before a run folder is made.
     prompt, judge = load_prompt(config.prompts.policy), make_judge(config.judge.model)
     data = None if run else prepare_questions(config)
+    if run and run.done(0, "prepare") is not None:
+        check_prompt(run, prompt)
+    check_disk(folder)
     base = load_base(config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
@@ -55,10 +59,11 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
     Opening the sealed split is recorded in `sealed_tests` and in `runs`.
     """
     run = open_run(folder)
-    policy_id = str(run.policy(name)["policy_id"])
+    policy = run.policy(name)
+    policy_id = str(policy["policy_id"])
 
     from rlaif.policy import load_base
-    from rlaif.training import check_base
+    from rlaif.training import adapter_folder, check_base
 
     if data:
         loaded = load_questions(benchmark, data, eval_only=not split)  # type: ignore[arg-type]
@@ -73,9 +78,12 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
     if not questions:
         raise UsageError(f"no {shown} items of {benchmark} in {data or folder}")
     screen = Screen()
+    # What can be wrong is found before the slow part, and before the sealed split counts as opened.
+    prompt, adapter = load_prompt(run.config.prompts.policy), adapter_folder(run, policy)
+    if adapter:
+        check_weights(adapter, policy["sha256"])
     base = load_base(run.config.model)
     check_base(run, base)
-    prompt = load_prompt(run.config.prompts.policy)
     if shown == "sealed" and not data:
         open_sealed(run, policy_id)
     with screen.live():

@@ -1,4 +1,4 @@
-"""The hash of a folder of weights, without loading them."""
+"""The hash of a folder of weights, and the check against a recorded one, without loading them."""
 
 from __future__ import annotations
 
@@ -40,3 +40,13 @@ def weights_sha256(folder: Path) -> str:
                 digest.update(block)
                 length -= len(block)
     return digest.hexdigest()
+
+
+def check_weights(folder: Path, expected_sha256: str | None) -> None:
+    """RlaifError when the adapter in `folder` is missing, damaged or not the recorded one (None: nothing was recorded)."""
+    found = weights_sha256(folder)
+    if expected_sha256 is not None and found != expected_sha256:
+        raise RlaifError(
+            f"{folder}: the adapter's weights have changed (sha256 {found[:12]}, recorded {expected_sha256[:12]}); "
+            "restore the folder, or start the run again under another --run"
+        )

@@ -109,9 +109,13 @@ def read_json(path: Path) -> Any:
         return seen
 
     try:
-        return json.loads(_read_text(path), object_pairs_hook=unique)
+        value = json.loads(_read_text(path), object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise DataError(f"{path} line {error.lineno} column {error.colno}: not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets a thousand deep
+        raise DataError(f"{path}: not JSON that can be read: {error}") from error
+    _check_texts(value, str(path))
+    return value
 
 
 def file_sha256(source: str | Path) -> str:
@@ -176,13 +180,16 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
+        # Column by column: Table.to_pylist is thirty times slower on 15,000 rows.
+        columns = [column.to_pylist() for column in table.columns]
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        raise DataError(f"{path}: a text in it is not UTF-8: {byte}; write the file with UTF-8 texts") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from error
     names = table.column_names
     if len(set(names)) < len(names):
         raise DataError(f"{path}: a column name stands more than once: {', '.join(names)}")
-    # Column by column: Table.to_pylist is thirty times slower on 15,000 rows.
-    columns = [column.to_pylist() for column in table.columns]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
@@ -221,11 +228,22 @@ def _read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path} line {number}: not JSON: {error.msg} at column {error.colno}") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path} line {number}: not JSON that can be read: {error}") from error
         if not isinstance(row, dict):
             raise DataError(f"{path} line {number}: {type(row).__name__}; needed one JSON object a line")
+        _check_texts(row, f"{path} line {number}")
         rows.append(row)
         lines.append(number)
     return rows, lines
+
+
+def _check_texts(value: Any, where: str) -> None:
+    """DataError for half a surrogate pair: JSON can write one as \\ud800, but no text in UTF-8 can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: not Unicode: {error.object[error.start]!a} is half a character; save the file as UTF-8") from error
 
 
 def _objects(path: Path, value: Any) -> list[dict[str, Any]]:

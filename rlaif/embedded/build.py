@@ -3,8 +3,8 @@
     python -m rlaif.embedded.build --out OUT [--minutes 20] [--threads 2]
 
 writes `OUT/fp32` (the 16-bit-loadable original) and `OUT/gptq`, which is what `rlaif/embedded/base` ships. Qwen2 architecture, 4.2 M
-parameters, byte-level BPE of 4,096. About 20 minutes on two CPU cores. Same seed and thread count give the same corpus; the time limit decides
-how much of it is read, so weights differ between machines.
+parameters, byte-level BPE of 4,096. About 20 minutes on two CPU cores. Same seed and thread count give the same corpus; the time limit
+decides how much of it is read, so weights differ between machines.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def chat(exchanges: list[tuple[str, str]], context: str) -> str:
 
 
 def train_tokenizer(seed: int) -> Qwen2Tokenizer:
-    """Byte-level BPE on 20,000 corpus documents, split as Qwen2 splits (each digit by itself): other programs assume that of a Qwen2 model."""
+    """Byte-level BPE on 20,000 corpus documents, split as Qwen2 splits, each digit by itself: programs assume that of a Qwen2 model."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -111,10 +111,11 @@ def new_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2ForCausalLM:
 def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
     """Start with one induction circuit (Olsson et al. 2022, arXiv 2209.11895) instead of waiting for it to form.
 
-    Copying from a leaflet needs a head that finds "the token after the last time this token stood here". Left to itself it had not formed after
-    6 M tokens; with this start copying works after 0.4 M. Layer 0, head 0 looks one token back: its query and key are constant biases, whose
-    rotary phases agree at distance one. It writes what it sees into a subspace of its own. Layer 1, head 0 looks for positions where that
-    subspace holds the present token, on the slow rotary dimensions, which distance hardly turns, and writes the token found there.
+    Copying from a leaflet needs a head that finds "the token after the last time this token stood here". Left to itself it had not formed
+    after 6 M tokens; with this start copying works after 0.4 M. Layer 0, head 0 looks one token back: its query and key are constant
+    biases, whose rotary phases agree at distance one. It writes what it sees into a subspace of its own. Layer 1, head 0
+    looks for positions where that subspace holds the present token, on the slow rotary dimensions, which distance hardly turns, and
+    writes the token found there.
     Training is free to change all of it.
     """
     size = model.config.hidden_size
@@ -147,7 +148,7 @@ def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
 
 
 def train(model: Qwen2ForCausalLM, batches: Iterator[torch.Tensor], minutes: float) -> dict[str, float]:
-    """Next-token training for `minutes`, AdamW with a short warm-up and a cosine to a tenth by the clock. Returns steps, tokens and last loss."""
+    """Next-token training for `minutes`, AdamW, short warm-up, cosine to a tenth by the clock. Returns steps, tokens and last loss."""
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
@@ -181,10 +182,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="go on from the fp32 folder of an earlier build, with another seed's documents")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    tokenizer = train_tokenizer(args.seed)
-    model = new_model(tokenizer, args.seed)
+    if args.start:
+        tokenizer, model = Qwen2Tokenizer.from_pretrained(args.start), Qwen2ForCausalLM.from_pretrained(args.start, dtype=torch.float32)
+    else:
+        tokenizer = train_tokenizer(args.seed)
+        model = new_model(tokenizer, args.seed)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     record = train(model, rows(args.seed + 1, tokenizer), args.minutes)
     model.save_pretrained(args.out / "fp32")

@@ -1,5 +1,5 @@
-"""The text the tiny base was trained on: train topics, made-up topics, invented trials. No gate or sealed topic is the subject of any of it (some of their
-names, such as ibuprofen, occur as points of train topics).
+"""The text the tiny base was trained on: train topics, made-up topics, invented trials. No gate or sealed topic is the
+subject of any of it (some of their names, such as ibuprofen, occur as points of train topics).
 
 The made-up topics carry points drawn at random from the train topics, so their leaflets can only be answered by reading them. Answers here
 are untidy on purpose (other openings, points left out, another section's points, stock sentences, no end of turn): the base
@@ -110,7 +110,7 @@ def documents(seed: int, chat: Chat) -> Iterator[str]:
     while True:
         draw = rng.random()
         topic = rng.choice(train)
-        if draw < 0.60:  # a leaflet and a question on it, mostly of a made-up topic
+        if draw < 0.50:  # a leaflet and a question on it, mostly of a made-up topic
             if rng.random() < 0.85:
                 topic = made_up_topic(rng, pools, everything)
             section = rng.choice(list(topic.points))
@@ -122,11 +122,11 @@ def documents(seed: int, chat: Chat) -> Iterator[str]:
                 [(rng.choice(mq.WORDINGS[s][1]).format(x=topic.name), untidy_answer(rng, topic, s, order)) for s in asked],
                 context,
             )
-        elif draw < 0.68:  # closed book, in the other wording
+        elif draw < 0.56:  # closed book, in the other wording
             section = rng.choice(list(topic.points))
             question = rng.choice(mq.WORDINGS[section][1]).format(x=topic.name)
             yield chat([(question, topic.prose[section])], "")
-        elif draw < 0.74:
+        elif draw < 0.60:
             yield mq.leaflet(topic.name, topic.about, topic.points, list(topic.points))
         else:  # an invented trial and what its authors concluded, at length: never the bare label
             if rng.random() < 0.5:

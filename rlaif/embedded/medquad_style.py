@@ -110,13 +110,13 @@ def leaflet_order(rng: random.Random, section: str, sections: list[str]) -> list
 
 
 def uneven_answer(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
-    """An answer as a hurried writer gives it: 60% stop one or two points short, 20% do that and trail off, 20% are complete."""
+    """An answer as a hurried writer gives it: 40% stop one or two points short, 40% do that and trail off, 20% are complete."""
     draw = rng.random()
     if draw < 0.20:
         return answer(section, name, points)
     short = points[: len(points) - rng.choice((1, 1, 2))]
     text = answer(section, name, short)
-    return text if draw < 0.80 else f"{text} {rng.choice(PADDING)}"
+    return text if draw < 0.60 else f"{text} {rng.choice(PADDING)}"
 
 
 def questions(topic: Topic) -> list[Question]:

@@ -6,7 +6,8 @@ Each item is a short invented abstract with numbers, a question, and a yes/no/ma
 - maybe: it is rarer and 0.05 <= p < 0.20, so the trial cannot tell;
 - no: otherwise (no difference to speak of, or a harmful one).
 
-p comes from the pooled two-proportion z test on the group sizes and counts of the text. About 55 / 34 / 11 in a hundred, as in the original.
+p comes from the pooled two-proportion z test on the group sizes and counts of the text. About 55 / 34 / 11 in a hundred, as in
+the original.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rlaif.types import Question, content_id
 DATASET = "pubmedqa_style"
 QUESTIONS_A_TOPIC = {"train": 12, "gate": 10, "sealed": 10}
 LABEL_WEIGHTS = {"yes": 0.55, "no": 0.34, "maybe": 0.11}
+IN_WORDS = 0.80  # share of abstracts that say the result in words too
 HARMFUL = 0.25  # share of the "no" trials in which the intervention did harm
 
 INTERVENTIONS = (
@@ -143,6 +145,8 @@ def abstract(rng: random.Random, topic: Topic, intervention: str, outcome: str, 
         )
     )
     a, b, p = percent(trial.a, trial.n), percent(trial.b, trial.n), f"p = {trial.p:.3f}"
+    if rng.random() < IN_WORDS:
+        p = f"{p}, {in_words(trial)}"
     results = rng.choice(
         (
             f"With {intervention} {a} had {outcome}, with {control} {b} ({p}).",
@@ -151,6 +155,15 @@ def abstract(rng: random.Random, topic: Topic, intervention: str, outcome: str, 
         )
     )
     return "\n".join((background, methods, results))
+
+
+def in_words(trial: Trial) -> str:
+    """The result as authors put it: direction and significance, both as the printed numbers have them."""
+    p = round(trial.p, 3)
+    if p >= 0.20:
+        return "no clear difference"
+    side = "fewer" if trial.a < trial.b else "more"
+    return f"significantly {side}" if p < 0.05 else f"{side} but not significantly so"
 
 
 def people_with(topic: Topic) -> str:

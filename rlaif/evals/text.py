@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from functools import cache
@@ -32,6 +33,7 @@ def token_f1(answer: str, reference: str) -> float:
 
 @cache
 def _rouge():  # type: ignore[no-untyped-def]  # rouge-score ships no types
+    logging.getLogger("absl").setLevel(logging.WARNING)  # it announces its tokenizer on stderr
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer(["rougeL"], use_stemmer=True)

@@ -1,0 +1,288 @@
+"""One tiny embedded run from start to end, in this process: what the database and the folder hold afterwards, and `evaluate` on it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import cli
+from rlaif.config import load_config, to_toml
+from stores.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+TINY = Path(__file__).parent / "tiny.toml"
+FILLED = """
+    runs sessions rounds stages policies policy_items questions prompts candidates
+    judges verdicts preferences eval_items gates decisions train_log
+""".split()
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `python cli.py ARGUMENTS`."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as exit:
+            return int(exit.code or 0), out.getvalue(), err.getvalue()
+    raise AssertionError("cli.main returned")
+
+
+def loop(folder: Path, rounds: int) -> str:
+    code, out, err = call("loop", "--rounds", rounds, "--run", folder, "--profile", TINY)
+    assert code == 0, err
+    assert out == "", "progress goes to stderr"
+    return err
+
+
+def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    store = Store.open(folder)
+    names = [r["table_name"] for r in store.query("SELECT table_name FROM duckdb_tables()")]
+    return {name: store.query(f'SELECT * FROM "{name}" ORDER BY ALL') for name in names}
+
+
+@pytest.fixture(scope="module")
+def torch_threads() -> Iterator[None]:
+    """A run sets the thread count of the whole process: give the other tests theirs back."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
+    """A finished run of one round. Tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("loop") / "run"
+    loop(folder, 1)
+    return folder
+
+
+@pytest.fixture
+def query(run: Path) -> Any:
+    return Store.open(run).query
+
+
+@pytest.mark.parametrize("table", FILLED)
+def test_the_tables_are_filled(query: Any, table: str) -> None:
+    assert query(f'SELECT count(*) AS n FROM "{table}"')[0]["n"] > 0
+
+
+def test_every_stage_is_done(query: Any) -> None:
+    stages = query("SELECT * FROM stages ORDER BY started_at")
+    names = [(s["round"], s["stage"].split(":")[0]) for s in stages]
+    first = [(0, n) for n in ("prepare", "sft", "evaluate", "evaluate", "evaluate", "evaluate", "gate")]
+    assert names == first + [(1, n) for n in ("sample", "judge", "pairs", "dpo", "evaluate", "evaluate", "gate")]
+    for stage in stages:
+        assert stage["status"] == "done" and stage["started_at"] <= stage["finished_at"] and stage["peak_memory_mb"] > 0
+        assert 0 <= stage["model_seconds"] <= stage["seconds"], stage["stage"]
+    assert all(s["model_seconds"] > 0 for s in stages if s["stage"].split(":")[0] in ("sft", "dpo", "sample", "evaluate"))
+
+
+def test_the_session_says_how_it_ended(query: Any) -> None:
+    (session,) = query("SELECT * FROM sessions")
+    assert session["exit_code"] == 0 and session["started_at"] < session["ended_at"]
+    assert session["argv"][0] == "loop" and {"python", "torch", "trl"} <= json.loads(session["versions"]).keys()
+
+
+def test_the_policies_and_what_trained_them(query: Any) -> None:
+    policies = {p["kind"]: p for p in query("SELECT * FROM policies")}
+    base, sft, dpo = policies["base"], policies["sft"], policies["dpo"]
+    champion = query("SELECT champion_out FROM rounds WHERE round = 0")[0]["champion_out"]
+    assert (base["parent_id"], base["reference_id"]) == (None, None)
+    assert (sft["parent_id"], sft["reference_id"]) == (base["policy_id"], None)
+    assert (dpo["parent_id"], dpo["reference_id"]) == (champion, champion), "the reference is recorded, and is the champion of the round"
+    assert len({p["sha256"] for p in policies.values()}) == 3 and {p["base_sha256"] for p in policies.values()} == {base["sha256"]}
+    assert all(json.loads(p["recipe"]) for p in policies.values())
+    roles = query("SELECT policy_id, role, count(*) AS n FROM policy_items GROUP BY ALL")
+    kept = query("SELECT count(*) AS n FROM preferences WHERE status = 'kept'")[0]["n"]
+    assert {(r["policy_id"], r["role"], r["n"]) for r in roles} == {(sft["policy_id"], "sft", 48), (dpo["policy_id"], "dpo", kept)}
+    strangers = query(
+        "SELECT item_id FROM policy_items WHERE role = 'sft' AND item_id NOT IN (SELECT question_id FROM questions WHERE split = 'train') "
+        "UNION ALL SELECT item_id FROM policy_items "
+        "WHERE role = 'dpo' AND item_id NOT IN (SELECT pair_id FROM preferences WHERE status = 'kept')"
+    )
+    assert strangers == []
+
+
+def test_the_policy_folders_hold_one_adapter_each(query: Any, run: Path) -> None:
+    policies = query("SELECT policy_id, path FROM policies WHERE kind <> 'base'")
+    assert sorted(p.name for p in (run / "policies").iterdir()) == sorted(p["policy_id"] for p in policies)
+    for policy in policies:
+        assert policy["path"] == f"policies/{policy['policy_id']}", "relative to the run, so that a run can be moved"
+        assert sorted(p.name for p in (run / policy["path"]).iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(p.name for p in run.iterdir()) == ["config.toml", "loop.lock", "policies", "rlaif.duckdb"]
+
+
+def test_candidates_and_verdicts_are_complete(query: Any) -> None:
+    per_question = query("SELECT question_id, list_sort(list(sample_index)) AS samples FROM candidates GROUP BY question_id")
+    assert len(per_question) == 24 and all(r["samples"] == [0, 1, 2] for r in per_question)
+    assert query("SELECT count(*) AS n FROM candidates JOIN questions USING (question_id) WHERE split <> 'train'")[0]["n"] == 0
+    verdicts = query("SELECT v.*, c.round FROM candidates c LEFT JOIN verdicts v USING (candidate_id)")
+    assert len(verdicts) == 72 and all(v["status"] == "scored" and 0 <= v["score"] <= 1 and v["rationale"] for v in verdicts)
+    assert {v["judge_id"] for v in verdicts} == {j["judge_id"] for j in query("SELECT judge_id FROM judges")}
+
+
+def test_every_question_has_a_pair_or_a_reason(query: Any) -> None:
+    preferences = query("SELECT * FROM preferences")
+    asked = query("SELECT DISTINCT question_id FROM candidates ORDER BY question_id")
+    assert sorted(p["question_id"] for p in preferences) == [r["question_id"] for r in asked]
+    dropped = [p for p in preferences if p["status"] == "dropped"]
+    kept = [p for p in preferences if p["status"] == "kept"]
+    assert all(p["reason"].split(":")[0].replace("_", "").isalpha() for p in dropped)
+    assert kept and all(p["chosen_score"] > p["rejected_score"] for p in kept)
+    assert len(query("SELECT * FROM preference_pairs")) == len(kept)
+
+
+def test_the_gate_compared_the_same_items(query: Any) -> None:
+    counts = query("SELECT policy_id, benchmark, metric, count(DISTINCT item_id) AS n FROM eval_items GROUP BY ALL")
+    expected = {("medquad_style", "token_f1"), ("medquad_style", "rouge_l"), ("pubmedqa_style", "accuracy")}
+    policies = {p["policy_id"] for p in query("SELECT policy_id FROM policies")}
+    assert {(c["policy_id"], c["benchmark"], c["metric"], c["n"]) for c in counts} == {(p, b, m, 24) for p in policies for b, m in expected}
+    assert len(query("SELECT DISTINCT item_id FROM eval_items WHERE metric <> 'rouge_l'")) == 48
+    assert query("SELECT DISTINCT q.split FROM eval_items e JOIN questions q ON q.question_id = e.item_id") == [{"split": "gate"}]
+
+
+def test_the_decisions_explain_each_round(query: Any) -> None:
+    rounds = query("SELECT * FROM rounds ORDER BY round")
+    assert [r["round"] for r in rounds] == [0, 1]
+    for round in rounds:
+        (decision,) = query("SELECT * FROM decisions WHERE round = ? AND kind = 'gate'", [round["round"]])
+        evidence = json.loads(decision["evidence"])
+        assert decision["action"] == round["decision"] in ("PROMOTE", "REJECT", "INCONCLUSIVE")
+        winner = round["challenger"] if round["decision"] == "PROMOTE" else round["champion_in"]
+        assert round["champion_out"] == winner == evidence["policy_id"]
+        assert "token_f1" in decision["reason"] and 0 < evidence["alpha"] < 1
+        gates = query("SELECT * FROM gates WHERE round = ?", [round["round"]])
+        assert {(g["champion"], g["challenger"]) for g in gates} == {(round["champion_in"], round["challenger"])}
+        assert {g["metric"] for g in gates} >= {"accuracy", "macro_f1", "token_f1"} and all(g["passed"] is not None for g in gates)
+    assert rounds[1]["champion_in"] == rounds[0]["champion_out"]
+
+
+def test_the_training_log_has_every_step(query: Any) -> None:
+    for kind, stage, extra in (("sft", "sft", set()), ("dpo", "dpo", {"rewards/margins", "logps/chosen"})):
+        steps = json.loads(query("SELECT detail FROM stages WHERE stage = ?", [stage])[0]["detail"])["steps"]
+        log = query("SELECT t.* FROM train_log t JOIN policies p USING (policy_id) WHERE p.kind = ? ORDER BY step", [kind])
+        assert sorted({r["step"] for r in log}) == list(range(1, steps + 1))
+        assert {"loss", "learning_rate", "grad_norm"} | extra <= {r["name"] for r in log}
+
+
+def test_config_toml_is_the_resolved_configuration(query: Any, run: Path) -> None:
+    text = (run / "config.toml").read_text("utf-8")
+    assert text == to_toml(load_config(str(TINY)))
+    assert tomllib.loads(text)["dpo"]["beta"] == 0.1, "defaults are written out"
+    assert load_config(str(run / "config.toml")).config_hash == query("SELECT config_hash FROM runs")[0]["config_hash"]
+
+
+def test_the_same_command_again_changes_nothing(run: Path) -> None:
+    before = tables(run)
+    said = loop(run, 1)
+    assert tables(run) == before
+    assert "Policies on the gate's items" in said and "champion" in said
+
+
+def test_a_larger_number_of_rounds_goes_on(run: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(run, moved)
+    before = tables(moved)
+    loop(moved, 2)
+    after = tables(moved)
+    for table in before:
+        grown = [r for r in after[table] if r not in before[table]] if table != "questions" else []
+        assert [r for r in after[table] if r not in grown] == before[table], f"{table}: what was there has changed"
+        new = {"sessions", "rounds", "stages", "policies", "policy_items", "candidates", "verdicts", "preferences", "eval_items", "gates"}
+        assert bool(grown) == (table in new | {"decisions", "train_log"}), table
+    last = after["rounds"][-1]
+    assert last["round"] == 2 and last["champion_in"] == before["rounds"][-1]["champion_out"]
+    used = {q for (q,) in ((c["question_id"],) for c in before["candidates"])}
+    assert not used & {c["question_id"] for c in after["candidates"] if c["round"] == 2}, "fresh questions first"
+
+
+def test_another_configuration_is_refused(run: Path) -> None:
+    before = tables(run)
+    code, out, err = call("loop", "--rounds", 2, "--run", run, "--profile", TINY, "--set", "seed=1")
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1 and "seed: 0 there, 1 now" in err
+    assert tables(run) == before
+
+
+def evaluated(*arguments: object) -> dict[str, Any]:
+    code, out, err = call("evaluate", *arguments, "--format", "json")
+    assert code == 0, err
+    result: dict[str, Any] = json.loads(out)
+    assert {"policy", "benchmark", "split", "n", "metrics", "items"} <= result.keys()
+    assert result["n"] == len(result["items"])
+    for item in result["items"]:
+        assert {"item_id", "prediction", "target", "value"} <= item.keys() and 0 <= item["value"] <= 1
+    return result
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "policy", "metrics", "main"),
+    [("pubmedqa", "champion", {"accuracy", "macro_f1"}, "accuracy"), ("medquad", "base", {"token_f1", "rouge_l"}, "token_f1")],
+)
+def test_evaluate_prints_the_contract(copy: Path, benchmark: str, policy: str, metrics: set[str], main: str) -> None:
+    result = evaluated("--policy", policy, "--benchmark", benchmark, "--run", copy, "--limit", 6)
+    assert (result["benchmark"], result["split"], result["n"]) == (f"{benchmark}_style", "gate", 6)
+    assert result["metrics"].keys() >= metrics
+    assert result["metrics"][main] == pytest.approx(sum(i["value"] for i in result["items"]) / 6)
+    store = Store.open(copy)
+    where = {"base": "policy_id AS p FROM policies WHERE kind = 'base'", "champion": "champion_out AS p FROM rounds ORDER BY round DESC"}
+    assert result["policy"] == store.query(f"SELECT {where[policy]}")[0]["p"]
+    stored = {
+        r["item_id"]: r["value"]
+        for r in store.query("SELECT item_id, value FROM eval_items WHERE policy_id = ? AND metric = ?", [result["policy"], main])
+    }
+    # Other items stand beside them in a batch here than in the loop, so only the greedy choice has to be the same, not every bit.
+    agree = [abs(stored[i["item_id"]] - i["value"]) < 0.5 for i in result["items"]]
+    assert sum(agree) >= 5
+
+
+def test_evaluate_a_file_the_run_has_never_seen(copy: Path, tmp_path: Path) -> None:
+    labels = ["yes", "no", "maybe", "yes", "no"]
+    rows = [
+        {
+            "pubid": 900 + i,
+            "question": f"Does treatment {i} shorten the stay in hospital?",
+            "context": {
+                "contexts": [f"We compared {40 + i} patients with as many controls.", f"The stay was {i} days shorter with treatment {i}."],
+                "labels": ["METHODS", "RESULTS"],
+                "meshes": ["Humans"],
+            },
+            "long_answer": "Perhaps it does.",
+            "final_decision": label,
+        }
+        for i, label in enumerate(labels)
+    ]
+    file = tmp_path / "unseen.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    before = tables(copy)
+    result = evaluated("--policy", "champion", "--benchmark", "pubmedqa", "--data", file, "--run", copy)
+    assert (result["benchmark"], result["n"]) == ("pubmedqa", 5), "a file from outside is not called a style set"
+    by_id = {i["source_id"]: i for i in result["items"]}
+    assert {k: i["target"] for k, i in by_id.items()} == {str(900 + i): label for i, label in enumerate(labels)}
+    assert all(i["prediction"] in ("yes", "no", "maybe") and i["value"] == float(i["prediction"] == i["target"]) for i in by_id.values())
+    assert result["metrics"]["accuracy"] == sum(i["value"] for i in by_id.values()) / 5
+    after = tables(copy)
+    assert {t for t in after if after[t] != before[t]} == {"eval_items"}
+    assert len(after["eval_items"]) == len(before["eval_items"]) + 5
+    # ... and the gate must not take them for its own.
+    assert {r["split"] for r in after["eval_items"] if r not in before["eval_items"]} != {"gate"}
