@@ -69,7 +69,7 @@ def loop(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="One SELECT, e.g. \"SELECT * FROM preference_pairs LIMIT 5\".")],
+    statement: Annotated[str, typer.Argument(help='One SELECT, e.g. "SELECT * FROM preference_pairs LIMIT 5".')],
     run: RunOption = DEFAULT_RUN,
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
 ) -> None:
@@ -142,7 +142,9 @@ def doctor(run: RunOption = DEFAULT_RUN) -> None:
 @app.command()
 def runs(
     root: Annotated[Path, typer.Argument(help="Where to look for runs.")] = Path("runs"),
-    prune: Annotated[bool, typer.Option("--prune", help="Delete the weights of policies that were never champion, in the run given by --run.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete the weights of policies that were never champion, in the run given by --run.")
+    ] = False,
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """List the runs, or free the disk space of one run's rejected policies."""
@@ -229,7 +231,9 @@ def print_rows(columns: list[str], rows: list[tuple[Any, ...]], format: str) -> 
         writer.writerows(rows)
     else:
         wide = None if sys.stdout.isatty() else 10_000  # in a file or a pipe nothing is folded
-        stdout_screen(wide).table("", columns, [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows])
+        stdout_screen(wide).table(
+            "", columns, [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+        )
 
 
 def plain(value: Any) -> Any:

@@ -23,9 +23,7 @@ from stores.store import Store
 
 K = 4  # candidates a question
 CHUNK = 100_000  # rows of one write while the large database is filled
-TEXT = (
-    "The first tests are a blood count and an X-ray of the chest; treatment begins with rest and plenty of fluids. " * 4
-)
+TEXT = "The first tests are a blood count and an X-ray of the chest; treatment begins with rest and plenty of fluids. " * 4
 
 
 def verdict(i: int) -> Verdict:

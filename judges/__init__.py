@@ -12,6 +12,5 @@ def make_judge(model: str) -> Judge:
         return ReferenceJudge()
     # LLM judges are made here, from the names of their models.
     raise UsageError(
-        f"judge.model = {model!r}: LLM judges are not part of this version yet; available: 'reference'"
-        " (set judge.model=reference)"
+        f"judge.model = {model!r}: LLM judges are not part of this version yet; available: 'reference' (set judge.model=reference)"
     )

@@ -103,11 +103,7 @@ def _verdict(item: JudgeItem, judge_id: str) -> Verdict:
     if not key.given:
         complete = (complete + _recall(key, clear)) / 2
     complete *= at_home
-    score = (
-        WEIGHTS["factual_accuracy"] * factual
-        + WEIGHTS["completeness"] * complete
-        + WEIGHTS["key_point_coverage"] * coverage
-    )
+    score = WEIGHTS["factual_accuracy"] * factual + WEIGHTS["completeness"] * complete + WEIGHTS["key_point_coverage"] * coverage
     return Verdict(
         item.candidate_id, judge_id, item.replicate, "scored", round(score, 6), round(factual, 6), round(complete, 6),
         round(coverage, 6), _rationale(key, named, notes), flags=tuple(flags),
@@ -148,10 +144,7 @@ def _ramp(share: float) -> float:
 def _share(point: _Point, words: Sequence[str]) -> float:
     """The largest weighted share of the point's words within one window of the answer's content words."""
     pairs = {words[i] + words[i + 1]: i for i in range(len(words) - 1)}  # "heads may ache" names "headache"
-    places = sorted(
-        [(i, w) for i, w in enumerate(words) if w in point.weights]
-        + [(pairs[w], w) for w in point.weights if w in pairs]
-    )
+    places = sorted([(i, w) for i, w in enumerate(words) if w in point.weights] + [(pairs[w], w) for w in point.weights if w in pairs])
     width = 2 * len(point.weights) + 3
     best = 0.0
     for start, (first, _) in enumerate(places):
@@ -200,9 +193,7 @@ def _support(statement: Statement, key: _Key) -> tuple[float, bool]:
     joined = frozenset(a + b for a, b in zip(statement.words, statement.words[1:], strict=False))
     extra = len(joined & key.words)
     anywhere = (len(content & key.words) + 2 * extra) / len(content)
-    together = max((len(content & u.content) + 2 * len(joined & u.content) for u in key.units), default=0) / len(
-        content
-    )
+    together = max((len(content & u.content) + 2 * len(joined & u.content) for u in key.units), default=0) / len(content)
     support = min(1.0, (anywhere + together) / 2 / ENOUGH)
     beside = max((len(content & a) for a in key.aside), default=0) / len(content)
     if beside > 0.5 and beside / 2 > support:

@@ -2,7 +2,8 @@
 
     config = load_config("embedded", ["seed=3", "dpo.learning_rate=5e-4"])
 
-What may change while a run is under way, and mere names (`OUTSIDE_HASH`), are left out of `config_hash`; everything else makes it another run.
+What may change while a run is under way, and mere names (`OUTSIDE_HASH`), are left out of `config_hash`; everything else makes it
+another run.
 """
 
 from __future__ import annotations

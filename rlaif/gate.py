@@ -105,10 +105,7 @@ def decide(
     comparable = all(row.passed for row in rows)
     rows += _unscored_rows(champion, challenger, settings)
     rows += [GateRow("valid", check.name, check.passed, check.detail) for check in checks.valid]
-    guards = [
-        GateRow("guard", g.name, not (g.red and g.blocking), g.detail or ("red" if g.red else "green"))
-        for g in checks.guards
-    ]
+    guards = [GateRow("guard", g.name, not (g.red and g.blocking), g.detail or ("red" if g.red else "green")) for g in checks.guards]
     measured = None
     if comparable:  # numbers over different items, prompts or data compare nothing
         accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
@@ -154,15 +151,11 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
     return rows
 
 
-def _conclude(
-    rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateSettings
-) -> GateResult:
+def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateSettings) -> GateResult:
     """The decision follows from the rows alone; `m` only serves to say how many items would settle it."""
 
     def result(action: Action, why: str, items: int | None = None) -> GateResult:
-        return GateResult(
-            action, f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}", alpha, rows, items
-        )
+        return GateResult(action, f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}", alpha, rows, items)
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]
     if invalid or m is None:
@@ -172,18 +165,14 @@ def _conclude(
     worse = [row for row in unproven if row.ci_high is not None and row.ci_high < 0]
     blocking = [row for row in rows if row.condition == "guard" and not row.passed]
     # "on the others": a metric that is better itself does not have to be shown not worse
-    open_bounds = min(
-        ([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven
-    )
+    open_bounds = min(([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven)
     if better and not open_bounds and not blocking:
         return result("PROMOTE", "; ".join(_words(row) for row in better) + "; not worse on the others")
     if worse:
         return result("REJECT", "; ".join(f"worse: {_words(row)}, {row.detail.split(';')[0]}" for row in worse))
     tests = [row for row in rows if row.condition == "better"]
     if not any(row.passed for row in rows if row.condition == "gain_possible"):
-        why = "; ".join(
-            f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible"
-        )
+        why = "; ".join(f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible")
         return result("REJECT", f"no gain worth having: {why}")
     if better and not open_bounds:
         why = f"{'; '.join(_words(row) for row in better)}; held up by {', '.join(row.metric for row in blocking)}"
@@ -192,9 +181,7 @@ def _conclude(
     reasons += [f"{row.metric} not shown to be not worse ({row.detail.split(';')[0]})" for row in open_bounds]
     reasons += [f"red guard {row.metric}" for row in blocking]
     items = items_to_settle(m, bool(better), [row.metric for row in open_bounds], alpha, settings)
-    reasons.append(
-        f"about {items} items would settle it" if items else "no number of items of this kind would settle it"
-    )
+    reasons.append(f"about {items} items would settle it" if items else "no number of items of this kind would settle it")
     return result("INCONCLUSIVE", "; ".join(reasons), items)
 
 

@@ -134,9 +134,7 @@ def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
         passed = found.lower > -margin
         detail = f"lower 95% bound {found.lower:+.4f} {'>' if passed else '<='} {-margin:+.4f}"
         if found.standard_error > 0:
-            detail += (
-                f"; with no true loss this holds with probability {_bound_power(margin, found.standard_error):.2f}"
-            )
+            detail += f"; with no true loss this holds with probability {_bound_power(margin, found.standard_error):.2f}"
         rows.append(replace(row, passed=passed, detail=detail, threshold=-margin))
     for name, benchmark, found, gain in (
         ("accuracy", m.benchmarks[0], m.accuracy, settings.gain_accuracy),
@@ -174,9 +172,7 @@ def _bound_power(margin: float, standard_error: float) -> float:
     return normal.cdf(margin / standard_error - normal.inv_cdf(0.95))
 
 
-def items_to_settle(
-    m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateSettings
-) -> int | None:
+def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateSettings) -> int | None:
     """About how many items decide, with 80% power and the present spread and size of groups.
 
     For a gain: that a true one of max(seen, least worth having) is found at alpha / 2, on the cheaper of the two

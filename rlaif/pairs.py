@@ -80,8 +80,7 @@ def prefer(
     margin = max(settings.min_margin, 1.645 * math.sqrt(2) * sem)
     lengths = {candidate.candidate_id: candidate.n_tokens for candidate in candidates}
     preferences = [
-        _prefer_one(question_id, answers, means, judge_id, round, margin, settings)
-        for question_id, answers in questions.items()
+        _prefer_one(question_id, answers, means, judge_id, round, margin, settings) for question_id, answers in questions.items()
     ]
     return _balance_lengths(preferences, lengths, settings)
 
@@ -103,10 +102,7 @@ def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tupl
             if not math.isfinite(verdict.factual_accuracy):
                 raise RlaifError(f"{where}: its factual accuracy is {verdict.factual_accuracy}")
             facts[verdict.candidate_id].append(verdict.factual_accuracy)
-    return {
-        key: (math.fsum(s) / len(s), math.fsum(facts[key]) / len(facts[key]) if key in facts else None)
-        for key, s in scores.items()
-    }
+    return {key: (math.fsum(s) / len(s), math.fsum(facts[key]) / len(facts[key]) if key in facts else None) for key, s in scores.items()}
 
 
 def _prefer_one(
@@ -193,9 +189,7 @@ def _scorer() -> Any:
     return RougeScorer(["rougeL"])
 
 
-def _balance_lengths(
-    preferences: list[Preference], lengths: Mapping[str, int], settings: PairSettings
-) -> list[Preference]:
+def _balance_lengths(preferences: list[Preference], lengths: Mapping[str, int], settings: PairSettings) -> list[Preference]:
     """Drop pairs of the side in surplus until P(chosen is longer) is within 0.5 +- length_tolerance.
 
     Equal lengths count one half. Dropped are the pairs of the smallest margin (ties by question_id) whose chosen answer

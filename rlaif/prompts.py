@@ -58,9 +58,7 @@ def load_prompt(path: str | Path) -> Prompt:
     try:
         text = path.read_text("utf-8").removeprefix("\ufeff")
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot read the prompt file ({error.strerror}); give the path of a Markdown file"
-        ) from error
+        raise UsageError(f"{path}: cannot read the prompt file ({error.strerror}); give the path of a Markdown file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 (byte {error.start}); save the prompt file as UTF-8") from error
     match = _FILE.match(text)
@@ -69,9 +67,7 @@ def load_prompt(path: str | Path) -> Prompt:
     head = _front_matter(path, match["head"])
     for key in ("name", "kind"):
         if not head.get(key):
-            raise UsageError(
-                f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines"
-            )
+            raise UsageError(f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines")
     if head["kind"] not in KINDS:
         raise UsageError(f"{path}: kind is {head['kind']!r}; it must be one of {', '.join(KINDS)}")
     parts = _parts(path, match["body"])
@@ -83,9 +79,7 @@ def load_prompt(path: str | Path) -> Prompt:
                 raise UsageError(f"{path}: unknown placeholder {{{name}}} in '# {part}'; use {allowed}")
     if "{question}" not in parts["user"]:
         raise UsageError(f"{path}: '# user' has no {{question}}; the prompt would be the same for every question")
-    return Prompt(
-        head["name"], head["kind"], parts["system"], parts["user"], hashlib.sha256(text.encode()).hexdigest(), text
-    )
+    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], hashlib.sha256(text.encode()).hexdigest(), text)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -99,9 +93,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         names = _PLACEHOLDER.findall(line)
         for name in names:
             if name not in values:
-                raise UsageError(
-                    f"prompt placeholder {{{name}}} has no value; given: {', '.join(sorted(values)) or 'none'}"
-                )
+                raise UsageError(f"prompt placeholder {{{name}}} has no value; given: {', '.join(sorted(values)) or 'none'}")
         if names and not any(values[name].strip() for name in names):
             continue
         lines.append(_PLACEHOLDER.sub(lambda m: values[m[1]], line))
@@ -128,7 +120,6 @@ def _parts(path: Path, body: str) -> dict[str, str]:
     names = pieces[1::2]
     if sorted(names) != ["system", "user"] or pieces[0].strip():
         raise UsageError(
-            f"{path}: found parts {names or 'none'}; "
-            "the text needs one '# system' and one '# user' heading, and nothing before them"
+            f"{path}: found parts {names or 'none'}; the text needs one '# system' and one '# user' heading, and nothing before them"
         )
     return {name: words.strip() for name, words in zip(names, pieces[2::2], strict=True)}

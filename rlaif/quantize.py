@@ -13,6 +13,7 @@ from pathlib import Path
 from rlaif.quiet import quiet
 
 from rlaif.types import RlaifError, UsageError
+from rlaif.weights import check_weights
 
 
 def quantize(
@@ -40,6 +41,7 @@ def quantize(
         raise UsageError(f"--model {source} is quantized already; give the 16- or 32-bit model it was made from")
     if bits not in (4, 8):
         raise UsageError(f"bits = {bits}: 4 and 8 can be quantized")
+    check_weights(source, None)
     _check_sizes(source, group_size)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part")

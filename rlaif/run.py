@@ -249,4 +249,6 @@ def check_disk(folder: Path) -> None:
     folder = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES_NEEDED:
-        raise RlaifError(f"{folder}: only {free >> 20} MB free, {FREE_BYTES_NEEDED >> 20} MB needed; free some space and run the same command again")
+        raise RlaifError(
+            f"{folder}: only {free >> 20} MB free, {FREE_BYTES_NEEDED >> 20} MB needed; free some space and run the same command again"
+        )

@@ -60,9 +60,7 @@ def alpha_for_look(kind: Literal["sft", "dpo"], look: int, *, sft: float = 0.01,
     Raises UsageError for a look below 1, a second SFT look (its level is spent) or an unknown kind.
     """
     if look < 1 or kind not in ("sft", "dpo") or (kind == "sft" and look != 1):
-        raise UsageError(
-            f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ..."
-        )
+        raise UsageError(f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ...")
     return sft if kind == "sft" else dpo * 6 / (math.pi**2 * look**2)
 
 
@@ -127,10 +125,7 @@ def bootstrap_mean(
         variance = correction * np.maximum(ss - 2 * moved * cross + moved**2 * sizes2, 0.0)
         beyond_t += int(np.sum(_ratio(shift, np.sqrt(variance), tiny) >= t_observed - 1e-9))
         draws.append(delta + moved)
-    beyond_swap = sum(
-        int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny))
-        for swaps in _swaps(rng, n_clusters, resamples)
-    )
+    beyond_swap = sum(int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny)) for swaps in _swaps(rng, n_clusters, resamples))
     p_value = (max(beyond_t, beyond_swap) + 1) / (resamples + 1)
     return _result(n, n_clusters, float(x.mean()), float(y.mean()), np.concatenate(draws), p_value)
 
@@ -154,10 +149,7 @@ def bootstrap_macro_f1(
     y = _label_counts(targets, challenger, index, n_clusters)
     before, after = float(_f1_of_counts(x.sum(axis=0))), float(_f1_of_counts(y.sum(axis=0)))
     rng = np.random.default_rng(seed)
-    draws = [
-        _f1_of_counts(weights @ y) - _f1_of_counts(weights @ x)
-        for weights in _resampled_weights(rng, n_clusters, resamples)
-    ]
+    draws = [_f1_of_counts(weights @ y) - _f1_of_counts(weights @ x) for weights in _resampled_weights(rng, n_clusters, resamples)]
     beyond = 0
     for swaps in _swaps(rng, n_clusters, resamples):
         moved = swaps @ (y - x)
@@ -265,9 +257,7 @@ def _paired(champion: Sequence[float] | Floats, challenger: Sequence[float] | Fl
 def _clusters(groups: Sequence[str], n: int) -> tuple[npt.NDArray[np.intp], int]:
     names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(groups) != n or len(names) < 2:
-        raise RlaifError(
-            f"a clustered test of {n} items needs a group for each and two groups: got {len(names)} groups"
-        )
+        raise RlaifError(f"a clustered test of {n} items needs a group for each and two groups: got {len(names)} groups")
     return index, len(names)
 
 
@@ -296,9 +286,7 @@ def _ratio(top: Floats, bottom: Floats, tiny: float) -> Floats:
     return np.where(bottom > tiny, top / np.where(bottom > tiny, bottom, 1.0), without)
 
 
-def _label_counts(
-    targets: Sequence[str], predictions: Sequence[str], index: npt.NDArray[np.intp], n_clusters: int
-) -> Floats:
+def _label_counts(targets: Sequence[str], predictions: Sequence[str], index: npt.NDArray[np.intp], n_clusters: int) -> Floats:
     """(n_clusters, 2 * labels): true positives, then named + predicted, of each label in each cluster."""
     if len(targets) != len(predictions):
         raise RlaifError(f"macro-F1 needs one prediction a target: got {len(predictions)} for {len(targets)}")
@@ -317,14 +305,10 @@ def _f1_of_counts(counts: Floats) -> Any:
     return np.mean(2 * hits / np.maximum(seen, 1.0), axis=-1)  # counts are whole, so max(., 1) only touches 0
 
 
-def _result(
-    n: int, n_clusters: int, champion: float, challenger: float, draws: Floats, p_value: float
-) -> PairedBootstrap:
+def _result(n: int, n_clusters: int, champion: float, challenger: float, draws: Floats, p_value: float) -> PairedBootstrap:
     widen = math.sqrt(n_clusters / (n_clusters - 1))
     tail = {a: float(scipy.stats.norm.sf(widen * scipy.stats.t.isf(a, n_clusters - 1))) for a in (0.025, 0.05)}
     low, lower, upper, high = np.quantile(draws, [tail[0.025], tail[0.05], 1 - tail[0.05], 1 - tail[0.025]])
     error = float(np.std(draws)) * widen
     delta = challenger - champion
-    return PairedBootstrap(
-        n, n_clusters, champion, challenger, delta, float(low), float(high), float(lower), float(upper), error, p_value
-    )
+    return PairedBootstrap(n, n_clusters, champion, challenger, delta, float(low), float(high), float(lower), float(upper), error, p_value)

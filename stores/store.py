@@ -76,9 +76,7 @@ class Store:
         store = cls(folder / DATABASE)
         store.on_wait = on_wait
         if not store.path.is_file():
-            raise UsageError(
-                f"{folder} is not a run folder: no {DATABASE} in it (start one with the command loop, or give --run)"
-            )
+            raise UsageError(f"{folder} is not a run folder: no {DATABASE} in it (start one with the command loop, or give --run)")
         try:
             with reading(store.path) as con:
                 todo = migrations.pending(con, migrations.available(), str(store.path))
@@ -184,9 +182,7 @@ def _insert_all(con: duckdb.DuckDBPyConnection, rows: Mapping[str, Sequence[Row]
             _insert(con, table, types, batch, table in replace)
 
 
-def _insert(
-    con: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], batch: pa.Table, replace: bool
-) -> None:
+def _insert(con: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], batch: pa.Table, replace: bool) -> None:
     """One batch of rows with the same columns."""
     if replace and "created_at" in types and "created_at" not in batch.column_names:
         now = datetime.now(UTC).replace(tzinfo=None)

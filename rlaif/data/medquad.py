@@ -39,7 +39,8 @@ _TEMPLATES = [
         r"what (?:is|are) the (?:genetic changes related to|\w+ (?:of|for)) (.+)",
         r"what (?:is|are) (?:\(are\) )?(.+)",
         r"what (?:causes|research (?:\(or clinical trials\) )?is being done for|to do for) (.+)",
-        r"(?:how to (?:diagnose|prevent)|how many people are affected by|who is at risk for|do you have information about|is there any treatment for) (.+)",
+        r"(?:how to (?:diagnose|prevent)|how many people are affected by|who is at risk for|do you have information about"
+        r"|is there any treatment for) (.+)",
         r"is (.+) inherited",
     )
 ]
@@ -77,9 +78,7 @@ def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
     else:
         table = _renamed(read_table(source, KEY))
         sha256 = rows_sha256(table.rows) if official else file_sha256(source)
-    table.require(
-        "question", "answer", hint="Case does not count; qtype, focus, doc_key, source, cui, quality_flags are optional"
-    )
+    table.require("question", "answer", hint="Case does not count; qtype, focus, doc_key, source, cui, quality_flags are optional")
     dropped: Counter[str] = Counter()
     rows = _kept(_parsed(table, official, dropped), dropped)
     if not rows:
@@ -177,9 +176,7 @@ def _list(table: Table, i: int, column: str) -> list[str]:
             try:
                 value = ast.literal_eval(value.strip())
             except (ValueError, SyntaxError) as error:
-                raise DataError(
-                    f'{table.where(i)}: {column} is {value!r:.60}; needed a list such as ["a", "b"] or a|b'
-                ) from error
+                raise DataError(f'{table.where(i)}: {column} is {value!r:.60}; needed a list such as ["a", "b"] or a|b') from error
         else:
             value = value.split("|")
     if value is None:
@@ -205,9 +202,7 @@ def _kept(rows: list[_Row], dropped: Counter[str]) -> list[_Row]:
             dropped[reason] += 1
             continue
         seen.add(pair)
-        kept.append(
-            _Row(row.uid, row.doc_key, row.question, row.answer, row.focus, row.qtype, row.cui, row.flags, reference)
-        )
+        kept.append(_Row(row.uid, row.doc_key, row.question, row.answer, row.focus, row.qtype, row.cui, row.flags, reference))
     return kept
 
 

@@ -15,9 +15,7 @@ LONG_WORDS, SHORT_WORDS = 1000, 10
 ECHO_WORDS = 20
 
 # A first sentence that is a question in the words questions of this collection open with.
-_ECHO = re.compile(
-    r"(?:what|how|who|why|when|where|which|is|are|can|do|does|has|have|should)\b[^?\n]*?\?+\s*", re.IGNORECASE
-)
+_ECHO = re.compile(r"(?:what|how|who|why|when|where|which|is|are|can|do|does|has|have|should)\b[^?\n]*?\?+\s*", re.IGNORECASE)
 _HPO = "The Human Phenotype Ontology provides the following list of signs and symptoms"
 _RESOURCES = "These resources address"
 _MENU = "On this Page"  # a page's table of contents ahead of the whole page

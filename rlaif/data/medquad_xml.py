@@ -26,9 +26,7 @@ def read_folder(folder: Path) -> Table:
     """
     files = sorted(folder.rglob("*.xml"))
     if not files:
-        raise DataError(
-            f"{folder}: no .xml file below it; give the MedQuAD folder that holds 1_CancerGov_QA and the others"
-        )
+        raise DataError(f"{folder}: no .xml file below it; give the MedQuAD folder that holds 1_CancerGov_QA and the others")
     rows: list[dict[str, Any]] = []
     for path in files:
         rows.extend(_document(path))
@@ -68,9 +66,7 @@ def _document(path: Path) -> list[dict[str, Any]]:
             }
         )
     if not rows:
-        raise DataError(
-            f"{path}: no pair of Question and Answer in it; found {', '.join(sorted({n for n, _ in nodes}))}"
-        )
+        raise DataError(f"{path}: no pair of Question and Answer in it; found {', '.join(sorted({n for n, _ in nodes}))}")
     return rows
 
 

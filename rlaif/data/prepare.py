@@ -29,7 +29,9 @@ def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
             made = said
         for split in ("train", "gate"):
             if not any(q.split == split for q in made):
-                raise DataError(f"data.{benchmark}={source}: no {split} questions among its {len(made)}; the loop needs train and gate questions")
+                raise DataError(
+                    f"data.{benchmark}={source}: no {split} questions among its {len(made)}; the loop needs train and gate questions"
+                )
         questions += made
         report[benchmark] = {"source": source, "data_sha256": loaded.data_sha256} | loaded.report
     return questions, report
@@ -41,7 +43,7 @@ def says_something(question: Question) -> bool:
 
 
 def cut_reference(question: Question, words: int) -> Question:
-    """The question with its reference cut to its first `words` words (0: as it is), at a sentence's end where one lies in the last third."""
+    """The question with its reference cut to its first `words` words (0: as it is), at a sentence's end in the last third."""
     parts = question.reference.split()
     if not words or len(parts) <= words:
         return question

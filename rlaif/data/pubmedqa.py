@@ -88,14 +88,10 @@ def _official(path: Path, records: dict[str, Any]) -> tuple[Table, str]:
     truth_path = path.with_name("test_ground_truth.json")
     truth = read_json(truth_path) if truth_path.exists() else None
     if truth is not None and not (isinstance(truth, dict) and truth.keys() & records.keys()):
-        raise DataError(
-            f"{truth_path}: names no PubMed id of {path.name}; needed {{id: label}}; mend it or take it away"
-        )
+        raise DataError(f"{truth_path}: names no PubMed id of {path.name}; needed {{id: label}}; mend it or take it away")
     for pmid, record in records.items():
         if not isinstance(record, dict):
-            raise DataError(
-                f"{path} id {pmid}: {type(record).__name__}; needed an object with QUESTION, CONTEXTS, final_decision"
-            )
+            raise DataError(f"{path} id {pmid}: {type(record).__name__}; needed an object with QUESTION, CONTEXTS, final_decision")
         missing = [k for k in ("QUESTION", "CONTEXTS", "LONG_ANSWER", "final_decision") if k not in record]
         if missing:
             raise DataError(f"{path} id {pmid}: key {', '.join(missing)} missing; found {', '.join(record) or 'none'}")

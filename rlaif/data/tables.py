@@ -50,9 +50,7 @@ class Table:
             return value
         if value is None and optional:
             return ""
-        found = (
-            "null" if value is None else "empty" if isinstance(value, str) else f"{type(value).__name__} {value!r:.60}"
-        )
+        found = "null" if value is None else "empty" if isinstance(value, str) else f"{type(value).__name__} {value!r:.60}"
         raise DataError(f"{self.where(index)}: {column} is {found}; needed text")
 
 
@@ -147,9 +145,7 @@ def _table(name: str, rows: list[dict[str, Any]], lines: list[int] | None = None
     folded = [c.strip().casefold() for c in columns]
     twice = sorted({c for c in folded if folded.count(c) > 1})
     if twice:
-        raise DataError(
-            f"{name}: column {twice[0]!r} stands more than once (case does not count); found {', '.join(columns)}"
-        )
+        raise DataError(f"{name}: column {twice[0]!r} stands more than once (case does not count); found {', '.join(columns)}")
     if folded != columns:
         names = dict(zip(columns, folded, strict=True))
         rows = [{names[c]: value for c, value in row.items()} for row in rows]
@@ -205,9 +201,7 @@ def _read_csv(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
         start = reader.line_num + 1
         for values in reader:
             if values and len(values) != len(header):
-                raise DataError(
-                    f"{path} line {start}: {len(values)} fields; the header has {len(header)} ({', '.join(header)})"
-                )
+                raise DataError(f"{path} line {start}: {len(values)} fields; the header has {len(header)} ({', '.join(header)})")
             if values:
                 rows.append(dict(zip(header, values, strict=True)))
                 lines.append(start)

@@ -61,9 +61,7 @@ CHAMPION = policy(RIGHT, SCORE)
 def test_promoted_on_accuracy_with_the_other_metrics_level():
     result = judged(CHAMPION, policy(BETTER, LEVEL))
     assert result.action == "PROMOTE"
-    assert result.reason.startswith(
-        "DPO look 1, alpha 0.0243: accuracy 0.6000 -> 0.6500 (+0.0500, n=300, adjusted p 0.0001)"
-    )
+    assert result.reason.startswith("DPO look 1, alpha 0.0243: accuracy 0.6000 -> 0.6500 (+0.0500, n=300, adjusted p 0.0001)")
     found = row(result, "better", "accuracy")
     assert (found.b, found.c, found.n, found.n_clusters, found.test) == (15, 0, 300, 150, "mcnemar_exact")
     assert found.p_value == pytest.approx(2**-15)
@@ -238,10 +236,7 @@ def test_malformed_results_are_refused():
 
 
 def test_metric_results_from_evaluation_rows():
-    items = [
-        EvalItem("p", "medquad", "gate", i, "token_f1", "a", "b", v, "scored", "", "", "h", "d")
-        for i, v in (("x", 0.5), ("y", None))
-    ]
+    items = [EvalItem("p", "medquad", "gate", i, "token_f1", "a", "b", v, "scored", "", "", "h", "d") for i, v in (("x", 0.5), ("y", None))]
     results = MetricResults.of(items, {"x": "g1", "y": "g2"})
     assert (results.item_ids, results.values, results.groups) == (("x", "y"), (0.5, None), ("g1", "g2"))
     assert (results.metric, results.protocol_hash, results.data_sha256) == ("token_f1", "h", "d")

@@ -75,9 +75,7 @@ def test_a_missing_file_and_bad_bytes(tmp_path: Path) -> None:
         load_prompt(tmp_path / "bad.md")
 
 
-def test_a_relative_path_is_read_here_first_and_then_beside_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_is_read_here_first_and_then_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     relative = Path("prompts", "policy", "answer.md")
     assert load_prompt(relative).text == ANSWER.read_text("utf-8")
@@ -99,10 +97,7 @@ def test_filling_is_one_pass(question: str, context: str) -> None:
 
 
 def test_braces_in_values_stay() -> None:
-    assert (
-        fill("{question} / {context}", {"question": "{context}", "context": "{question}\\1"})
-        == "{context} / {question}\\1"
-    )
+    assert fill("{question} / {context}", {"question": "{context}", "context": "{question}\\1"}) == "{context} / {question}\\1"
 
 
 def test_a_line_with_only_empty_placeholders_vanishes_with_its_label() -> None:

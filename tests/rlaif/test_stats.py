@@ -55,9 +55,7 @@ def test_bootstrap_p_agrees_with_the_t_test():
     rng = np.random.default_rng(5)
     difference = rng.normal(0.015, 0.1, 200)
     result = stats.bootstrap_mean(np.zeros(200), difference, [str(i) for i in range(200)], seed=1)
-    assert result.p_value == pytest.approx(
-        scipy.stats.ttest_1samp(difference, 0, alternative="greater").pvalue, abs=0.01
-    )
+    assert result.p_value == pytest.approx(scipy.stats.ttest_1samp(difference, 0, alternative="greater").pvalue, abs=0.01)
 
 
 def test_repeating_each_item_within_its_group_adds_no_certainty():

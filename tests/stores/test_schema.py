@@ -19,8 +19,7 @@ SCHEMA = {
     "raw reason flags attempts tokens_in tokens_out cost seconds created_at",
     "pairwise_verdicts": "judge_id candidate_a candidate_b order winner status reason",
     "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status reason",
-    "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id protocol_hash "
-    "data_sha256",
+    "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id protocol_hash data_sha256",
     "gates": "round look champion challenger condition benchmark metric test n n_clusters b c champion_mean "
     "challenger_mean delta ci_low ci_high p_value p_adjusted alpha threshold mde passed detail",
     "monitors": "round name value threshold red",
@@ -35,8 +34,7 @@ SCHEMA = {
     "round_summary": "round candidates scored_verdicts unscored_verdicts mean_score pairs_kept pairs_dropped pair_yield "
     "champion_in challenger champion_out decision",
     "leaderboard": "policy_id kind round benchmark split metric mean n n_unscored judge_id protocol_hash data_sha256",
-    "judge_agreement": "judge_a judge_b model_a model_b prompt_a prompt_b n mean_difference pearson spearman n_ordered "
-    "same_order",
+    "judge_agreement": "judge_a judge_b model_a model_b prompt_a prompt_b n mean_difference pearson spearman n_ordered same_order",
 }
 
 
@@ -49,9 +47,7 @@ def test_exact_schema(store):
 
 
 def test_times_lists_and_dicts_have_the_promised_types(store):
-    found = store.query(
-        "SELECT DISTINCT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
-    )
+    found = store.query("SELECT DISTINCT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal")
     types = {(row["column_name"], row["data_type"]) for row in found}
     times = {"applied_at", "created_at", "started_at", "ended_at", "finished_at", "opened_at"}
     assert {kind for name, kind in types if name in times} == {"TIMESTAMP"}

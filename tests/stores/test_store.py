@@ -61,9 +61,7 @@ def test_dataclasses_go_in_whole_and_come_out_the_same(store):
     assert row == {name: getattr(candidate, name) for name in row}
     assert store.query("SELECT judge_id FROM judges") == [{"judge_id": identity.judge_id}]
     assert store.query("SELECT key_points, flags FROM questions") == [{"key_points": ["one", "two"], "flags": []}]
-    assert store.query("SELECT completeness, created_at IS NOT NULL AS dated FROM verdicts") == [
-        {"completeness": None, "dated": True}
-    ]
+    assert store.query("SELECT completeness, created_at IS NOT NULL AS dated FROM verdicts") == [{"completeness": None, "dated": True}]
 
 
 def test_a_second_insert_changes_nothing_and_replace_does(store, rows):

@@ -60,9 +60,7 @@ def test_leaderboard_means_leave_unscored_items_out_and_count_them(store, rows):
             rows.eval_item("1", "", 1.0) | style | {"split": "sealed"},
         ],
     })  # fmt: skip
-    found = store.query(
-        "SELECT kind, split, metric, mean, n, n_unscored, protocol_hash FROM leaderboard ORDER BY split, protocol_hash"
-    )
+    found = store.query("SELECT kind, split, metric, mean, n, n_unscored, protocol_hash FROM leaderboard ORDER BY split, protocol_hash")
     assert [tuple(row.values()) for row in found] == [
         ("sft", "gate", "token_f1", pytest.approx(0.4), 2, 1, ""),
         ("sft", "gate", "token_f1", 1.0, 1, 0, "another"),
