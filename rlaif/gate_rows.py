@@ -185,7 +185,7 @@ def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: fl
         gains = [
             max(e.n + 1, stats.items_needed(e.n, e.standard_error, max(e.delta, gain), alpha / 2, POWER))
             for e, gain in ((m.accuracy, settings.gain_accuracy), (m.score, settings.gain_score))
-            if e.standard_error > 0 and e.upper >= gain - ROUNDING
+            if e.standard_error > 0 and e.upper >= gain - ROUNDING and max(e.delta, gain) > 0
         ]
         if not gains:
             return None

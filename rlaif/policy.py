@@ -279,6 +279,12 @@ def save_adapter(model: PeftModel, folder: Path) -> str:
         shutil.rmtree(part, ignore_errors=True)
         raise RlaifError(f"{folder}: cannot write the adapter ({error}); make room and run the same command again") from error
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    settings = json.loads((part / "adapter_config.json").read_text("utf-8"))
+    settings["target_modules"] = sorted(settings["target_modules"])  # peft writes them in the order of a set
+    settings["base_model_name_or_path"] = Path(
+        settings["base_model_name_or_path"]
+    ).name  # where it lay on this machine is nobody's business
+    (part / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
     if folder.exists():
         os.rename(folder, old)
     os.rename(part, folder)

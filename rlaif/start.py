@@ -25,7 +25,11 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     from rlaif.status import print_summary
 
     screen = Screen()
-    run = find(folder, config)
+
+    def waiting(message: str) -> None:
+        screen.line(f"  {message}", style="yellow")
+
+    run = find(folder, config, waiting)
     if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
         print_summary(run, screen)
         return
@@ -33,9 +37,6 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     from judges import make_judge
     from rlaif.loop import Loop, check_prompt, run_loop
     from rlaif.policy import load_base
-
-    def waiting(message: str) -> None:
-        screen.line(f"  waiting: {message}", style="yellow")
 
     started = now()  # after the imports
     screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")

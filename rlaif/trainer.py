@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -109,6 +109,18 @@ def _score_answers_only() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def scratch_folder(out: Path) -> Iterator[str]:
+    """A folder beside `out` for what TRL insists on writing. One that a killed training left is cleared first."""
+    scratch = out.with_name(".scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield str(scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def train(
     make: Callable[[str], Trainer],
     *,
@@ -124,7 +136,7 @@ def train(
     """
     report = Report(name, on_log, on_progress)
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="rlaif-") as scratch, quiet():
+    with scratch_folder(out) as scratch, quiet():
         try:
             trainer = make(scratch)
             used = len(trainer.train_dataset)

@@ -18,6 +18,7 @@ import duckdb
 from rlaif.types import RlaifError
 
 READER_PATIENCE = 10.0  # seconds; a writer holds the file for tenths of a second
+REPORT_AFTER = 1.0  # seconds; a query that passes by is not worth a line
 REPORT_EVERY = 5.0  # seconds
 _NAP = 0.03  # seconds
 _READ = {"python_enable_replacements": False}
@@ -29,16 +30,20 @@ _one_at_a_time = threading.Lock()
 
 @contextmanager
 def writing(path: Path, on_wait: Callable[[str], None] | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that may write. Waits for other processes as long as it takes, and tells `on_wait` at once, then every 5 s."""
+    """A connection that may write. Waits for other processes as long as it takes, and tells `on_wait` after 1 s, then every 5 s."""
     with _opened(path, read_only=False, config=_READ, patience=None, on_wait=on_wait) as con:
         yield con
 
 
 @contextmanager
-def reading(path: Path, locked_down: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection; `locked_down`: without files, network and SET. RlaifError if the file stays held for 10 s."""
+def reading(
+    path: Path, on_wait: Callable[[str], None] | None = None, locked_down: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection; `locked_down`: without files, network and SET. Waits like a writer where `on_wait` is told of it;
+    otherwise RlaifError if the file stays held for 10 s."""
     config = _LOCKED_DOWN if locked_down else _READ
-    with _opened(path, read_only=True, config=config, patience=READER_PATIENCE, on_wait=None) as con:
+    patience = None if on_wait else READER_PATIENCE
+    with _opened(path, read_only=True, config=config, patience=patience, on_wait=on_wait) as con:
         yield con
 
 
@@ -52,7 +57,7 @@ def _opened(
     path: Path, *, read_only: bool, config: dict, patience: float | None, on_wait: Callable[[str], None] | None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     started = time.monotonic()
-    next_report = started
+    next_report = started + REPORT_AFTER
     while True:
         with _one_at_a_time:  # not held while asleep: other threads may use other databases
             try:
@@ -95,4 +100,5 @@ def _holder(error: duckdb.Error) -> str | None:
         words = Path(f"/proc/{found[1]}/cmdline").read_bytes().split(b"\0")
     except OSError:  # gone already, another user's, or no /proc here: the number must do
         return f"pid {found[1]}"
-    return f"pid {found[1]} ({b' '.join(words).decode('utf-8', 'replace').strip()})"
+    command = " ".join(b" ".join(words).decode("utf-8", "replace").split())
+    return f"pid {found[1]} ({command[:120]})"

@@ -30,7 +30,7 @@ Row = Mapping[str, Any] | Any  # a mapping or a dataclass instance
 class Store:
     """One run's database. Holds no connection: every call opens the file, does one thing and closes it.
 
-    `on_wait`, if set, is called with a line saying who holds the file, at once and then every 5 s, while a write waits.
+    `on_wait`, if set, is called with a line saying who holds the file, after 1 s and then every 5 s, while a read or a write waits.
     Safe to share between threads.
     """
 
@@ -71,14 +71,14 @@ class Store:
         """The store of the run in `folder`, brought up to this version's schema if it is older.
 
         Raises UsageError if there is no run, if the file is no database of rlaif, or if a newer rlaif made it;
-        RlaifError if another process holds it for 10 s.
+        RlaifError if another process holds it for 10 s (with `on_wait`, it waits).
         """
         store = cls(folder / DATABASE)
         store.on_wait = on_wait
         if not store.path.is_file():
             raise UsageError(f"{folder} is not a run folder: no {DATABASE} in it (start one with the command loop, or give --run)")
         try:
-            with reading(store.path) as con:
+            with reading(store.path, on_wait) as con:
                 todo = migrations.pending(con, migrations.available(), str(store.path))
         except duckdb.Error as error:
             raise UsageError(f"{store.path} cannot be read as a DuckDB database: {one_line(error)}") from error
@@ -115,7 +115,7 @@ class Store:
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The rows of a SELECT. JSON columns come as text, lists as lists, times as naive UTC datetimes."""
-        with _plain_errors(self.path), reading(self.path) as con:
+        with _plain_errors(self.path), reading(self.path, self.on_wait) as con:
             result = con.execute(sql, list(params))
             names = [column[0] for column in result.description or ()]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -147,18 +147,18 @@ def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
         match.o_proj.weight[:, :width] = 0.1 * found.T
 
 
-def train(model: Qwen2ForCausalLM, batches: Iterator[torch.Tensor], minutes: float) -> dict[str, float]:
+def train(model: Qwen2ForCausalLM, batches: Iterator[torch.Tensor], minutes: float, peak: float) -> dict[str, float]:
     """Next-token training for `minutes`, AdamW, short warm-up, cosine to a tenth by the clock. Returns steps, tokens and last loss."""
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=PEAK_LR, betas=(0.9, 0.95), fused=True
+        [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=peak, betas=(0.9, 0.95), fused=True
     )
     started, steps, smooth = time.monotonic(), 0, math.log(VOCABULARY)
     model.train()
     while (elapsed := time.monotonic() - started) < minutes * 60:
         done = elapsed / (minutes * 60)
-        rate = PEAK_LR * min(1.0, (steps + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+        rate = peak * min(1.0, (steps + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = next(batches)
@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=PEAK_LR)
     parser.add_argument("--start", type=Path, help="go on from the fp32 folder of an earlier build, with another seed's documents")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -191,7 +192,7 @@ def main() -> None:
         tokenizer = train_tokenizer(args.seed)
         model = new_model(tokenizer, args.seed)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-    record = train(model, rows(args.seed + 1, tokenizer), args.minutes)
+    record = train(model, rows(args.seed + 1, tokenizer), args.minutes, args.lr)
     model.save_pretrained(args.out / "fp32")
     tokenizer.save_pretrained(args.out / "fp32")
     (args.out / "training.json").write_text(json.dumps(record) + "\n")

@@ -13,30 +13,9 @@ from collections.abc import Callable, Iterator
 
 from rlaif.embedded import medquad_style as mq
 from rlaif.embedded import pubmedqa_style as pq
-from rlaif.embedded.knowledge import SECTIONS, Topic, load_topics
+from rlaif.embedded.invented import made_up_topic, pools
+from rlaif.embedded.knowledge import Topic, load_topics
 
-ONSETS = "b br c cr d dr f fl g gl gr h j k kl l m n p pl pr r s sh sk sl st t th tr v w z".split()
-VOWELS = "a e i o u ae ia io ou ee".split()
-CODAS = "b ck d ft g l ld lm m n nd nk p r rt s st t x".split()
-ENDINGS = (
-    "itis",
-    "osis",
-    "ia",
-    "oma",
-    "emia",
-    "algia",
-    " disease",
-    " syndrome",
-    " fever",
-    "pathy",
-    "ol",
-    "ine",
-    "ide",
-    "one",
-    "in",
-    "ase",
-    "",
-)
 OPENINGS = (
     "They are",
     "Mostly",
@@ -49,33 +28,6 @@ OPENINGS = (
     "Some say",
     "{x}:",
 )
-
-
-def made_up_name(rng: random.Random) -> str:
-    syllables = "".join(
-        rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(("", rng.choice(CODAS))) for _ in range(rng.choice((1, 2, 2, 3)))
-    )
-    return syllables + rng.choice(ENDINGS)
-
-
-def made_up_point(rng: random.Random, pool: list[str]) -> str:
-    """A point of some topic, or the head of one joined to the tail of another, so that unheard phrases occur."""
-    point = rng.choice(pool)
-    if rng.random() < 0.5:
-        return point
-    head, tail = point.split(), rng.choice(pool).split()
-    return " ".join(head[: max(1, len(head) // 2)] + tail[len(tail) // 2 :])
-
-
-def made_up_topic(rng: random.Random, pools: dict[str, list[str]], everything: list[str]) -> Topic:
-    """A topic that does not exist: half of the time each section draws on its own kind of point, else on all of them."""
-    kind = rng.choice(("condition", "condition", "condition", "medicine"))
-    own = rng.random() < 0.5
-    points = {
-        s: tuple(dict.fromkeys(made_up_point(rng, pools[s] if own else everything) for _ in range(rng.choice((3, 4, 4, 5, 5)))))
-        for s in SECTIONS[kind]
-    }
-    return Topic(made_up_name(rng), kind, rng.choice(everything) + " of some kind", points, {}, "train")
 
 
 def untidy_answer(rng: random.Random, topic: Topic, section: str, order: list[str]) -> str:
@@ -102,17 +54,13 @@ def documents(seed: int, chat: Chat) -> Iterator[str]:
     """Endless training documents, seeded. `chat` renders questions and answers on one context as the policy prompt does."""
     rng = random.Random(seed)
     train = [t for t in load_topics() if t.split == "train"]
-    pools: dict[str, list[str]] = {}
-    for topic in train:
-        for section, points in topic.points.items():
-            pools.setdefault(section, []).extend(points)
-    everything = [p for pool in pools.values() for p in pool]
+    points = pools()
     while True:
         draw = rng.random()
         topic = rng.choice(train)
-        if draw < 0.50:  # a leaflet and a question on it, mostly of a made-up topic
-            if rng.random() < 0.85:
-                topic = made_up_topic(rng, pools, everything)
+        if draw < 0.62:  # a leaflet and a question on it, mostly of a made-up topic
+            if rng.random() < 0.92:
+                topic = made_up_topic(rng, points)
             section = rng.choice(list(topic.points))
             order = mq.leaflet_order(rng, section, list(topic.points))
             context = mq.leaflet(topic.name, topic.about, topic.points, order)
@@ -122,14 +70,14 @@ def documents(seed: int, chat: Chat) -> Iterator[str]:
                 [(rng.choice(mq.WORDINGS[s][1]).format(x=topic.name), untidy_answer(rng, topic, s, order)) for s in asked],
                 context,
             )
-        elif draw < 0.56:  # closed book, in the other wording
+        elif draw < 0.66:  # closed book, in the other wording
             section = rng.choice(list(topic.points))
             question = rng.choice(mq.WORDINGS[section][1]).format(x=topic.name)
             yield chat([(question, topic.prose[section])], "")
-        elif draw < 0.60:
+        elif draw < 0.68:
             yield mq.leaflet(topic.name, topic.about, topic.points, list(topic.points))
         else:  # an invented trial and what its authors concluded, at length: never the bare label
             if rng.random() < 0.5:
-                topic = made_up_topic(rng, pools, everything)
+                topic = made_up_topic(rng, points)
             context, question, reference, _ = pq.draw_item(rng, topic)
             yield f"Abstract: {context}\nQuestion: {question}\nAnswer: {reference}"

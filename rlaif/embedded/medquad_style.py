@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import random
 
+from rlaif.embedded.invented import made_up_topic, pools
 from rlaif.embedded.knowledge import Topic, load_topics
 from rlaif.types import Question, content_id
 
 DATASET = "medquad_style"
-QUESTIONS_A_TOPIC = {"train": 13, "gate": 10, "sealed": 10}
+QUESTIONS_A_TOPIC = {"train": 5, "gate": 10, "sealed": 10}
+INVENTED_TOPICS, QUESTIONS_AN_INVENTED_TOPIC = 300, 4  # more of the training questions: see load
 CLOSED_BOOK = 0.10  # share of questions without a leaflet
 
 # section -> (heading in a leaflet, question wordings, opening of an answer)
@@ -110,25 +112,25 @@ def leaflet_order(rng: random.Random, section: str, sections: list[str]) -> list
 
 
 def uneven_answer(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
-    """An answer as a hurried writer gives it: 40% stop one or two points short, 40% do that and trail off, 20% are complete."""
+    """An answer as a hurried writer gives it: 50% stop one or two points short, 30% do that and trail off, 20% are complete."""
     draw = rng.random()
     if draw < 0.20:
         return answer(section, name, points)
     short = points[: len(points) - rng.choice((1, 1, 2))]
     text = answer(section, name, short)
-    return text if draw < 0.60 else f"{text} {rng.choice(PADDING)}"
+    return text if draw < 0.70 else f"{text} {rng.choice(PADDING)}"
 
 
-def questions(topic: Topic) -> list[Question]:
-    """The questions of one topic, the same each time: the seed is the topic's name."""
+def questions(topic: Topic, number: int, flags: tuple[str, ...] = ()) -> list[Question]:
+    """`number` questions on one topic, the same each time: the seed is the topic's name."""
     rng = random.Random(f"{DATASET}/{topic.name}")
     sections = list(topic.points)
     combos = [(s, w) for w in range(3) for s in rng.sample(sections, len(sections))]
     made = []
-    for section, wording in combos[: QUESTIONS_A_TOPIC[topic.split]]:
+    for section, wording in combos[:number]:
         points = topic.points[section]
         order = leaflet_order(rng, section, sections)
-        context = "" if rng.random() < CLOSED_BOOK else leaflet(topic.name, topic.about, topic.points, order)
+        context = "" if not flags and rng.random() < CLOSED_BOOK else leaflet(topic.name, topic.about, topic.points, order)
         complete = answer(section, topic.name, points)
         reference = uneven_answer(rng, section, topic.name, points) if topic.split == "train" else complete
         text = WORDINGS[section][1][wording].format(x=topic.name)
@@ -145,17 +147,30 @@ def questions(topic: Topic) -> list[Question]:
                 key_points=points,
                 focus=topic.name,
                 qtype=section,
+                flags=flags,
             )
         )
     return made
 
 
 def load() -> list[Question]:
-    """All `medquad_style` questions of all splits, in a fixed order."""
-    return [q for topic in load_topics() for q in questions(topic)]
+    """All `medquad_style` questions of all splits, in a fixed order.
+
+    Most training questions are on topics that do not exist (flag "invented"): their leaflets have to be read. On the real train topics a
+    small model answers from memory, and what it learns from that does not carry over to topics it has not met.
+    """
+    made = [q for topic in load_topics() for q in questions(topic, QUESTIONS_A_TOPIC[topic.split])]
+    rng, points = random.Random(f"{DATASET}/invented"), pools()
+    taken = {topic.name for topic in load_topics()}
+    while len(taken) < len(load_topics()) + INVENTED_TOPICS:
+        topic = made_up_topic(rng, points)
+        if topic.name not in taken:
+            taken.add(topic.name)
+            made += questions(topic, QUESTIONS_AN_INVENTED_TOPIC, flags=("invented",))
+    return made
 
 
 def second_reference(question: Question) -> str:
     """A good answer to `question` in other words than its reference."""
     section = question.source_id.split("/")[-2]
-    return next(t.prose[section] for t in load_topics() if t.name == question.focus)
+    return next(t.prose[section] for t in load_topics() if t.name == question.focus)  # an invented topic has none

@@ -1,0 +1,71 @@
+"""Topics that do not exist: a made-up name, and points drawn at random from the train topics.
+
+A leaflet on one cannot be answered from memory, only by reading it. Nothing in them is true of anything.
+"""
+
+from __future__ import annotations
+
+import random
+
+from rlaif.embedded.knowledge import SECTIONS, Topic, load_topics
+
+ONSETS = "b br c cr d dr f fl g gl gr h j k kl l m n p pl pr r s sh sk sl st t th tr v w z".split()
+VOWELS = "a e i o u ae ia io ou ee".split()
+CODAS = "b ck d ft g l ld lm m n nd nk p r rt s st t x".split()
+ENDINGS = (
+    "itis",
+    "osis",
+    "ia",
+    "oma",
+    "emia",
+    "algia",
+    " disease",
+    " syndrome",
+    " fever",
+    "pathy",
+    "ol",
+    "ine",
+    "ide",
+    "one",
+    "in",
+    "ase",
+    "",
+)
+
+
+def pools() -> dict[str, list[str]]:
+    """All points of the train topics by section."""
+    found: dict[str, list[str]] = {}
+    for topic in load_topics():
+        if topic.split == "train":
+            for section, points in topic.points.items():
+                found.setdefault(section, []).extend(points)
+    return found
+
+
+def made_up_name(rng: random.Random) -> str:
+    syllables = "".join(
+        rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(("", rng.choice(CODAS))) for _ in range(rng.choice((1, 2, 2, 3)))
+    )
+    return syllables + rng.choice(ENDINGS)
+
+
+def made_up_point(rng: random.Random, pool: list[str]) -> str:
+    """A point of some topic, or the head of one joined to the tail of another, so that unheard phrases occur."""
+    point = rng.choice(pool)
+    if rng.random() < 0.5:
+        return point
+    head, tail = point.split(), rng.choice(pool).split()
+    return " ".join(head[: max(1, len(head) // 2)] + tail[len(tail) // 2 :])
+
+
+def made_up_topic(rng: random.Random, pools: dict[str, list[str]]) -> Topic:
+    """A topic that does not exist: half of the time each section draws on its own kind of point, else on all of them."""
+    everything = [p for pool in pools.values() for p in pool]
+    kind = rng.choice(("condition", "condition", "condition", "medicine"))
+    own = rng.random() < 0.5
+    points = {
+        s: tuple(dict.fromkeys(made_up_point(rng, pools[s] if own else everything) for _ in range(rng.choice((3, 4, 4, 5, 5)))))
+        for s in SECTIONS[kind]
+    }
+    return Topic(made_up_name(rng), kind, rng.choice(everything) + " of some kind", points, {}, "train")
