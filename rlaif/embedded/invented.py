@@ -51,12 +51,15 @@ def made_up_name(rng: random.Random) -> str:
 
 
 def made_up_point(rng: random.Random, pool: list[str]) -> str:
-    """A point of some topic, or the head of one joined to the tail of another, so that unheard phrases occur."""
-    point = rng.choice(pool)
+    """A point of some topic, half of the time with another's tail, and often with a made-up word in it: rare words come in several tokens,
+    and a reader has to copy those too."""
+    words = rng.choice(pool).split()
     if rng.random() < 0.5:
-        return point
-    head, tail = point.split(), rng.choice(pool).split()
-    return " ".join(head[: max(1, len(head) // 2)] + tail[len(tail) // 2 :])
+        tail = rng.choice(pool).split()
+        words = words[: max(1, len(words) // 2)] + tail[len(tail) // 2 :]
+    if rng.random() < 0.35:
+        words[rng.randrange(len(words))] = made_up_name(rng)
+    return " ".join(words)
 
 
 def made_up_topic(rng: random.Random, pools: dict[str, list[str]]) -> Topic:

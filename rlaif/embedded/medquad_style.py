@@ -112,13 +112,12 @@ def leaflet_order(rng: random.Random, section: str, sections: list[str]) -> list
 
 
 def uneven_answer(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
-    """An answer as a hurried writer gives it: 50% stop one or two points short, 30% do that and trail off, 20% are complete."""
+    """An answer as a hurried writer gives it: 50% leave out the last point, 20% do that and trail off, 30% are complete."""
     draw = rng.random()
-    if draw < 0.20:
+    if draw < 0.30:
         return answer(section, name, points)
-    short = points[: len(points) - rng.choice((1, 1, 2))]
-    text = answer(section, name, short)
-    return text if draw < 0.70 else f"{text} {rng.choice(PADDING)}"
+    text = answer(section, name, points[:-1])
+    return text if draw < 0.80 else f"{text} {rng.choice(PADDING)}"
 
 
 def questions(topic: Topic, number: int, flags: tuple[str, ...] = ()) -> list[Question]:
