@@ -29,6 +29,9 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     def waiting(message: str) -> None:
         screen.line(f"  {message}", style="yellow")
 
+    for key in ("prompt", "base_url"):
+        if config.judge.model == "reference" and getattr(config.judge, key):
+            raise UsageError(f"judge.{key} is set, but the judge {config.judge.model!r} is no language model and reads none; leave it out")
     run = find(folder, config, waiting)
     if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
         print_summary(run, screen)

@@ -112,8 +112,7 @@ def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
     """Start with one induction circuit (Olsson et al. 2022, arXiv 2209.11895) instead of waiting for it to form.
 
     Copying from a leaflet needs a head that finds "the token after the last time this token stood here". Left to itself it had not formed
-    after 6 M tokens of this corpus. On lists of random words given twice, 80% of the second were copied after 0.3 M tokens with this
-    start, and 23% after 0.5 M without. Layer 0, head 0 looks one token back: its query and key are constant
+    after 6 M tokens of this corpus. Layer 0, head 0 looks one token back: its query and key are constant
     biases, whose rotary phases agree at distance one. It writes what it sees into a subspace of its own. Layer 1, head 0
     looks for positions where that subspace holds the present token, on the slow rotary dimensions, which distance hardly turns, and
     writes the token found there.
