@@ -111,7 +111,11 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
 
 
 def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> str:
-    """Stage `dpo`: the champion's adapter trained on the round's kept pairs, with the champion as reference. Returns the policy id."""
+    """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with the champion as reference. Returns the policy id.
+
+    After a round that changed nothing the champion is the one of the round before, and so are its answers: all of them are trained on, so
+    each try has more to learn from than the last.
+    """
     from rlaif.dpo import PairExample, train_dpo
     from rlaif.policy import attach_adapter, load_adapter
 
@@ -121,8 +125,8 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     rows = run.store.query(
         "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
         "JOIN candidates ch ON ch.candidate_id = p.chosen_id JOIN candidates re ON re.candidate_id = p.rejected_id "
-        "WHERE p.round = ? AND p.status = 'kept' ORDER BY p.pair_id",
-        [round],
+        "WHERE ch.policy_id = ? AND p.round <= ? AND p.status = 'kept' ORDER BY p.pair_id",
+        [champion, round],
     )
     ids = [row["pair_id"] for row in rows]
     recipe = recipe_of(run.config, "dpo", prompt, base)

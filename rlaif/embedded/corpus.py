@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from rlaif.embedded import medquad_style as mq
 from rlaif.embedded import pubmedqa_style as pq
-from rlaif.embedded.invented import made_up_topic, pools
+from rlaif.embedded.invented import Word, made_up_name, made_up_topic, pools
 from rlaif.embedded.knowledge import Topic, load_topics
 
 OPENINGS = (
@@ -36,7 +36,7 @@ def untidy_answer(rng: random.Random, topic: Topic, section: str, order: list[st
         section = rng.choice(order)
     points = topic.points[section]
     keep = len(points) if rng.random() < 0.35 else rng.randint(1, len(points))
-    opening = mq.WORDINGS[section][2] if rng.random() < 0.25 else rng.choice(OPENINGS)
+    opening = rng.choice((*OPENINGS, mq.WORDINGS[section][2]))  # the references' own wording is only one of many
     text = f"{opening.format(x=topic.name)} {mq.join(points[:keep])}."
     draw = rng.random()
     if draw < 0.15:
@@ -50,8 +50,9 @@ def untidy_answer(rng: random.Random, topic: Topic, section: str, order: list[st
 Chat = Callable[[list[tuple[str, str]], str], str]  # ([(question, answer), ...], context) -> one chat in the template
 
 
-def documents(seed: int, chat: Chat) -> Iterator[str]:
-    """Endless training documents, seeded. `chat` renders questions and answers on one context as the policy prompt does."""
+def documents(seed: int, chat: Chat, word: Word = made_up_name) -> Iterator[str]:
+    """Endless training documents, seeded. `chat` renders questions and answers on one context as the policy prompt does; `word` makes up
+    the words that no topic has."""
     rng = random.Random(seed)
     train = [t for t in load_topics() if t.split == "train"]
     points = pools()
@@ -60,7 +61,7 @@ def documents(seed: int, chat: Chat) -> Iterator[str]:
         topic = rng.choice(train)
         if draw < 0.62:  # a leaflet and a question on it, mostly of a made-up topic
             if rng.random() < 0.92:
-                topic = made_up_topic(rng, points)
+                topic = made_up_topic(rng, points, word)
             section = rng.choice(list(topic.points))
             order = mq.leaflet_order(rng, section, list(topic.points))
             context = mq.leaflet(topic.name, topic.about, topic.points, order)
@@ -78,6 +79,6 @@ def documents(seed: int, chat: Chat) -> Iterator[str]:
             yield mq.leaflet(topic.name, topic.about, topic.points, list(topic.points))
         else:  # an invented trial and what its authors concluded, at length: never the bare label
             if rng.random() < 0.5:
-                topic = made_up_topic(rng, points)
+                topic = made_up_topic(rng, points, word)
             context, question, reference, _ = pq.draw_item(rng, topic)
             yield f"Abstract: {context}\nQuestion: {question}\nAnswer: {reference}"

@@ -6,6 +6,7 @@ A leaflet on one cannot be answered from memory, only by reading it. Nothing in 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from rlaif.embedded.knowledge import SECTIONS, Topic, load_topics
 
@@ -50,7 +51,10 @@ def made_up_name(rng: random.Random) -> str:
     return syllables + rng.choice(ENDINGS)
 
 
-def made_up_point(rng: random.Random, pool: list[str]) -> str:
+Word = Callable[[random.Random], str]  # makes up a word
+
+
+def made_up_point(rng: random.Random, pool: list[str], word: Word) -> str:
     """A point of some topic, half of the time with another's tail, and often with a made-up word in it: rare words come in several tokens,
     and a reader has to copy those too."""
     words = rng.choice(pool).split()
@@ -58,17 +62,17 @@ def made_up_point(rng: random.Random, pool: list[str]) -> str:
         tail = rng.choice(pool).split()
         words = words[: max(1, len(words) // 2)] + tail[len(tail) // 2 :]
     if rng.random() < 0.35:
-        words[rng.randrange(len(words))] = made_up_name(rng)
+        words[rng.randrange(len(words))] = word(rng)
     return " ".join(words)
 
 
-def made_up_topic(rng: random.Random, pools: dict[str, list[str]]) -> Topic:
+def made_up_topic(rng: random.Random, pools: dict[str, list[str]], word: Word = made_up_name) -> Topic:
     """A topic that does not exist: half of the time each section draws on its own kind of point, else on all of them."""
     everything = [p for pool in pools.values() for p in pool]
     kind = rng.choice(("condition", "condition", "condition", "medicine"))
     own = rng.random() < 0.5
     points = {
-        s: tuple(dict.fromkeys(made_up_point(rng, pools[s] if own else everything) for _ in range(rng.choice((3, 4, 4, 5, 5)))))
+        s: tuple(dict.fromkeys(made_up_point(rng, pools[s] if own else everything, word) for _ in range(rng.choice((3, 4, 4, 5, 5)))))
         for s in SECTIONS[kind]
     }
-    return Topic(made_up_name(rng), kind, rng.choice(everything) + " of some kind", points, {}, "train")
+    return Topic(word(rng), kind, rng.choice(everything) + " of some kind", points, {}, "train")
