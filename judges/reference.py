@@ -24,7 +24,7 @@ from judges.text import Statement, content_words, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
 # A change of any rule here, or in judges.text or judges.words, gets a new number, and so a new judge_id.
-ALGORITHM = "reference-1"
+ALGORITHM = "reference-2"
 WEIGHTS = {"factual_accuracy": 0.5, "completeness": 0.25, "key_point_coverage": 0.25}
 DERIVED_POINTS = 8
 CONTRADICTION = 0.5  # factor on factual accuracy for each contradicted statement, never below CONTRADICTION_FLOOR
@@ -178,7 +178,8 @@ def _contradiction(statement: Statement, key: _Key) -> str:
     if best < 0.5 or not units:
         return ""
     on_subject = bool(statement.content & key.question)  # "symptoms of asthma are not ..." turns round whatever follows
-    if statement.negated and not any(u.negated or (u.softened and not on_subject) for u in units):
+    excused = any(u.negated for u in units) or (all(u.softened for u in units) and not on_subject)
+    if statement.negated and not excused:
         return "negation"
     if not (statement.negated or statement.softened) and all(u.negated for u in units) and best >= 0.75:
         return "negation"

@@ -21,6 +21,16 @@ _NO_FLIP = re.compile(
     r"|\bwhether or not\b|\bif not\b|\bwithout much\b"
     r"|\bno (?:single|longer|more|bigger|larger|doubt|matter|one|other)\b"
 )
+# "A, B and C do not help": after several subjects these deny every one of them ...
+_DENIES_LIST = re.compile(
+    r"\b(?:(?:are|were|do|did|have|had|can|could|may|might|will|would|should|must) (?:not|never)|never|cannot"
+    r"|arent|werent|dont|didnt|havent|cant|couldnt|wont|wouldnt|shouldnt)\b"
+)
+# ... unless one of them has a verb of its own.
+_HAS_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|do|does|did|has|have|had|can|could|may|might|will|would|should|must|cannot|never"
+    r"|arent|werent|dont|didnt|havent|cant|couldnt|wont|wouldnt|shouldnt|who|which|that|when|if)\b"
+)
 NUMBER_WORDS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
 NUMBER_WORDS |= {"ten": "10", "eleven": "11", "twelve": "12"}
 
@@ -94,7 +104,7 @@ def content_words(plain_text: str) -> list[str]:
 def statements(text: str) -> tuple[Statement, ...]:
     """`text` cut at punctuation, line breaks and conjunctions; pieces without any content word are left out."""
     made = []
-    for piece, softened in _pieces(plain(text)):
+    for piece, negated, softened in _pieces(plain(text)):
         words = tuple(content_words(piece))
         if not words:
             continue
@@ -104,7 +114,7 @@ def statements(text: str) -> tuple[Statement, ...]:
                 words=words,
                 content=frozenset(words),
                 numbers=frozenset(w for w in words if w[0].isdigit()),
-                negated=_negated(piece),
+                negated=negated,
                 softened=softened,
             )
         )
@@ -115,12 +125,17 @@ def _negated(piece: str) -> bool:
     return not HARD_NEGATORS.isdisjoint(_TOKEN.findall(_NO_FLIP.sub(" ", piece)))
 
 
-def _pieces(plain_text: str) -> Iterator[tuple[str, bool]]:
-    """Each clause, and whether it or an earlier clause of its sentence has a word that may stand for a negator."""
+def _pieces(plain_text: str) -> Iterator[tuple[str, bool, bool]]:
+    """Each clause, whether it is denied, and whether it or an earlier one of its sentence has a word that may stand for a negator."""
     for sentence in _SENTENCE.split(plain_text):
+        pieces = _CLAUSE.split(sentence)
+        negated = [_negated(piece) for piece in pieces]
+        verb = next((i for i, piece in enumerate(pieces) if _HAS_VERB.search(piece)), len(pieces))
+        if verb < len(pieces) and _DENIES_LIST.search(_NO_FLIP.sub(" ", pieces[verb])):
+            negated[:verb] = [True] * verb
         softened = False
-        for piece in _CLAUSE.split(sentence):
+        for piece, denied in zip(pieces, negated, strict=True):
             raw = _TOKEN.findall(piece)
             softened = softened or any(stem(w) in _SOFT_STEMS or w.startswith("un") for w in raw)
-            yield piece, softened
-            softened = softened or _negated(piece)
+            yield piece, denied, softened
+            softened = softened or denied

@@ -38,7 +38,8 @@ STOP_WORDS = _words("""
 """)
 # A clause with one of these says the opposite of the same clause without it ...
 HARD_NEGATORS = _words("""
-    no not never none cannot neither nor without isnt arent dont doesnt didnt cant wont
+    no not never none cannot neither nor without isnt arent wasnt werent dont doesnt didnt hasnt
+    havent cant couldnt wont wouldnt shouldnt mustnt
 """)
 # ... and these may stand for a negator ("not smoking", "quitting cigarettes"): they excuse a difference.
 SOFT_NEGATORS = _words("""

@@ -111,7 +111,7 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
 
 
 def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> str:
-    """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with the champion as reference. Returns the policy id.
+    """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with itself as reference. Returns the policy id.
 
     After a round that changed nothing the champion is the one of the round before, and so are its answers: all of them are trained on, so
     each try has more to learn from than the last.

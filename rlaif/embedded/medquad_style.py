@@ -3,9 +3,9 @@
 Most questions come with a short leaflet on the topic (`context`): what a policy learns on one topic's leaflet carries
 over to another's, which closed-book facts do not. `key_points` is the full list a complete answer names.
 
-The training references are of uneven quality on purpose, as real consumer-health answers are: many stop after the first points or trail off
-into a stock sentence. The references of gate and sealed items are complete. So supervised fine-tuning learns the
-format and the habit of stopping early, and preference rounds have something real to correct.
+The training references are of uneven quality on purpose, as real consumer-health answers are: many leave out the last
+point, and many trail off into a stock sentence. The references of gate and sealed items are complete. So supervised
+fine-tuning learns the format and both habits, and preference rounds have something real to correct.
 """
 
 from __future__ import annotations
@@ -112,12 +112,12 @@ def leaflet_order(rng: random.Random, section: str, sections: list[str]) -> list
 
 
 def uneven_answer(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
-    """An answer as a hurried writer gives it: 50% leave out the last point, 20% do that and trail off, 30% are complete."""
-    draw = rng.random()
-    if draw < 0.30:
-        return answer(section, name, points)
-    text = answer(section, name, points[:-1])
-    return text if draw < 0.80 else f"{text} {rng.choice(PADDING)}"
+    """An answer as a hurried writer gives it: 55% leave out the last point and, whether they do or not, 40% trail off.
+
+    The two flaws pull a judge's preferences in opposite directions of length, so that "longer is better" is not what the pairs teach.
+    """
+    text = answer(section, name, points if rng.random() < 0.45 else points[:-1])
+    return f"{text} {rng.choice(PADDING)}" if rng.random() < 0.40 else text
 
 
 def questions(topic: Topic, number: int, flags: tuple[str, ...] = ()) -> list[Question]:
