@@ -1,4 +1,6 @@
-"""How fast is the store? Writes verdicts and reads `preference_pairs`, and prints seconds.
+"""How fast is the store? Writes verdicts and reads the views over many, and prints seconds, of the clock and of CPU.
+
+On a machine that is busy with something else the CPU seconds (of all threads) are the ones to read.
 
     python benchmarks/store.py [--verdicts 100000] [--pairs-over 1000000] [--folder DIR]
 
@@ -8,6 +10,7 @@ It needs about 1 GB of disk in the folder (a temporary one by default, removed a
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 import time
@@ -26,27 +29,34 @@ CHUNK = 100_000  # rows of one write while the large database is filled
 TEXT = "The first tests are a blood count and an X-ray of the chest; treatment begins with rest and plenty of fluids. " * 4
 
 
-def verdict(i: int) -> Verdict:
-    return Verdict(f"c{i:012}", "j", 0, "scored", i % 10 / 10, 0.5, 0.5, 0.5, "names all key points", '{"score": 0.5}')
+def ident(kind: str, i: int) -> str:
+    """Like a content hash: 16 hex digits in no order."""
+    return hashlib.sha256(f"{kind}{i}".encode()).hexdigest()[:16]
+
+
+def verdict(i: int, judge: str = "j") -> Verdict:
+    return Verdict(ident("c", i), judge, 0, "scored", i % 10 / 10, 0.5, 0.5, 0.5, "names all key points", '{"score": 0.5}')
 
 
 def candidate(i: int) -> Candidate:
-    return Candidate(f"c{i:012}", 1, f"q{i // K:012}", "p", "s", i % K, 0, i, TEXT, 90, "stop", -50.0, {"k": K})
+    return Candidate(ident("c", i), 1, ident("q", i // K), "p", "s", i % K, 0, i, TEXT, 90, "stop", -50.0, {"k": K})
 
 
 def question(i: int) -> Question:
-    return Question(f"q{i:012}", "medquad_style", "train", str(i), str(i), "What are the treatments for this?")
+    return Question(ident("q", i), "medquad_style", "train", str(i), str(i), "What are the treatments for this?")
 
 
 def preference(i: int) -> Preference:
-    ids = (f"c{K * i:012}", f"c{K * i + 1:012}")
-    return Preference(f"x{i:012}", 1, f"q{i:012}", "j", "kept", "", *ids, 0.9, 0.4, 0.5)
+    """One in five is kept: 50,000 pairs over a million verdicts."""
+    ids = (ident("c", K * i), ident("c", K * i + 1))
+    status, reason = ("dropped", "tie: both 0.50") if i % 5 else ("kept", "")
+    return Preference(ident("x", i), 1, ident("q", i), "j", status, reason, *ids, 0.9, 0.4, 0.5)  # type: ignore[arg-type]
 
 
 def timed(label: str, work: Callable[[], Any]) -> Any:
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     result = work()
-    print(f"{time.perf_counter() - start:8.3f} s  {label}", flush=True)
+    print(f"{time.perf_counter() - start:8.3f} s {time.process_time() - cpu:8.3f} s CPU  {label}", flush=True)
     return result
 
 
@@ -77,15 +87,22 @@ def run(folder: Path, verdicts: int, pairs_over: int) -> None:
         ("preferences", preference, pairs_over // K),
     ):
         timed(f"fill {table} with {count:,} rows", partial(fill, large, table, make, count))
+    timed("the first query after opening", lambda: large.query("SELECT count(*) FROM candidates"))
     for label, sql in (
+        ("preference_pairs, counted", "SELECT count(*) FROM preference_pairs"),
         ("preference_pairs, one page", "SELECT * FROM preference_pairs LIMIT 20"),
         (
             "preference_pairs, all read inside DuckDB",
             "SELECT count(*), sum(length(chosen) + length(rejected)) FROM preference_pairs",
         ),
+        ("preference_pairs, all as Python objects", "SELECT * FROM preference_pairs"),
         ("round_summary", "SELECT * FROM round_summary"),
+        ("judge_agreement, one judge", "SELECT * FROM judge_agreement"),
     ):
         timed(f"{label}, {pairs_over:,} verdicts", partial(large.query, sql))
+    second = min(CHUNK, pairs_over)
+    large.write({"verdicts": [verdict(i, "k") for i in range(second)]})
+    timed(f"judge_agreement, a second judge on {second:,} candidates", lambda: large.query("SELECT * FROM judge_agreement"))
     timed(f"10 writes of 200 verdicts, {pairs_over:,} there", lambda: small_writes(large, 10**9))
     print(f"{large.path.stat().st_size / 1e6:8.0f} MB  the large database")
 

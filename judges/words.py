@@ -34,7 +34,7 @@ STOP_WORDS = _words("""
     conditions disease diseases disorder disorders problem problems answer question following information point
     points main thing things e g i.e etc let mean means meant way ways kind kinds type types case cases part parts
     one several various certain increase increases increased raise raises lower lowers lowered chance chances
-    develop develops developed
+    develop develops developed good great
 """)
 # A clause with one of these says the opposite of the same clause without it ...
 HARD_NEGATORS = _words("""

@@ -19,7 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rlaif.types import UsageError, content_id
 
 PROFILES = Path(__file__).parent / "profiles"
-OUTSIDE_HASH = ("profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit")
+# Of the judge: where and how fast it is asked and how much of it; not what it is asked, nor how it answers.
+OUTSIDE_JUDGE = """base_url require_licence failure_limit concurrency retries timeout requests_per_second
+    max_calls max_tokens max_cost price_in price_out""".split()
+OUTSIDE_HASH = ("profile", "description", *(f"judge.{key}" for key in OUTSIDE_JUDGE))
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -93,11 +96,26 @@ class SamplingConfig(Section):
 
 
 class JudgeConfig(Section):
-    """The labelling judge. `prompt`, `base_url` and `require_licence` are for judges that are language models."""
+    """The labelling judge. All but the first, the licence and the failure limit are for judges that are language models.
+
+    `model` is "reference", "provider:name" or, with `base_url`, the name of a model served there; `prompt` a file, by default
+    prompts/judge/default.md. The limits (0: none) hold for the whole run, sessions added up; prices are for a million tokens.
+    """
 
     model: str = "reference"
     prompt: str = ""
     base_url: str = ""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_new_tokens: Positive = 400
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8  # calls under way at once
+    retries: Annotated[int, Field(ge=0, le=20)] = 4  # of a call that was not answered
+    timeout: Annotated[float, Field(gt=0)] = 60.0  # seconds a call
+    requests_per_second: Annotated[float, Field(ge=0)] = 0.0  # 0: no limit
+    max_calls: Annotated[int, Field(ge=0)] = 0
+    max_tokens: Annotated[int, Field(ge=0)] = 0
+    max_cost: Annotated[float, Field(ge=0)] = 0.0
+    price_in: Annotated[float, Field(ge=0)] = 0.0
+    price_out: Annotated[float, Field(ge=0)] = 0.0
     require_licence: bool = True
     failure_limit: Share = 0.02  # a larger share of verdicts without a score stops the round
 
@@ -109,6 +127,7 @@ class PairsConfig(Section):
     min_best: Share = 0.5
     length_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.10
     length_min_pairs: Positive = 20
+    confirm_below: Share = 0.0  # kept pairs of a smaller margin are shown to a pairwise judge in both orders; 0: none
 
 
 class EvalConfig(Section):

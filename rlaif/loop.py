@@ -8,7 +8,7 @@ ends with the same rows as one that was never killed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,18 @@ from rlaif import drawing, training
 from rlaif.candidates import sample_round
 from rlaif.data.prepare import prepare_questions
 from rlaif.evaluation import evaluate_policy, results
-from rlaif.gate import Checks, GateSettings, Look, decide
+from rlaif.exam.licence import check_licence
+from rlaif.gate import Check, Checks, GateSettings, Look, decide
+from rlaif.judging import judge_item, judge_round, load_verdicts, members
 from rlaif.pairs import PairSettings, prefer
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
 from rlaif.run import Run, check_disk
-from rlaif.types import Candidate, Decision, Judge, JudgeItem, Question, RlaifError, UsageError, Verdict
+from rlaif.types import Candidate, Decision, Judge, Preference, Question, UsageError, Verdict
 
 if TYPE_CHECKING:
+    from judges.pairwise import PairwiseJudge
     from rlaif.policy import Base
-
-JUDGE_CHUNK = 256  # candidates judged between two writes
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Loop:
     prompt: Prompt
     judge: Judge
     base: Base
+    pairwise: PairwiseJudge | None = None  # confirms narrow margins, if configured
 
 
 Data = tuple[list[Question], dict[str, Any]]  # questions, and the report on where they came from
@@ -116,7 +118,7 @@ def preference_round(loop: Loop, round: int) -> None:
     questions = drawing.draw(run, round)
     candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
     verdicts = judge_round(loop, round, questions, candidates)
-    kept = pair_round(loop, round, candidates, verdicts)
+    kept = pair_round(loop, round, questions, candidates, verdicts)
     if kept < training.MIN_PAIRS:
         reason = f"only {kept} pairs were kept, {training.MIN_PAIRS} are needed to train; the champion stays"
         close_round(loop, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept})
@@ -136,77 +138,9 @@ def start_round(run: Run, round: int, champion: str) -> str:
     return str(run.store.query("SELECT champion_in FROM rounds WHERE round = ?", [round])[0]["champion_in"])
 
 
-def judge_round(loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate]) -> list[Verdict]:
-    """Verdicts of the labelling judge on all candidates of the round.
-
-    What was scored, or could not be parsed, stays; what failed is asked again and replaced. Raises RlaifError when more than the
-    configured share ends without a score: such a round would train on a biased rest.
-    """
-    run, identity = loop.run, loop.judge.identity
-    done = run.done(round, "judge")
-    judge_id = done["judge_id"] if done else identity.judge_id
-    if done is None:
-        by_id = {q.question_id: q for q in questions}
-        with run.stage(round, "judge") as stage:
-            run.store.write({"judges": [judge_row(loop.judge)]})
-            settled = {v.candidate_id for v in load_verdicts(run, round, judge_id) if v.status in ("scored", "unparsed")}
-            todo = [c for c in candidates if c.candidate_id not in settled]
-            bar = loop.screen.bar("judge", len(todo))
-            for start in range(0, len(todo), JUDGE_CHUNK):
-                chunk = todo[start : start + JUDGE_CHUNK]
-                verdicts = loop.judge.score([judge_item(by_id[c.question_id], c) for c in chunk])
-                run.store.write({"verdicts": verdicts}, replace=["verdicts"])
-                scores = [v.score for v in verdicts if v.score is not None]
-                bar.step(len(chunk), note=f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score")
-            verdicts = load_verdicts(run, round, judge_id)
-            unscored = [v for v in verdicts if v.status != "scored"]
-            share = len(unscored) / max(len(verdicts), 1)
-            if share > run.config.judge.failure_limit:
-                example = f"e.g. {unscored[0].status}: {unscored[0].reason}"
-                raise RlaifError(
-                    f"round {round}: {len(unscored)} of {len(verdicts)} verdicts have no score ({share:.1%} > "
-                    f"judge.failure_limit {run.config.judge.failure_limit:.1%}; {example}); mend the judge and run the same command again"
-                )
-            scores = [v.score for v in verdicts if v.score is not None]
-            mean = sum(scores) / max(len(scores), 1)
-            stage.detail = {"judge_id": judge_id, "verdicts": len(verdicts), "unscored": len(unscored), "mean_score": mean}
-        bar.finish(f"{len(verdicts)} verdicts by {identity.model}, mean score {mean:.3f}")
-    return load_verdicts(run, round, judge_id)
-
-
-def judge_row(judge: Judge) -> dict[str, Any]:
-    identity = judge.identity
-    return {
-        "judge_id": identity.judge_id,
-        "model": identity.model,
-        "weights_sha256": identity.weights_sha256,
-        "prompt_name": identity.prompt_name,
-        "prompt_sha256": identity.prompt_sha256,
-        "decoding": dict(identity.decoding),
-    }
-
-
-def judge_item(question: Question, candidate: Candidate) -> JudgeItem:
-    return JudgeItem(
-        candidate_id=candidate.candidate_id,
-        question=question.question,
-        answer=candidate.text,
-        reference=question.reference,
-        context=question.context,
-        key_points=question.key_points,
-    )
-
-
-def load_verdicts(run: Run, round: int, judge_id: str) -> list[Verdict]:
-    rows = run.store.query(
-        "SELECT v.* EXCLUDE (created_at) FROM verdicts v JOIN candidates c USING (candidate_id) "
-        "WHERE c.round = ? AND v.judge_id = ? ORDER BY v.candidate_id, v.replicate",
-        [round, judge_id],
-    )
-    return [Verdict(**row | {"flags": tuple(row["flags"])}) for row in rows]
-
-
-def pair_round(loop: Loop, round: int, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> int:
+def pair_round(
+    loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+) -> int:
     """Make the round's preference pairs; returns how many were kept."""
     run = loop.run
     detail = run.done(round, "pairs")
@@ -214,8 +148,18 @@ def pair_round(loop: Loop, round: int, candidates: Sequence[Candidate], verdicts
         with run.stage(round, "pairs") as stage:
             settings = PairSettings(**run.config.pairs.model_dump())
             judge_id = run.done(round, "judge")["judge_id"]  # type: ignore[index]  # the stage before is done
-            # The reference judge gives the same score each time; a sampled judge's spread is measured by re-judging.
-            pairs = prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=settings)
+            votes = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in members(loop.judge)}
+            # sem: a judge at temperature 0 gives the same score each time; a sampled judge's spread is measured by re-judging.
+            pairs = prefer(
+                candidates,
+                verdicts,
+                judge_id=judge_id,
+                round=round,
+                sem=0.0,
+                settings=settings,
+                members=votes if len(votes) > 1 else None,
+                confirm=confirmation(loop, questions, candidates),
+            )
             reasons: dict[str, int] = {}
             for pair in pairs:
                 if pair.status == "dropped":
@@ -234,6 +178,20 @@ def pair_round(loop: Loop, round: int, candidates: Sequence[Candidate], verdicts
     return int(run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])[0]["n"])
 
 
+def confirmation(
+    loop: Loop, questions: Sequence[Question], candidates: Sequence[Candidate]
+) -> Callable[[Sequence[Preference]], dict[str, str]] | None:
+    """What shows narrow pairs to the pairwise judge (pairs.confirm_below), or None where that is not configured."""
+    pairwise = loop.pairwise
+    if pairwise is None:
+        return None
+    from rlaif.review.confirm import confirm
+
+    by_id = {q.question_id: q for q in questions}
+    items = {c.candidate_id: judge_item(by_id[c.question_id], c) for c in candidates}
+    return lambda pairs: confirm(loop.run, pairwise, pairs, items)
+
+
 def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     """Decide on the challenger from its results and the champion's on the same items, and close the round."""
     run = loop.run
@@ -241,7 +199,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
     settings = GateSettings(**run.config.gate.model_dump())
     mine, theirs = results(run, champion, loop.prompt), results(run, challenger, loop.prompt)
-    result = decide(mine, theirs, look=look, settings=settings, checks=Checks(), seed=run.config.seed)
+    result = decide(mine, theirs, look=look, settings=settings, checks=checks(loop), seed=run.config.seed)
     rows = [
         {k: v for k, v in row_dict(row).items() if v is not None}
         | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
@@ -249,6 +207,14 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     ]
     evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
     close_round(loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows)
+
+
+def checks(loop: Loop) -> Checks:
+    """What was found out elsewhere: whether the labelling judge has a licence. Without one the run says so in each gate."""
+    judge_id = loop.judge.identity.judge_id
+    licensed = check_licence(loop.run, judge_id) is True
+    detail = f"judge {judge_id} has passed the exam" if licensed else f"judge {judge_id} has no licence; judge.require_licence=false"
+    return Checks(valid=(Check("exam", licensed or not loop.run.config.judge.require_licence, detail),))
 
 
 def row_dict(row: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Verdicts to preferences: one pair a question, kept for training or dropped with a reason. Pure.
 
-A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated, length_ratio,
-near_duplicate, less_factual, length_balance. A kept pair that is not its question's best against worst says why in
-`reason`, after "fallback: ".
+A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated, jury_disagreement,
+length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is not its question's best against worst says
+why in `reason`, after "fallback: ".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations
@@ -19,7 +19,10 @@ from typing import Any
 from rlaif.types import Candidate, Preference, RlaifError, Verdict, content_id
 
 ROUNDING = 1e-9  # 0.6 - 0.5 is a margin of 0.10
-RETRIED = ("length_ratio", "near_duplicate", "less_factual")  # the rules that another pair of the question may pass
+# The rules that another pair of the question may pass.
+RETRIED = ("jury_disagreement", "length_ratio", "near_duplicate", "less_factual")
+# Asks a pairwise judge about pairs of narrow margin: pair_id -> why the pair falls. What is confirmed is not in it.
+Confirm = Callable[[Sequence[Preference]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class PairSettings:
 
     `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
     enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
+    `confirm_below`: a pair of a smaller margin is kept only if a pairwise judge confirms it; 0: none is asked about.
     """
 
     min_margin: float = 0.10
@@ -36,15 +40,20 @@ class PairSettings:
     max_rouge_l: float = 0.90
     length_tolerance: float = 0.10
     length_min_pairs: int = 20
+    confirm_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A candidate with the mean of its scored verdicts; `factual` is None where the judge gives no such criterion."""
+    """A candidate with the mean of its scored verdicts; `factual` is None where the judge gives no such criterion.
+
+    `members`: the mean score of each member of the jury, in one order for all candidates; empty for a single judge.
+    """
 
     candidate: Candidate
     score: float
     factual: float | None
+    members: tuple[float, ...]
 
 
 def prefer(
@@ -55,23 +64,32 @@ def prefer(
     round: int,
     sem: float,
     settings: PairSettings,
+    members: Mapping[str, Sequence[Verdict]] | None = None,
+    confirm: Confirm | None = None,
 ) -> list[Preference]:
     """Exactly one Preference a question, in the order in which the questions first appear among the candidates.
 
     A candidate's score is the mean over the scored verdicts of judge `judge_id`; verdicts on other candidates are left
     aside. Best against worst is kept if its margin is at least max(min_margin, 1.645 * sqrt(2) * sem) and it passes
     every rule; `sem` is the standard error of one score under re-judging (0.0 for a deterministic judge): below that
-    margin the order of two scores is not certain at 95%. Where it fails on length_ratio, near_duplicate or
-    less_factual, the question's other pairs are tried in order of margin (ties by sample_index, then candidate_id, of
+    margin the order of two scores is not certain at 95%. Where it fails on one of
+    `RETRIED`, the question's other pairs are tried in order of margin (ties by sample_index, then candidate_id, of
     the chosen, then of the rejected), and the first that passes every rule is kept; if none does, the question is
     dropped with best-against-worst's ids and reason. Last, :func:`_balance_lengths` over the whole round.
 
+    `members`: where `judge_id` is a jury, the verdicts of each member by its judge_id; a pair that one of them orders the
+    other way round is dropped (a member that sees no difference does not disagree). `confirm` is called once, with the kept
+    pairs whose margin is below `settings.confirm_below`, if there are any.
+
     Raises RlaifError on a candidate of another round, a verdict of another judge, a scored verdict without a finite
-    score, or a `sem` that is negative or not finite.
+    score, a `sem` that is negative or not finite, a jury member without a score where the jury has one, and pairs to be
+    confirmed without `confirm`.
     """
     if not (math.isfinite(sem) and sem >= 0):
         raise RlaifError(f"the standard error of the judge's scores is {sem}: pass 0.0 for a deterministic judge")
-    means = _mean_verdicts(verdicts, judge_id)
+    means: dict[str, _Means] = {key: (*mean, ()) for key, mean in _mean_verdicts(verdicts, judge_id).items()}
+    if members:
+        means = _with_members(means, members)
     questions: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         if candidate.round != round:
@@ -82,7 +100,30 @@ def prefer(
     preferences = [
         _prefer_one(question_id, answers, means, judge_id, round, margin, settings) for question_id, answers in questions.items()
     ]
-    return _balance_lengths(preferences, lengths, settings)
+    return _balance_lengths(_confirmed(preferences, confirm, settings), lengths, settings)
+
+
+def _confirmed(preferences: list[Preference], confirm: Confirm | None, settings: PairSettings) -> list[Preference]:
+    narrow = [p for p in preferences if p.status == "kept" and (p.margin or 0.0) < settings.confirm_below - ROUNDING]
+    if not narrow:
+        return preferences
+    if confirm is None:
+        raise RlaifError(
+            f"{len(narrow)} pairs have a margin below {settings.confirm_below}, and no pairwise judge was given to confirm them"
+        )
+    fallen = confirm(narrow)
+    return [replace(p, status="dropped", reason=f"pairwise: {fallen[p.pair_id]}") if p.pair_id in fallen else p for p in preferences]
+
+
+_Means = tuple[float, float | None, tuple[float, ...]]  # score, factual accuracy, each jury member's score
+
+
+def _with_members(means: Mapping[str, _Means], members: Mapping[str, Sequence[Verdict]]) -> dict[str, _Means]:
+    by_member = {judge_id: _mean_verdicts(verdicts, judge_id) for judge_id, verdicts in members.items()}
+    for judge_id, found in by_member.items():
+        if missing := sorted(means.keys() - found.keys()):
+            raise RlaifError(f"the jury scored candidate {missing[0]}, its member {judge_id} did not; judge the round again")
+    return {key: (score, factual, tuple(m[key][0] for m in by_member.values())) for key, (score, factual, _) in means.items()}
 
 
 def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tuple[float, float | None]]:
@@ -108,7 +149,7 @@ def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tupl
 def _prefer_one(
     question_id: str,
     answers: Sequence[Candidate],
-    means: Mapping[str, tuple[float, float | None]],
+    means: Mapping[str, _Means],
     judge_id: str,
     round: int,
     margin: float,
@@ -153,6 +194,9 @@ def _fault(chosen: _Scored, rejected: _Scored, margin: float, settings: PairSett
         return f"all_bad: best {_show(chosen.score, settings.min_best)} < {_show(settings.min_best)}"
     if found < margin - ROUNDING:
         return f"below_margin: {_show(found, margin)} < {_show(margin)}"
+    against = sum(c < r - ROUNDING for c, r in zip(chosen.members, rejected.members, strict=True))
+    if against:
+        return f"jury_disagreement: {against} of {len(chosen.members)} members prefer the rejected answer"
     a, b = chosen.candidate, rejected.candidate
     if a.finish_reason == "length":
         return "truncated: chosen ends at the token limit"

@@ -9,6 +9,17 @@ Answer the health question.
 # user
 Leaflet: {context}
 Question: {question}
+
+A judge's prompt (`load_judge_prompt`) says in its front matter also what it asks for:
+
+---
+name: default
+kind: judge
+mode: pointwise
+criteria: factual_accuracy, completeness, key_point_coverage
+scale: 1-5
+weights: 0.5, 0.25, 0.25
+---
 """
 
 from __future__ import annotations
@@ -18,13 +29,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from rlaif.types import UsageError
 
 BESIDE_PACKAGE = Path(__file__).parents[1]  # the checkout, or site-packages: `prompts/` is installed beside `rlaif/`
 KINDS = ("policy", "judge")
 POLICY_PLACEHOLDERS = frozenset({"question", "context"})
+PAIRWISE_PLACEHOLDERS = frozenset({"question", "answer_a", "answer_b", "reference", "key_points", "context", "nonce"})
 JUDGE_PLACEHOLDERS = frozenset({"question", "answer", "reference", "key_points", "context", "nonce"})
+
+DEFAULT_JUDGE_PROMPT = "prompts/judge/default.md"
+CRITERIA = ("factual_accuracy", "completeness", "key_point_coverage")
+Mode = Literal["pointwise", "key_points", "pairwise"]
 
 _FILE = re.compile(r"\A---[ \t]*\n(?P<head>.*?)^---[ \t]*\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _PART = re.compile(r"^#[ \t]+(system|user)[ \t]*$", re.MULTILINE)
@@ -52,7 +69,110 @@ def load_prompt(path: str | Path) -> Prompt:
     Raises UsageError when the file is missing or not UTF-8, when front matter, a key or a part is missing, when a key
     stands twice, and when a placeholder is not one of its kind's.
     """
-    path = Path(path)
+    head, parts, text = _read(Path(path))
+    _check_placeholders(path, parts, POLICY_PLACEHOLDERS if head["kind"] == "policy" else JUDGE_PLACEHOLDERS, needed=("question",))
+    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePrompt:
+    """A parsed judge prompt. `scale` is the lowest and highest mark, whole numbers; `weights` make the overall score, one a criterion.
+
+    mode "pointwise" asks for a mark on each criterion; "key_points" whether the answer states each key point (scale 0-1);
+    "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file, `text`.
+    """
+
+    name: str
+    mode: Mode
+    criteria: tuple[str, ...]
+    scale: tuple[int, int]
+    weights: tuple[float, ...]
+    system: str
+    user: str
+    sha256: str
+    text: str
+
+
+def load_judge_prompt(path: str | Path) -> JudgePrompt:
+    """Read and check a judge prompt; where it is looked for, and how it is read, see :func:`load_prompt`.
+
+    Raises UsageError, on one line, for everything that :func:`load_prompt` refuses, for a prompt of another kind, an unknown or missing
+    key, an unknown mode or criterion, a scale that is not two whole numbers such as 1-5, weights that are not one a criterion or do
+    not sum to 1, and a text without the question or the answer.
+    """
+    head, parts, text = _read(Path(path))
+    if head["kind"] != "judge":
+        raise UsageError(f"{path}: this is a {head['kind']} prompt (kind: {head['kind']}); a judge needs one with 'kind: judge'")
+    modes = get_args(Mode)
+    mode = next((known for known in modes if known == head.get("mode", "pointwise")), None)
+    if mode is None:
+        raise UsageError(f"{path}: mode is {head['mode']!r}; it must be one of {', '.join(modes)}")
+    needed = () if mode == "pairwise" else ("criteria", "scale", "weights")
+    known = ("name", "kind", "mode", *needed)
+    for key in head:
+        if key not in known:
+            raise UsageError(f"{path}: unknown key {key!r} in the front matter; a {mode} judge prompt has {', '.join(known)}")
+    for key in needed:
+        if not head.get(key):
+            raise UsageError(f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines")
+    if mode == "pairwise":
+        _check_placeholders(path, parts, PAIRWISE_PLACEHOLDERS, needed=("question", "answer_a", "answer_b"))
+        return JudgePrompt(head["name"], "pairwise", (), (0, 0), (), parts["system"], parts["user"], _sha256(text), text)
+    _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
+    criteria = tuple(_items(head["criteria"]))
+    for criterion in criteria:
+        if criterion not in CRITERIA:
+            raise UsageError(f"{path}: unknown criterion {criterion!r}; use some of {', '.join(CRITERIA)}")
+        if criteria.count(criterion) > 1:
+            raise UsageError(f"{path}: criterion {criterion!r} stands twice; keep one")
+    scale = _scale(path, head["scale"])
+    if mode == "key_points" and (scale != (0, 1) or "{key_points}" not in parts["user"]):
+        raise UsageError(f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'")
+    weights = _weights(path, head["weights"], criteria)
+    return JudgePrompt(head["name"], mode, criteria, scale, weights, parts["system"], parts["user"], _sha256(text), text)
+
+
+def _scale(path: str | Path, value: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4})\s*(?:-|\.\.|to)\s*(\d{1,4})", value)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise UsageError(f"{path}: scale is {value!r}; write the lowest and the highest mark as whole numbers, such as 'scale: 1-5'")
+    return int(match[1]), int(match[2])
+
+
+def _weights(path: str | Path, value: str, criteria: tuple[str, ...]) -> tuple[float, ...]:
+    try:
+        weights = tuple(float(item) for item in _items(value))
+    except ValueError:
+        weights = ()
+    if len(weights) != len(criteria) or not all(0 <= weight <= 1 for weight in weights):
+        raise UsageError(f"{path}: weights are {value!r}; write {len(criteria)} numbers from 0 to 1, one for each of {', '.join(criteria)}")
+    if abs(sum(weights) - 1) > 1e-6:
+        raise UsageError(f"{path}: weights {value!r} sum to {sum(weights):g}; they must sum to 1")
+    return weights
+
+
+def _items(value: str) -> list[str]:
+    """The members of a list in front matter: "a, b" or "[a, b]"."""
+    return [item.strip().strip("\"'") for item in value.strip().removeprefix("[").removesuffix("]").split(",")]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_placeholders(path: str | Path, parts: Mapping[str, str], known: frozenset[str], needed: tuple[str, ...]) -> None:
+    for part, words in parts.items():
+        for name in _PLACEHOLDER.findall(words):
+            if name not in known:
+                allowed = ", ".join(f"{{{k}}}" for k in sorted(known))
+                raise UsageError(f"{path}: unknown placeholder {{{name}}} in '# {part}'; use {allowed}")
+    for name in needed:
+        if f"{{{name}}}" not in parts["user"]:
+            raise UsageError(f"{path}: '# user' has no {{{name}}}; the prompt would be the same for every {name.partition('_')[0]}")
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, str], str]:
+    """Front matter, parts and whole text of a prompt file."""
     if not path.is_file() and (BESIDE_PACKAGE / path).is_file():
         path = BESIDE_PACKAGE / path
     try:
@@ -70,16 +190,7 @@ def load_prompt(path: str | Path) -> Prompt:
             raise UsageError(f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines")
     if head["kind"] not in KINDS:
         raise UsageError(f"{path}: kind is {head['kind']!r}; it must be one of {', '.join(KINDS)}")
-    parts = _parts(path, match["body"])
-    known = POLICY_PLACEHOLDERS if head["kind"] == "policy" else JUDGE_PLACEHOLDERS
-    for part, words in parts.items():
-        for name in _PLACEHOLDER.findall(words):
-            if name not in known:
-                allowed = ", ".join(f"{{{k}}}" for k in sorted(known))
-                raise UsageError(f"{path}: unknown placeholder {{{name}}} in '# {part}'; use {allowed}")
-    if "{question}" not in parts["user"]:
-        raise UsageError(f"{path}: '# user' has no {{question}}; the prompt would be the same for every question")
-    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], hashlib.sha256(text.encode()).hexdigest(), text)
+    return head, _parts(path, match["body"]), text
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -11,12 +11,15 @@ from rlaif.config import Config
 from rlaif.data import load_questions
 from rlaif.data.prepare import cut_reference, prepare_questions
 from rlaif.evaluation import SCORE, benchmark_questions, evaluate_questions
+from rlaif.exam.licence import ensure_licence
+from rlaif.judging import announce, check_pairwise, is_local, judge_settings, mean_chars, members, pairwise_judge
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, open_run, session
 from rlaif.stats import macro_f1
 from rlaif.types import UsageError
 from rlaif.weights import check_weights
+from stores.cache import AnswerCache
 from stores.lock import run_lock
 
 
@@ -29,9 +32,8 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     def waiting(message: str) -> None:
         screen.line(f"  {message}", style="yellow")
 
-    for key in ("prompt", "base_url"):
-        if config.judge.model == "reference" and getattr(config.judge, key):
-            raise UsageError(f"judge.{key} is set, but the judge {config.judge.model!r} is no language model and reads none; leave it out")
+    settings = judge_settings(config)
+    check_pairwise(config)
     run = find(folder, config, waiting)
     if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
         print_summary(run, screen)
@@ -44,7 +46,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     started = now()  # after the imports
     screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")
     # All that can be wrong with the input is found before a run folder is made.
-    prompt, judge = load_prompt(config.prompts.policy), make_judge(config.judge.model)
+    prompt, judge = load_prompt(config.prompts.policy), make_judge(config.judge.model, settings)
     data = None if run else prepare_questions(config)
     if run and run.done(0, "prepare") is not None:
         check_prompt(run, prompt)
@@ -52,8 +54,12 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     base = load_base(config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
+        judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
         with session(run, started), screen.live():
-            run_loop(Loop(run, screen, prompt, judge, base), rounds, data)
+            done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
+            announce(screen, judge, config, max(rounds - done, 0), mean_chars(run, data[0] if data else ()))
+            ensure_licence(run, judge, screen, hold_here=all(map(is_local, members(judge))))
+            run_loop(Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run)), rounds, data)
     print_summary(run, screen)
 
 
@@ -66,6 +72,7 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
     policy = run.policy(name)
     policy_id = str(policy["policy_id"])
 
+    from rlaif.loop import check_prompt
     from rlaif.policy import load_base
     from rlaif.training import adapter_folder, check_base
 
@@ -86,6 +93,7 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
     prompt, adapter = load_prompt(run.config.prompts.policy), adapter_folder(run, policy)
     if adapter:
         check_weights(adapter, policy["sha256"])
+    check_prompt(run, prompt)
     base = load_base(run.config.model)
     check_base(run, base)
     if shown == "sealed" and not data:

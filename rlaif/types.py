@@ -83,7 +83,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class JudgeIdentity:
-    """Who judged: everything that can change a score, and the hash over it (`judge_id`)."""
+    """Who judged: everything that can change a score, and the hash over it (`judge_id`).
+
+    A model whose weights are known is told by their hash, whatever its folder is called.
+    """
 
     model: str
     weights_sha256: str
@@ -93,7 +96,7 @@ class JudgeIdentity:
 
     @property
     def judge_id(self) -> str:
-        return content_id(self.model, self.weights_sha256, self.prompt_sha256, dict(self.decoding))
+        return content_id("" if self.weights_sha256 else self.model, self.weights_sha256, self.prompt_sha256, dict(self.decoding))
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ def main() -> None:
     place = re.fullmatch(r"(\d+)/(\w+):([a-z]+)(\d*)", sys.argv.pop(1))
     assert place, "PLACE is ROUND/STAGE:MOMENT"
     sys.path.insert(0, str(ROOT))
+    import rlaif.judging
     import rlaif.loop
     import rlaif.trainer
     import rlaif.training
@@ -105,7 +106,7 @@ def main() -> None:
     rlaif.trainer.Report.on_step_end = killer.on_step_end(rlaif.trainer.Report.on_step_end)  # type: ignore[method-assign]
     os.rename, os.replace = killer.rename(os.rename), killer.rename(os.replace)
     # Smaller pieces, for something to lie between; what a run ends with does not depend on them.
-    rlaif.loop.JUDGE_CHUNK = 16
+    rlaif.judging.JUDGE_CHUNK = 16
     rlaif.training.FLUSH_EVERY = 0.0
     import cli
 

@@ -1,16 +1,104 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from judges import make_judge
+from judges.jury import Jury
+from judges.llm import LangChainJudge
+from judges.models import endpoint, is_loopback
+from judges.settings import JudgeSettings
 from rlaif.types import UsageError
+
+LOCAL = JudgeSettings(base_url="http://127.0.0.1:9/v1")
 
 
 def test_reference_is_made() -> None:
     assert make_judge("reference").identity.model == "reference"
 
 
-@pytest.mark.parametrize("name", ["gpt-4o", "", "Reference"])
+@pytest.mark.parametrize("name", ["gpt-4o", "", "Reference", "opnai:gpt-4o", "openai:", ":x"])
 def test_any_other_name_says_what_there_is(name: str) -> None:
-    with pytest.raises(UsageError, match="not part of this version yet; available: 'reference'"):
+    with pytest.raises(UsageError, match="names no judge; use 'reference', 'provider:name' such as .* or .* judge.base_url") as caught:
         make_judge(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("tiny", "openai:tiny"), ("qwen3:8b", "openai:qwen3:8b"), ("openai:a/b:c", "openai:a/b:c"), (" tiny ", "openai:tiny")],
+)
+def test_a_served_model(monkeypatch: pytest.MonkeyPatch, name: str, model: str) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    judge = make_judge(name, LOCAL)
+    assert isinstance(judge, LangChainJudge)
+    assert (judge.identity.model, judge.endpoint.host, judge.endpoint.local) == (model, "127.0.0.1:9", True)
+    assert judge.identity.prompt_name == "default" and "127.0.0.1" not in repr(judge.identity)
+
+
+def test_a_key_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for settings in (JudgeSettings(), JudgeSettings(base_url="https://example.org/v1")):
+        with pytest.raises(UsageError, match="keys are read from the environment only, e.g. OPENAI_API_KEY") as caught:
+            make_judge("openai:x", settings)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_provider_whose_package_is_missing() -> None:
+    with pytest.raises(UsageError, match="pip install langchain-mistralai"):
+        make_judge("mistralai:x")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("127.0.0.1:8000", "is no URL"), ("ftp://h/v1", "is no URL"), ("http://", "is no URL"), ("http://[", "is no URL"),
+     ("http://me:secret@h/v1", "would be recorded"), ("https://h/v1?key=secret", "would be recorded")],
+)  # fmt: skip
+def test_a_base_url_that_cannot_be(url: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why) as caught:
+        make_judge("x", JudgeSettings(base_url=url))
+    assert "secret" not in str(caught.value)
+
+
+def test_where_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "OLLAMA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    assert (endpoint("openai:x", "").host, endpoint("openai:x", "").local) == ("api.openai.com", False)
+    assert (endpoint("x", "http://10.0.0.1:8000/v1").host, endpoint("x", "http://10.0.0.1:8000/v1").local) == ("10.0.0.1:8000", False)
+    assert endpoint("ollama:x", "").local and "anthropic" in endpoint("anthropic:x", "").host
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1")
+    monkeypatch.setenv("OLLAMA_HOST", "192.168.1.9:11434")
+    assert endpoint("openai:x", "").host == "proxy.example"
+    assert (endpoint("ollama:x", "").host, endpoint("ollama:x", "").local) == ("192.168.1.9:11434", False)
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [("http://localhost:1/v1", True), ("http://127.8.9.1/v1", True), ("http://[::1]:80/v1", True), ("http://0.0.0.0/v1", False),
+     ("http://localhost.example.org/v1", False), ("http://127.0.0.1.example.org", False), ("", False)],
+)  # fmt: skip
+def test_loopback(url: str, local: bool) -> None:
+    assert is_loopback(url) is local
+
+
+def test_langchain_is_imported_only_for_language_models() -> None:
+    code = "import sys, judges, rlaif.judging; judges.make_judge('reference'); sys.exit(any('langchain' in name for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_names_with_commas_are_a_jury() -> None:
+    judge = make_judge("reference, tiny", LOCAL)
+    assert isinstance(judge, Jury)
+    assert [m.identity.model for m in judge.members] == ["reference", "openai:tiny"]
+    for name in ("reference,", ",reference", "reference,,tiny"):
+        with pytest.raises(UsageError, match="on both sides of each comma"):
+            make_judge(name, LOCAL)
+    with pytest.raises(UsageError, match="twice"):
+        make_judge("reference,reference")
+
+
+def test_a_local_judge_needs_a_folder() -> None:
+    with pytest.raises(UsageError, match="name the folder of a model"):
+        make_judge("local:")

@@ -50,5 +50,18 @@ def test_polarity_of_a_clause() -> None:
     assert by_text["quitting tobacco"].softened
 
 
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("Smoking, old age and stress do not raise the risk.", 3),
+        ("Smoking, old age and stress never raise the risk.", 3),
+        ("Smoking raises it, stress can add to it and age does not matter.", 1),  # each has a verb of its own
+        ("Not only smoking, but stress too.", 0),
+    ],
+)
+def test_a_denial_after_several_subjects_holds_for_each(text: str, denied: int) -> None:
+    assert sum(s.negated for s in statements(text)) == denied
+
+
 def test_stop_words_say_nothing() -> None:
     assert content_words("the common symptoms of this are") == []

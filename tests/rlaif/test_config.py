@@ -10,6 +10,8 @@ from rlaif.config import Config, apply_override, differing_keys, flat, load_conf
 from rlaif.types import UsageError
 
 OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}
+OUTSIDE |= {"judge.concurrency", "judge.retries", "judge.timeout", "judge.requests_per_second", "judge.price_in", "judge.price_out"}
+OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost"}
 # A value that differs from the default and is allowed, for keys where default + 1 is not.
 OTHER: dict[str, Any] = {
     "model.quantization": "nf4",
@@ -130,6 +132,9 @@ def test_set_needs_a_key_and_a_value(text: str) -> None:
         ("model.target_modules=q_proj", "model.target_modules"),
         ("model.quantization=int3", "model.quantization"),
         ("judge.require_licence=perhaps", "judge.require_licence"),
+        ("judge.concurrency=0", "judge.concurrency"),
+        ("judge.max_cost=-1", "judge.max_cost"),
+        ("judge.timeout=0", "judge.timeout"),
         ("pairs.min_margin=1.5", "pairs.min_margin"),
         ("seed=", "seed"),
     ],

@@ -124,6 +124,72 @@ def test_what_cannot_be_paired_is_refused(status, score, judge_id, round, messag
         prefer([candidate], verdicts, judge_id="j", round=round, sem=0.0, settings=PairSettings())
 
 
+def jury(answers, **scores):
+    """prefer with members whose scores are given by name, one number a candidate."""
+    candidates = [candidate for candidate, _ in answers]
+    verdicts = [verdict for _, given in answers for verdict in given]
+    members = {
+        name: [Verdict(c.candidate_id, name, 0, "scored", s) for c, s in zip(candidates, values, strict=False)]
+        for name, values in scores.items()
+    }
+    return prefer(candidates, verdicts, judge_id="j", round=1, sem=0.0, settings=PairSettings(), members=members)
+
+
+def test_a_pair_on_which_a_jury_disagrees_in_sign_is_dropped():
+    answers = [answer("q", 0, 0.7), answer("q", 1, 0.5)]
+    (pair,) = jury(answers, one=[1.0, 0.5], two=[0.4, 0.5])
+    assert (pair.status, pair.reason) == ("dropped", "jury_disagreement: 1 of 2 members prefer the rejected answer")
+    assert jury(answers, one=[1.0, 0.5], two=[0.5, 0.5])[0].status == "kept"  # no difference is no disagreement
+    assert jury(answers, one=[0.9, 0.5], two=[0.6, 0.5])[0].status == "kept"
+
+
+def test_another_pair_on_which_the_jury_agrees_takes_its_place():
+    answers = [answer("q", 0, 0.9), answer("q", 1, 0.8), answer("q", 2, 0.2)]
+    (pair,) = jury(answers, one=[0.1, 0.7, 0.2], two=[1.0, 0.9, 0.2])
+    assert (pair.chosen_id, pair.rejected_id, pair.status) == ("q-1", "q-2", "kept")
+    assert pair.reason == "fallback: jury_disagreement: 1 of 2 members prefer the rejected answer"
+
+
+def test_a_jury_verdict_without_all_its_members_is_refused():
+    with pytest.raises(RlaifError, match="candidate q-1, its member two did not"):
+        jury([answer("q", 0, 0.7), answer("q", 1, 0.5)], one=[1.0, 0.5], two=[0.4])
+
+
+def confirmed(fallen, *answers, below=0.3):
+    asked = []
+
+    def confirm(pairs):
+        asked.extend(pair.question_id for pair in pairs)
+        return {pair.pair_id: fallen[pair.question_id] for pair in pairs if pair.question_id in fallen}
+
+    verdicts = [verdict for _, given in answers for verdict in given]
+    settings = PairSettings(confirm_below=below)
+    pairs = prefer([c for c, _ in answers], verdicts, judge_id="j", round=1, sem=0.0, settings=settings, confirm=confirm)
+    return asked, {p.question_id: (p.status, p.reason) for p in pairs}
+
+
+def test_only_kept_pairs_of_narrow_margin_are_shown_to_the_pairwise_judge():
+    wide, narrow, edge = ([answer(q, 0, 0.6 + m), answer(q, 1, 0.6)] for q, m in (("w", 0.35), ("n", 0.15), ("e", 0.3)))
+    tie, other = [answer("t", 0, 0.7), answer("t", 1, 0.7)], [answer("o", 0, 0.8), answer("o", 1, 0.6)]
+    asked, found = confirmed({"n": "a tie"}, *wide, *narrow, *edge, *tie, *other)
+    assert asked == ["n", "o"]
+    assert found["n"] == ("dropped", "pairwise: a tie") and found["o"] == found["w"] == ("kept", "")
+
+
+def test_nobody_is_asked_when_no_pair_is_narrow_and_somebody_has_to_be_there_when_one_is():
+    answers = [answer("q", 0, 0.9), answer("q", 1, 0.5)]
+    assert confirmed({}, *answers)[0] == []
+    assert run(*answers, confirm_below=0.0)[0].status == "kept"
+    with pytest.raises(RlaifError, match="no pairwise judge"):
+        run(*answers, confirm_below=0.5)
+
+
+def test_lengths_are_balanced_among_what_was_confirmed():
+    # 20 longer and 10 shorter are out of balance; once ten of the longer ones fall, nothing else has to go.
+    _, found = confirmed({f"q{q:02}": "a tie" for q in range(10)}, *lopsided(20, 10))
+    assert sorted(reason for status, reason in found.values() if status == "dropped") == ["pairwise: a tie"] * 10
+
+
 def lopsided(longer, shorter, equal=0):
     """Questions whose chosen answer is longer, shorter or as long; margins grow with the question's number."""
     answers = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.prompts import fill, load_prompt
+from rlaif.prompts import fill, load_judge_prompt, load_prompt
 from rlaif.types import UsageError
 
 GOOD = "---\nname: mine\nkind: policy\n---\n# system\nBe brief.\n\n# user\n{context}\nQuestion: {question}\n"
@@ -89,6 +89,82 @@ def test_a_relative_path_is_read_here_first_and_then_beside_the_package(tmp_path
 def test_a_judge_prompt_has_its_own_placeholders(tmp_path: Path) -> None:
     judge = GOOD.replace("policy", "judge").replace("{context}", "{reference} {answer}")
     assert load_prompt(written(tmp_path, judge)).kind == "judge"
+
+
+JUDGE = """---
+name: mine
+kind: judge
+mode: pointwise
+criteria: factual_accuracy, completeness
+scale: 1-5
+weights: 0.75, 0.25
+---
+# system
+Mark.
+# user
+{question}
+{answer}
+"""
+
+
+def test_a_judge_prompt_is_read(tmp_path: Path) -> None:
+    prompt = load_judge_prompt(written(tmp_path, JUDGE))
+    assert (prompt.name, prompt.mode, prompt.criteria, prompt.scale) == ("mine", "pointwise", ("factual_accuracy", "completeness"), (1, 5))
+    assert (prompt.weights, prompt.system, prompt.user) == ((0.75, 0.25), "Mark.", "{question}\n{answer}")
+    assert (prompt.text, prompt.sha256) == (JUDGE, hashlib.sha256(JUDGE.encode()).hexdigest())
+    same = load_judge_prompt(
+        written(tmp_path, JUDGE.replace("0.75, 0.25", "[0.75, 0.25]").replace("1-5", "0 to 10").replace("mode: pointwise\n", ""))
+    )
+    assert (same.weights, same.scale, same.mode) == ((0.75, 0.25), (0, 10), "pointwise")
+
+
+def test_the_shipped_judge_prompts() -> None:
+    folder = ANSWER.parents[1] / "judge"
+    prompts = {path.stem: load_judge_prompt(path) for path in folder.glob("*.md")}
+    modes = {"default": "pointwise", "strict": "pointwise", "key_points": "key_points", "pairwise": "pairwise"}
+    assert {name: prompts[name].mode for name in modes} == modes and all(p.name == stem for stem, p in prompts.items())
+    assert prompts["default"].weights == (0.5, 0.25, 0.25) and len({p.sha256 for p in prompts.values()}) == len(prompts)
+    assert all("{nonce}" in prompts[name].user for name in modes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kind: judge", "kind: policy", "this is a policy prompt"),
+        ("mode: pointwise", "mode: listwise", "mode is 'listwise'; it must be one of pointwise, key_points, pairwise"),
+        ("scale: 1-5\n", "", "no 'scale'"),
+        ("criteria: factual_accuracy, completeness\n", "", "no 'criteria'"),
+        ("weights: 0.75, 0.25\n", "", "no 'weights'"),
+        ("scale: 1-5", "scale: 1-5\ntemperature: 1", "unknown key 'temperature'"),
+        ("scale: 1-5", "scale: 5", "scale is '5'"),
+        ("scale: 1-5", "scale: 5-1", "scale is '5-1'"),
+        ("scale: 1-5", "scale: 0.0-1.0", "whole numbers"),
+        ("0.75, 0.25", "0.75, 0.35", "sum to 1.1; they must sum to 1"),
+        ("0.75, 0.25", "1.0", "write 2 numbers from 0 to 1"),
+        ("0.75, 0.25", "1.5, -0.5", "write 2 numbers from 0 to 1"),
+        ("0.75, 0.25", "most, some", "write 2 numbers from 0 to 1"),
+        ("0.75, 0.25", "nan, 0.25", "write 2 numbers from 0 to 1"),
+        ("factual_accuracy,", "politeness,", "unknown criterion 'politeness'; use some of factual_accuracy"),
+        ("factual_accuracy,", "completeness,", "'completeness' stands twice"),
+        ("{answer}", "{answr}", "unknown placeholder {answr}"),
+        ("{answer}", "{answer_a}", "unknown placeholder {answer_a}"),
+        ("{answer}", "it", "has no {answer}"),
+        ("mode: pointwise", "mode: key_points", "needs 'scale: 0-1'"),
+        ("mode: pointwise", "mode: pairwise", "unknown key 'criteria'"),
+    ],
+)
+def test_a_broken_judge_prompt_says_what_and_where(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in JUDGE
+    with pytest.raises(UsageError) as caught:
+        load_judge_prompt(written(tmp_path, JUDGE.replace(old, new)))
+    assert message in str(caught.value) and "p.md" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pairwise_prompt_needs_both_answers(tmp_path: Path) -> None:
+    text = "---\nname: p\nkind: judge\nmode: pairwise\n---\n# system\nx\n# user\n{question} {answer_a} {answer_b}\n"
+    assert load_judge_prompt(written(tmp_path, text)).criteria == ()
+    with pytest.raises(UsageError, match="has no {answer_b}"):
+        load_judge_prompt(written(tmp_path, text.replace("{answer_b}", "")))
 
 
 @given(st.text(), st.text(min_size=1).filter(str.strip))

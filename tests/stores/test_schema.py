@@ -18,6 +18,8 @@ SCHEMA = {
     "verdicts": "candidate_id judge_id replicate status score factual_accuracy completeness key_point_coverage rationale "
     "raw reason flags attempts tokens_in tokens_out cost seconds created_at",
     "pairwise_verdicts": "judge_id candidate_a candidate_b order winner status reason",
+    "judge_cache": "key judge_id attempt raw finish tokens_in tokens_out cost seconds calls created_at",
+    "judge_usage": "usage_id judge_id calls tokens_in tokens_out cost created_at",
     "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status reason",
     "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id protocol_hash data_sha256",
     "gates": "round look champion challenger condition benchmark metric test n n_clusters b c champion_mean "
@@ -27,8 +29,8 @@ SCHEMA = {
     "sealed_tests": "session_id round opened_at policies",
     "train_log": "policy_id step name value",
     "leaks": "question_id kind matched similarity",
-    "exam_items": "judge_id item_type pair outcome good_score bad_score reason",
-    "licences": "judge_id passed n pair_accuracy lower_bound bounds created_at",
+    "exam_items": "exam judge_id item_type pair outcome good_score bad_score reason question good bad",
+    "licences": "exam judge_id passed n pair_accuracy lower_bound kappa reasons bounds exam_sha256 created_at",
     "preference_pairs": "round pair_id question_id question chosen rejected chosen_score rejected_score margin judge_model "
     "prompt_name chosen_id rejected_id judge_id",
     "round_summary": "round candidates scored_verdicts unscored_verdicts mean_score pairs_kept pairs_dropped pair_yield "

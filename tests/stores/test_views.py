@@ -1,3 +1,6 @@
+from importlib.resources import files
+from random import Random
+
 import pytest
 
 
@@ -127,3 +130,46 @@ def test_judge_agreement_orders_only_within_a_question_and_survives_a_constant_j
     })  # fmt: skip
     (row,) = store.query("SELECT n, pearson, spearman, n_ordered, same_order FROM judge_agreement")
     assert row == {"n": 2, "pearson": None, "spearman": None, "n_ordered": 0, "same_order": None}
+
+
+def test_judge_agreement_is_what_its_first_version_was_wherever_all_judges_score(store, rows):
+    script = (files("stores") / "sql" / "0002_views.sql").read_text("utf-8")
+    old = script.partition("CREATE VIEW judge_agreement AS")[2].rstrip().rstrip(";")
+    random = Random(1)
+    names = [f"c{i}" for i in range(120)]
+    verdicts = [
+        rows.verdict(name, judge, replicate, score=random.randrange(5) / 4)
+        for name in names for judge in ("j1", "j2", "j3", "j4") for replicate in range(random.randrange(3))
+    ]  # fmt: skip
+    verdicts += [rows.verdict(name, "j5", status="failed", reason="timeout") for name in names]
+    # the rows of the last ten are lost
+    candidates = [rows.candidate(name, f"q{i // 4}", round=1 + i % 8 // 4) for i, name in enumerate(names[:110])]
+    store.write({"candidates": candidates, "verdicts": verdicts, "judges": [{"judge_id": "j1", "model": "m"}]})
+    new, before = store.query("SELECT * FROM judge_agreement"), store.query(old)
+    assert len(new) == 6 and [list(row) for row in new] == [list(row) for row in before]
+    for one, two in zip(new, before, strict=True):
+        assert one == pytest.approx(two, nan_ok=True)
+
+
+def test_judge_agreement_counts_orders_of_pairs_beside_scores(store, rows):
+    def said(judge, a, b, order, winner, status="scored"):
+        row = {"judge_id": judge, "candidate_a": a, "candidate_b": b, "order": order, "winner": winner, "status": status}
+        return row | {"reason": "" if winner else "why"}
+
+    scores = {"a": 0.9, "b": 0.1, "c": 0.4, "d": 0.4, "e": 0.2, "f": 0.3}
+    store.write({
+        "judges": [{"judge_id": "p", "model": "person:anna"}, {"judge_id": "j1", "model": "m"}],
+        "verdicts": [rows.verdict(name, score=score) for name, score in scores.items()],
+        "pairwise_verdicts": [
+            said("p", "a", "b", "ba", "a"),  # as the scores have it
+            said("p", "f", "e", "ab", "b"),  # the other way round
+            said("p", "c", "d", "ab", "a"),  # the same score: not told apart
+            said("p", "a", "c", "ab", "tie"),
+            said("p", "b", "f", "ab", None, "refused"),
+            said("p", "a", "x", "ab", "a"),  # never scored
+        ],
+    })  # fmt: skip
+    (row,) = store.query("SELECT * FROM judge_agreement")
+    assert (row["judge_a"], row["judge_b"], row["model_b"], row["n"]) == ("j1", "p", "person:anna", 6)
+    assert (row["n_ordered"], row["same_order"]) == (2, 0.5)
+    assert row["mean_difference"] is row["pearson"] is row["spearman"] is None

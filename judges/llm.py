@@ -1,0 +1,123 @@
+"""Any chat model that LangChain knows as a judge.
+
+judge = LangChainJudge("openai:gpt-4o-mini", JudgeSettings())
+judge = LangChainJudge("qwen3:8b", JudgeSettings(base_url="http://127.0.0.1:11434/v1"))
+verdicts = judge.score(items)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from judges.asking import ASKING, content_hash, fill_item
+from judges.engine import Engine, Job, Result
+from judges.models import Endpoint, endpoint, make_chat_model, split_name
+from judges.parse import PARSE, Marks, parse_answer, schema, scrape_answer, wanted
+from judges.settings import DEFAULT_SETTINGS, Cache, Forecast, JudgeSettings, JudgeStopped
+from rlaif.prompts import DEFAULT_JUDGE_PROMPT, load_judge_prompt
+from rlaif.types import JudgeIdentity, JudgeItem, UsageError, Verdict
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+CHARS_PER_TOKEN = 4  # of English, for forecasts
+TYPICAL_REPLY = 90  # tokens of a verdict with its two sentences, for forecasts
+
+
+class LangChainJudge:
+    """Judges with a language model, pointwise, by the words of a prompt file.
+
+    `chat_model` takes the place of the one that `model` names (tests). Without a cache everything is asked, and the budget counts from
+    when the judge was made. Raises UsageError for a model that cannot be made, a pairwise prompt, and a limit on cost without prices.
+    """
+
+    def __init__(
+        self, model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None, chat_model: BaseChatModel | None = None
+    ) -> None:
+        if settings.budget.cost and not (settings.price_in or settings.price_out):
+            raise UsageError("judge.max_cost needs prices: set judge.price_in and judge.price_out, each for a million tokens")
+        self.settings = settings
+        self.prompt = settings.prompt or load_judge_prompt(DEFAULT_JUDGE_PROMPT)
+        if self.prompt.mode == "pairwise":
+            raise UsageError(
+                f"judge prompt {self.prompt.name!r} is pairwise and gives no scores; choose one with mode pointwise or key_points"
+            )
+        if chat_model is None:
+            provider, name = split_name(model, settings.base_url)
+            model, self.endpoint = f"{provider}:{name}", endpoint(model, settings.base_url)
+            chat_model = make_chat_model(model, settings)
+        else:
+            self.endpoint = Endpoint("a chat model in this process", True)
+        decoding = {"temperature": settings.temperature, "max_new_tokens": settings.max_new_tokens, "asking": ASKING, "parse": PARSE}
+        self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
+        self._cache = cache
+        self._engine = Engine(chat_model, self.identity.judge_id, settings, cache, self.endpoint.host)
+
+    def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
+        """One verdict an item, in order. Answers of the same content are asked about once, and each verdict says what that used.
+
+        Raises JudgeStopped, with the verdicts there are, when the budget is used up or nobody answers any more.
+        """
+        todo = [item for item in items if self._can_judge(item)]
+        results, why = self._engine.run([self._job(item) for item in todo])
+        by_content = {content_hash(item): result for item, result in zip(todo, results, strict=True)}
+        verdicts = [self._verdict(item, by_content.get(content_hash(item))) for item in items]
+        done = [verdict for verdict in verdicts if verdict is not None]
+        if why:
+            raise JudgeStopped(why, done)
+        return done
+
+    def forecast(self, items: Sequence[JudgeItem]) -> Forecast:
+        """What `score(items)` is expected to take: without answers that are in the cache, retries and repairs."""
+        jobs = self._engine.to_ask([self._job(item) for item in items if self._can_judge(item)])
+        tokens_in = sum(len(job.asked.system) + len(job.asked.user) for job in jobs) // CHARS_PER_TOKEN
+        tokens_out = min(TYPICAL_REPLY, self.settings.max_new_tokens) * len(jobs)
+        priced = self.settings.price_in or self.settings.price_out
+        cost = (tokens_in * self.settings.price_in + tokens_out * self.settings.price_out) / 1e6 if priced else None
+        each = self._cache.seconds_per_call(self.identity.judge_id) if self._cache else None
+        return Forecast(len(jobs), tokens_in, tokens_out, cost, each * len(jobs) / self.settings.concurrency if each else None)
+
+    def _can_judge(self, item: JudgeItem) -> bool:
+        return self.prompt.mode != "key_points" or bool(item.key_points)
+
+    def _job(self, item: JudgeItem) -> Job:
+        prompt, points = self.prompt, len(item.key_points)
+        return Job(
+            content_hash(item),
+            fill_item(prompt, item),
+            schema(prompt, points),
+            wanted(prompt, points),
+            partial(parse_answer, prompt=prompt, n_points=points),
+            partial(scrape_answer, prompt=prompt, n_points=points),
+        )
+
+    def _verdict(self, item: JudgeItem, result: Result | None) -> Verdict | None:
+        judge_id = self.identity.judge_id
+        if not self._can_judge(item):
+            why = "nothing to judge by: the question has no key points, and this prompt checks nothing else"
+            return Verdict(item.candidate_id, judge_id, item.replicate, "failed", reason=why, attempts=0)
+        if result is None:
+            return None
+        marks = result.value if isinstance(result.value, Marks) else None
+        criteria = marks.criteria if marks else {}
+        return Verdict(
+            item.candidate_id,
+            judge_id,
+            item.replicate,
+            result.status,
+            score=marks.score if marks else None,
+            factual_accuracy=criteria.get("factual_accuracy"),
+            completeness=criteria.get("completeness"),
+            key_point_coverage=criteria.get("key_point_coverage"),
+            rationale=marks.rationale if marks else "",
+            raw=result.raw,
+            reason=result.reason,
+            flags=fill_item(self.prompt, item).flags,
+            attempts=result.used.calls,
+            tokens_in=result.used.tokens_in,
+            tokens_out=result.used.tokens_out,
+            cost=result.used.cost,
+            seconds=result.seconds,
+        )

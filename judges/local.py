@@ -1,0 +1,257 @@
+"""A language model on this machine as judge, scored by its logits: no text is generated, so a mark costs one short forward pass.
+
+For each criterion the model reads the prompt and the start of a verdict, `{"completeness": `, and the probabilities it gives to the marks
+1-5 make the score: s = sum(k p(k)) / sum(p(k)), mapped to (s - 1) / 4. The mean of such a distribution agrees better with people than its
+mode does (Wang et al. 2025, arXiv 2503.03064). Where the marks together hold less than 0.8 of the probability, the model would say
+something else: then it is let speak, and its text is parsed as any judge's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
+
+import torch
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+import rlaif.embedded
+from judges.asking import ASKING, Asked, fill_item
+from judges.parse import PARSE, Marks, parse_answer
+from rlaif.prompts import JudgePrompt
+from rlaif.sample import sample
+from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict
+
+# A change of how scores are computed gets a new number, and so a new judge_id.
+SCORING = "logits-1"
+EMBEDDED = Path(rlaif.embedded.__file__).parent / "judge"
+MIN_MASS = 0.8  # of the next token's probability on the marks
+ANSWER_TOKENS = 120  # for a model that is let speak
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One item, ready to be scored: its filled prompt, the tokens of it, and what it shares with the question's other answers."""
+
+    index: int
+    asked: Asked
+    text: str
+    ids: list[int]
+    group: tuple[str, ...]
+
+
+class LocalJudge:
+    """Scores with `model`. `name` is for people; what counts for `judge_id` are the weights' hash, the prompt and the way of scoring.
+
+    `batch_size` answers are read together. Raises UsageError for a prompt that is not pointwise, a scale with marks above 9, and a
+    tokenizer that writes a mark as more than one token.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt: JudgePrompt,
+        *,
+        name: str,
+        weights_sha256: str,
+        batch_size: int = 64,
+    ) -> None:
+        low, high = prompt.scale
+        if prompt.mode != "pointwise" or high > 9:
+            raise UsageError(f"judge prompt {prompt.name!r}: a local judge needs mode pointwise and marks of one digit, such as scale 1-5")
+        self._model, self._tokenizer, self._prompt = model, tokenizer, prompt
+        self._name, self._sha256, self._batch_size = name, weights_sha256, batch_size
+        self._starts = {c: self._encode(f'{{"{c}": ') for c in prompt.criteria}
+        self._values = torch.arange(low, high + 1, dtype=torch.float32, device=model.device)
+        self._marks = {c: torch.tensor([self._mark(c, k) for k in range(low, high + 1)], device=model.device) for c in prompt.criteria}
+        longest = max(map(len, self._starts.values()))
+        self._room = min(getattr(model.config, "max_position_embeddings", 10**9), 10**6) - longest
+
+    @property
+    def prompt(self) -> JudgePrompt:
+        return self._prompt
+
+    @property
+    def identity(self) -> JudgeIdentity:
+        decoding = {"scoring": SCORING, "asking": ASKING, "parse": PARSE, "dtype": str(self._model.dtype).removeprefix("torch.")}
+        return JudgeIdentity(f"local:{self._name}", self._sha256, self._prompt.name, self._prompt.sha256, decoding)
+
+    def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
+        """One verdict an item, in order: "scored"; "unparsed" when neither marks nor text say a score; "failed" when it is too long."""
+        judge_id = self.identity.judge_id
+        verdicts: dict[int, Verdict] = {}
+        rows = []
+        for index, item in enumerate(items):
+            row = self._row(index, item)
+            if len(row.ids) > self._room:
+                reason = f"the prompt has {len(row.ids)} tokens, the model reads {self._room}"
+                verdicts[index] = Verdict(item.candidate_id, judge_id, item.replicate, "failed", reason=reason, flags=row.asked.flags)
+            else:
+                rows.append(row)
+        for batch in self._batches(rows):
+            started = time.perf_counter()
+            scored = self._read(batch)
+            seconds = (time.perf_counter() - started) / sum(map(len, batch))
+            for row, marks, masses, raw in scored:
+                verdicts[row.index] = self._verdict(items[row.index], row, judge_id, marks, masses, raw, seconds)
+        return [verdicts[i] for i in range(len(items))]
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    def _mark(self, criterion: str, mark: int) -> int:
+        start = self._starts[criterion]
+        whole = self._encode(f'{{"{criterion}": {mark}')
+        if whole[:-1] != start:
+            raise UsageError(f"judge {self._name}: its tokenizer does not write the mark {mark} as one token; use it through an endpoint")
+        return whole[-1]
+
+    def _row(self, index: int, item: JudgeItem) -> _Row:
+        asked = fill_item(self._prompt, item)
+        turns = [{"role": "system", "content": asked.system}] if asked.system else []
+        turns.append({"role": "user", "content": asked.user})
+        text = str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return _Row(index, asked, text, self._encode(text), (item.question, item.context, item.reference, *item.key_points))
+
+    def _batches(self, rows: Sequence[_Row]) -> list[list[list[_Row]]]:
+        """Batches of groups of rows: a group is the answers to one question, whose common beginning is read once."""
+        groups: dict[tuple[str, ...], list[_Row]] = {}
+        for row in rows:
+            groups.setdefault(row.group, []).append(row)
+        ordered = sorted(groups.values(), key=lambda g: (-len(g[0].ids), g[0].index))  # by length: less padding
+        batches: list[list[list[_Row]]] = [[]]
+        for group in ordered:
+            for start in range(0, len(group), self._batch_size):
+                part = group[start : start + self._batch_size]
+                if sum(map(len, batches[-1])) + len(part) > self._batch_size:
+                    batches.append([])
+                batches[-1].append(part)
+        return [batch for batch in batches if batch]
+
+    @torch.inference_mode()
+    def _read(self, groups: Sequence[Sequence[_Row]]) -> list[tuple[_Row, dict[str, float], dict[str, float], dict[str, list[float]]]]:
+        """For each row its expected mark, the mass on the marks, and their probabilities, by criterion."""
+        device = self._model.device
+        shared = [_common(group) for group in groups]
+        rows = [row for group in groups for row in group]
+        owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=device)
+        cache = DynamicCache(config=self._model.config)
+        mask = torch.zeros((len(groups), 0), dtype=torch.long, device=device)
+        mask = self._step([group[0].ids[:n] for group, n in zip(groups, shared, strict=True)], mask, cache)
+        cache.batch_select_indices(owner)
+        mask = mask[owner]
+        mask = self._step([row.ids[shared[int(g)] :] for row, g in zip(rows, owner, strict=True)], mask, cache)
+        width = mask.shape[1]
+        marks: list[dict[str, float]] = [{} for _ in rows]
+        masses: list[dict[str, float]] = [{} for _ in rows]
+        raw: list[dict[str, list[float]]] = [{} for _ in rows]
+        for criterion in self._prompt.criteria:
+            logits = self._logits([self._starts[criterion]] * len(rows), mask, cache)
+            cache.crop(width - cache.get_seq_length())  # negative: drop what was read for this criterion
+            p = logits.float().softmax(-1)[:, self._marks[criterion]]
+            mass = p.sum(-1)
+            mean = (p * self._values).sum(-1) / mass.clamp(min=1e-9)
+            for i, (m, total, each) in enumerate(zip(mean.tolist(), mass.tolist(), p.tolist(), strict=True)):
+                marks[i][criterion], masses[i][criterion], raw[i][criterion] = m, total, [round(x, 4) for x in each]
+        return list(zip(rows, marks, masses, raw, strict=True))
+
+    def _step(self, pieces: list[list[int]], mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """Read the next piece of each row into the cache; returns the mask over all that was read."""
+        self._logits(pieces, mask, cache)
+        return torch.cat([mask, _pad(pieces, mask.device)[1]], 1)
+
+    def _logits(self, pieces: list[list[int]], mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """Logits after the last token of each row's piece, padded on the left; `mask` is of what the cache holds already."""
+        ids, here = _pad(pieces, mask.device)
+        whole = torch.cat([mask, here], 1)
+        position = (whole.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        out = self._model(
+            input_ids=ids, attention_mask=whole, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
+        return out.logits[:, -1]
+
+    def _verdict(
+        self,
+        item: JudgeItem,
+        row: _Row,
+        judge_id: str,
+        marks: dict[str, float],
+        masses: dict[str, float],
+        raw: dict[str, list[float]],
+        seconds: float,
+    ) -> Verdict:
+        low, high = self._prompt.scale
+        common: dict[str, Any] = {"flags": row.asked.flags, "tokens_in": len(row.ids), "seconds": seconds}
+        if min(masses.values()) < MIN_MASS:
+            started = time.perf_counter()
+            text = self.speak([row.text])[0]
+            common["seconds"] += time.perf_counter() - started
+            parsed = parse_answer(text, self._prompt)
+            if not isinstance(parsed, Marks):
+                reason = f"the marks hold {min(masses.values()):.2f} of the probability, and the text has none: {parsed}"
+                return Verdict(item.candidate_id, judge_id, item.replicate, "unparsed", raw=text, reason=reason, **common)
+            scores, overall, said, told = dict(parsed.criteria), parsed.score, text, parsed.rationale
+        else:
+            scores = {c: (mark - low) / (high - low) for c, mark in marks.items()}
+            overall = sum(w * scores[c] for c, w in zip(self._prompt.criteria, self._prompt.weights, strict=True))
+            said = json.dumps(raw)
+            told = "expected marks: " + ", ".join(f"{c} {mark:.2f}" for c, mark in marks.items()) + f" of {high}"
+        return Verdict(
+            item.candidate_id,
+            judge_id,
+            item.replicate,
+            "scored",
+            round(overall, 6),
+            factual_accuracy=_rounded(scores.get("factual_accuracy")),
+            completeness=_rounded(scores.get("completeness")),
+            key_point_coverage=_rounded(scores.get("key_point_coverage")),
+            rationale=told,
+            raw=said,
+            **common,
+        )
+
+    def speak(self, prompts: Sequence[str]) -> list[str]:
+        """What the model writes itself, greedily, after each prompt (chat template applied)."""
+        return [g.text for g in sample(self._model, self._tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, seed=0, greedy=True)]
+
+
+def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
+    """The judge in the folder `path` ("embedded": the shipped one): 16/32-bit, GPTQ or NF4, loaded as bases are.
+
+    Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
+    """
+    from rlaif.config import ModelConfig
+    from rlaif.policy import load_base
+
+    folder = EMBEDDED if path == "embedded" else Path(path)
+    try:
+        loaded = load_base(ModelConfig(path=str(folder), threads=0))
+    except RlaifError as error:
+        raise type(error)(str(error).replace("model.path", "judge.model")) from error
+    name = "embedded" if path == "embedded" else folder.name
+    return LocalJudge(loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256)
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 6)
+
+
+def _common(rows: Sequence[_Row]) -> int:
+    """How many leading tokens all rows share, at most all but one of the shortest."""
+    shortest = min(len(row.ids) for row in rows) - 1
+    first = rows[0].ids
+    return next((n for n in range(shortest) if any(row.ids[n] != first[n] for row in rows)), shortest)
+
+
+def _pad(pieces: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Left-padded ids and their mask."""
+    width = max(map(len, pieces))
+    ids = torch.tensor([[0] * (width - len(p)) + p for p in pieces], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in pieces], device=device)
+    return ids, mask

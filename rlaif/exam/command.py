@@ -1,0 +1,160 @@
+"""The command `judge exam`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlaif.config import Config, apply_override, load_config, validate
+from rlaif.exam.embedded import embedded_exam
+from rlaif.exam.hold import Held, hold, rows, rule_dicts
+from rlaif.exam.human import human_exam
+from rlaif.exam.items import Exam
+from rlaif.exam.licence import EXAM, forget
+from rlaif.exam.medquad import medquad_exam
+from rlaif.exam.rules import POOLED_BOUND
+from rlaif.judging import describe, judge_settings, language_judge, leaving
+from rlaif.progress import Screen
+from rlaif.run import Run, open_or_create, open_run, unflat
+from rlaif.types import Judge, UsageError
+from stores.cache import AnswerCache
+from stores.lock import run_lock
+from stores.store import DATABASE
+
+COLUMNS = ["item type", "measure", "n", "value", "needed", "bound", ""]
+
+
+def exam_from_command_line(
+    folder: Path, profile: str, overrides: Sequence[str], medquad: str, human: str, limit: int, screen: Screen
+) -> tuple[Judge, list[Held]]:
+    """Examine the configured judge and keep the results in the run at `folder`, which is made if it is new.
+
+    Without `medquad` and `human` it is the embedded exam, the one that licenses; with one or both of them those. An existing run's own
+    configuration counts where no `profile` is given. Raises UsageError and DataError before a run folder is made.
+    """
+    config = configuration(folder, profile, overrides)
+    exams = _exams(medquad, human, limit)
+    exists = (folder / DATABASE).is_file()
+    if not exists:
+        configured_judge(config, None)  # a judge that cannot be made leaves no folder behind
+        with run_lock(folder):
+            run = open_or_create(folder, config)
+    else:
+        run = open_run(folder)
+    judge = configured_judge(config, run)
+    announce(judge, exams, screen)
+    held = []
+    with screen.live():
+        for exam in exams:
+            held.append(hold(exam, judge, screen))
+            _keep(run, held[-1], judge, screen)
+    return judge, held
+
+
+def _keep(run: Run, held: Held, judge: Judge, screen: Screen) -> None:
+    judge_id, name = judge.identity.judge_id, held.exam.name
+    before = run.store.query("SELECT n FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, name])
+    if before and before[0]["n"] > held.result.n:
+        screen.line(f"  the {name} exam on record had {before[0]['n']} pairs, this one {held.result.n}: it is shown, and the record stays")
+        return
+    forget(run, judge_id, name)
+    run.store.write(rows(held, judge))
+
+
+def configuration(folder: Path, profile: str, overrides: Sequence[str]) -> Config:
+    """`profile` with `overrides`; without a profile the configuration of the run at `folder`, else the embedded profile."""
+    if profile or not (folder / DATABASE).is_file():
+        return load_config(profile or "embedded", list(overrides))
+    stored = open_run(folder).store.query("SELECT config FROM runs")[0]["config"]
+    tree = unflat(json.loads(stored))
+    for text in overrides:
+        apply_override(tree, text)
+    return validate(tree, where=f"{folder}/{DATABASE}" + (" with --set" if overrides else ""))
+
+
+def configured_judge(config: Config, run: Run | None) -> Judge:
+    """The judge of `config`, with the run's cache of answers where there is a run. Raises UsageError when it cannot be made."""
+    from judges import make_judge
+
+    return make_judge(config.judge.model, judge_settings(config), AnswerCache(run.store) if run else None)
+
+
+def announce(judge: Judge, exams: Sequence[Exam], screen: Screen) -> None:
+    """What will be asked, before anything is."""
+    answers = [a for exam in exams for a in exam.answers]
+    names = " and ".join(exam.name for exam in exams)
+    screen.line(f"{names} exam of {judge.identity.model} ({judge.identity.judge_id}): {len(answers):,} answers to score")
+    asks = language_judge(judge)
+    if asks is None:
+        return
+    if not asks.endpoint.local:
+        screen.line(f"  leaves this machine, to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}", style="yellow")
+    screen.line(f"  at most {describe(asks.forecast(answers))}")
+
+
+def _exams(medquad: str, human: str, limit: int) -> list[Exam]:
+    if limit < 0:
+        raise UsageError(f"--limit {limit}: give a positive number, or 0 for the exam's own size")
+    if not medquad and not human:
+        return [embedded_exam(limit)]
+    return [*([medquad_exam(medquad, limit)] if medquad else []), *([human_exam(human, limit)] if human else [])]
+
+
+def as_json(judge: Judge, held: Sequence[Held]) -> dict[str, Any]:
+    """The results as one JSON object. `licensed` is null when the exam that licenses was not held."""
+    identity = judge.identity
+    return {
+        "judge_id": identity.judge_id,
+        "model": identity.model,
+        "prompt": identity.prompt_name,
+        "licensed": next((h.result.passed for h in held if h.exam.name == EXAM), None),
+        "exams": [
+            {
+                "exam": h.exam.name,
+                "passed": h.result.passed,
+                "n": h.result.n,
+                "pair_accuracy": h.result.pair_accuracy,
+                "lower_bound": h.result.lower_bound,
+                "kappa": h.result.kappa,
+                "reasons": list(h.result.refusals),
+                "rules": rule_dicts(h.result),
+                "about": dict(h.exam.about),
+            }
+            for h in held
+        ],
+    }
+
+
+def show(judge: Judge, held: Held, screen: Screen) -> None:
+    """The table, and LICENSED or REFUSED with the reasons."""
+    result, name = held.result, f"{judge.identity.model} ({judge.identity.judge_id})"
+    table = [
+        [
+            r.rule.item_type,
+            r.rule.measure,
+            f"{r.n} ({r.unscored} no score)" if r.unscored else str(r.n),
+            "" if r.value is None else f"{r.value:.3f}",
+            f"{'>=' if r.rule.at_least else '<='} {r.rule.threshold:.2f}",
+            "" if r.lower_bound is None else f"{r.lower_bound:.3f}",
+            "pass" if r.passed else "FAIL",
+        ]
+        for r in result.rules
+    ]
+    screen.table(f"{held.exam.name} exam of {name}", COLUMNS, table)
+    screen.line("  bound: one-sided 95% Wilson lower bound of the share of items that are as the rule wants them")
+    if result.pair_accuracy is not None and result.lower_bound is not None:
+        pooled = f"{result.pair_accuracy:.3f} of {result.n} pairs, bound {result.lower_bound:.3f}"
+        screen.line(f"  pooled pair accuracy {pooled} (needed {POOLED_BOUND:.2f})")
+    if result.kappa is not None:
+        screen.line(f"  quadratic weighted kappa with people {result.kappa:.3f} on {len(held.exam.graded)} answers")
+    licenses = held.exam.name == EXAM
+    if result.passed:
+        screen.line(f"LICENSED: {name} may label" if licenses else f"PASSED: {name}, the {held.exam.name} exam", style="bold green")
+    else:
+        screen.line(f"REFUSED: {name}" if licenses else f"NOT PASSED: {name}, the {held.exam.name} exam", style="bold red")
+        for reason in result.refusals:
+            screen.line(f"  {reason}")
+    if not licenses:
+        screen.line("  what licenses a judge for the command loop is the embedded exam (judge exam without --medquad and --human)")

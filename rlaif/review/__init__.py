@@ -1,0 +1,1 @@
+"""Looking back at judgements: two judges compared, answers scored again by another judge, narrow pairs confirmed, a person's labels."""

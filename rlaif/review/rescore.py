@@ -1,0 +1,175 @@
+"""`judge rescore`: candidates that are there already, scored by another judge, and the pairs that would result.
+
+The verdicts are stored under the new judge_id, beside the old ones. `preferences` stays as it is: this shows, it does not label.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from judges import make_judge
+from judges.jury import Jury
+from rlaif.config import Config, apply_override, flat, validate
+from rlaif.judging import SETTLED, chunk_size, judge_chunk, judge_item, judge_rows, judge_settings, load_verdicts, members
+from rlaif.pairs import PairSettings, prefer
+from rlaif.progress import Screen
+from rlaif.review.estimate import estimate
+from rlaif.run import Run, unflat
+from rlaif.types import Candidate, Judge, JudgeItem, Preference, Question, RlaifError, UsageError, Verdict
+from stores.cache import AnswerCache
+
+
+def configured(run: Run, overrides: Sequence[str]) -> Config:
+    """The run's configuration with `key=value` overrides of the judge or the pair rules. UsageError for any other key.
+
+    A prompt or base URL that the run's own judge reads is left out where the new judge is `reference`, which reads neither.
+    """
+    tree = unflat(flat(run.config))
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    for text, key in zip(overrides, keys, strict=True):
+        if not key.startswith(("judge.", "pairs.")):
+            raise UsageError(f"--set {text}: judge rescore scores what is there, so only judge.* and pairs.* can be set")
+        apply_override(tree, text)
+    if tree["judge"]["model"] == "reference":
+        tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
+    return validate(tree, where="--set")
+
+
+def make(run: Run, config: Config) -> Judge:
+    return make_judge(config.judge.model, judge_settings(config), AnswerCache(run.store))
+
+
+def rescore(
+    run: Run, config: Config, screen: Screen, *, round: int | None = None, limit: int = 0, dry_run: bool = False, judge: Judge | None = None
+) -> dict[str, Any]:
+    """Score the candidates of `round` (None: of all rounds), at most those of `limit` questions (0: all), and pair them anew.
+
+    What this judge has answered before is not asked again. Says first what it will take; `dry_run` stops there. Returns JSON-ready
+    figures. Raises UsageError where there are no candidates, RlaifError when more than judge.failure_limit ends without a score
+    (what was answered is stored), and JudgeStopped.
+    """
+    judge = judge or make(run, config)
+    judge_id = judge.identity.judge_id
+    candidates, questions = _candidates(run, round, limit)
+    rounds = sorted({c.round for c in candidates})
+    settled = {v.candidate_id for r in rounds for v in load_verdicts(run, r, judge_id) if v.status in SETTLED}
+    items = [judge_item(questions[c.question_id], c) for c in candidates if c.candidate_id not in settled]
+    identity = judge.identity
+    screen.line(f"judge {judge_id}: {identity.model}, prompt {identity.prompt_name}")
+    screen.line(f"{len(candidates)} candidates of {len({c.question_id for c in candidates})} questions, {len(items)} to be judged")
+    for line in estimate(run, judge, items) if items else []:
+        screen.line(f"  {line}")
+    if dry_run:
+        return {"judge_id": judge_id, "model": identity.model, "prompt_name": identity.prompt_name, "to_judge": len(items)}
+    _judge(run, judge, items, screen)
+    wanted = {c.candidate_id for c in candidates}
+    verdicts = {r: [v for v in load_verdicts(run, r, judge_id) if v.candidate_id in wanted] for r in rounds}
+    unscored = [v for of_round in verdicts.values() for v in of_round if v.status != "scored"]
+    if len(unscored) > config.judge.failure_limit * len(candidates):
+        raise RlaifError(
+            f"{len(unscored)} of {len(candidates)} verdicts have no score (judge.failure_limit {config.judge.failure_limit:.1%}; e.g. "
+            f"{unscored[0].status}: {unscored[0].reason}); mend the judge and run the same command again"
+        )
+    pairs = [p for r in rounds for p in _pairs(run, judge, config, r, [c for c in candidates if c.round == r], verdicts[r])]
+    dropped = Counter(p.reason.split(":")[0] for p in pairs if p.status == "dropped")
+    return {
+        "judge_id": judge_id,
+        "model": identity.model,
+        "prompt_name": identity.prompt_name,
+        "candidates": len(candidates),
+        "judged_now": len(items),
+        "unscored": len(unscored),
+        "mean_score": _mean([v.score for of_round in verdicts.values() for v in of_round if v.score is not None]),
+        "questions": len(pairs),
+        "kept": sum(p.status == "kept" for p in pairs),
+        "dropped": dict(dropped.most_common()),
+        "recorded": _against_recorded(run, rounds, pairs, verdicts),
+    }
+
+
+def _judge(run: Run, judge: Judge, items: Sequence[JudgeItem], screen: Screen) -> None:
+    for one in (judge, *members(judge)):
+        run.store.write(judge_rows(one))
+    size = chunk_size(judge)
+    bar = screen.bar("judge", len(items))
+    for start in range(0, len(items), size):
+        bar.step(len(judge_chunk(run, judge, items[start : start + size])))
+    bar.finish(f"{len(items)} answers judged")
+
+
+def _pairs(
+    run: Run, judge: Judge, config: Config, round: int, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+) -> list[Preference]:
+    # Without pairwise confirmation, which would ask more than was announced.
+    settings = replace(PairSettings(**config.pairs.model_dump()), confirm_below=0.0)
+    members = None
+    if isinstance(judge, Jury):
+        members = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in judge.members}
+    judge_id = judge.identity.judge_id
+    return prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=settings, members=members)
+
+
+def _against_recorded(run: Run, rounds: Sequence[int], pairs: Sequence[Preference], verdicts: dict[int, list[Verdict]]) -> dict[str, int]:
+    """What the new judge makes of the pairs that the run has kept, as far as it scored both answers."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for verdict in (v for of_round in verdicts.values() for v in of_round):
+        if verdict.score is not None:
+            scores[verdict.candidate_id].append(verdict.score)
+    means = {candidate_id: sum(values) / len(values) for candidate_id, values in scores.items()}
+    recorded = run.store.query(
+        "SELECT chosen_id, rejected_id FROM preferences WHERE status = 'kept' AND list_contains(?, round)", [list(rounds)]
+    )
+    both = [(r["chosen_id"], r["rejected_id"]) for r in recorded if r["chosen_id"] in means and r["rejected_id"] in means]
+    again = {(p.chosen_id, p.rejected_id) for p in pairs if p.status == "kept"}
+    return {
+        "pairs": len(both),
+        "flipped": sum(means[chosen] < means[rejected] for chosen, rejected in both),
+        "tied": sum(means[chosen] == means[rejected] for chosen, rejected in both),
+        "kept_again": sum(pair in again for pair in both),
+    }
+
+
+def _candidates(run: Run, round: int | None, limit: int) -> tuple[list[Candidate], dict[str, Question]]:
+    rows = run.store.query(
+        "SELECT * FROM candidates WHERE round = coalesce(?, round) ORDER BY round, question_id, sample_index, candidate_id", [round]
+    )
+    if not rows:
+        there = [r["round"] for r in run.store.query("SELECT DISTINCT round FROM candidates ORDER BY round")]
+        raise UsageError(
+            f"{run.folder} has no candidates{'' if round is None else f' of round {round}'}; rounds with some: {there or 'none'}"
+        )
+    places = list(dict.fromkeys((row["round"], row["question_id"]) for row in rows))
+    taken = set(places[: limit or None])
+    candidates = [
+        Candidate(**row | {"sampling": json.loads(row["sampling"])}) for row in rows if (row["round"], row["question_id"]) in taken
+    ]
+    found = run.store.query("SELECT * FROM questions WHERE list_contains(?, question_id)", [list({c.question_id for c in candidates})])
+    questions = [Question(**row | {"key_points": tuple(row["key_points"]), "flags": tuple(row["flags"])}) for row in found]
+    return candidates, {q.question_id: q for q in questions}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def show(result: dict[str, Any], screen: Screen) -> None:
+    """The figures of :func:`rescore` for a person."""
+    recorded = result["recorded"]
+    mean = result["mean_score"]
+    rows = [
+        ["judge", f"{result['judge_id']} ({result['model']}, prompt {result['prompt_name']})"],
+        ["candidates", f"{result['candidates']}, judged now {result['judged_now']}, without a score {result['unscored']}"],
+        ["mean score", "none" if mean is None else f"{mean:.4f}"],
+        ["pairs that would be kept", f"{result['kept']} of {result['questions']} questions"],
+        *([f"  dropped: {reason}", str(n)] for reason, n in result["dropped"].items()),
+        ["recorded pairs that it scored too", str(recorded["pairs"])],
+        ["  turned round by it", str(recorded["flipped"])],
+        ["  ties for it", str(recorded["tied"])],
+        ["  it would keep as they are", str(recorded["kept_again"])],
+    ]
+    screen.table("", ["what", "value"], rows)
+    screen.line("preferences are as they were: nothing was labelled anew")

@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from judges.jury import Jury
+from judges.scripted import ScriptedJudge
+from rlaif.review.rescore import configured, rescore, show
+from rlaif.types import RlaifError, UsageError
+
+TURNED = ScriptedJudge({"a": 0.1, "b": 0.9, "c": 0.8, "d": 0.3, "e": 0.5, "f": 0.5}, name="turned")
+
+
+def preferences(run):
+    return run.store.query("SELECT * FROM preferences ORDER BY pair_id")
+
+
+def test_new_verdicts_beside_the_old_and_the_pairs_that_would_result(run, screen):
+    before = preferences(run)
+    result = rescore(run, run.config, screen, judge=TURNED)
+    assert (result["candidates"], result["judged_now"], result["unscored"]) == (6, 6, 0)
+    assert (result["questions"], result["kept"], result["dropped"]) == (3, 2, {"tie": 1})
+    assert result["recorded"] == {"pairs": 2, "flipped": 1, "tied": 0, "kept_again": 1}
+    counts = run.store.query("SELECT judge_id, count(*) AS n FROM verdicts GROUP BY judge_id ORDER BY judge_id = 'j1' DESC")
+    assert [row["n"] for row in counts] == [6, 6]
+    assert preferences(run) == before
+    assert "6 to be judged" in screen.text() and "no calls, no cost" in screen.text()
+    json.dumps(result, allow_nan=False)
+    show(result, screen)
+    assert rescore(run, run.config, screen, judge=TURNED) == result | {"judged_now": 0}
+
+
+def test_the_reference_judge_from_the_configuration(run, screen):
+    result = rescore(run, configured(run, ["judge.model=reference"]), screen, limit=2)
+    assert (result["model"], result["candidates"], result["questions"]) == ("reference", 4, 2)
+
+
+def test_a_dry_run_judges_nothing(run, screen):
+    assert rescore(run, run.config, screen, judge=TURNED, dry_run=True, round=1)["to_judge"] == 6
+    assert len(run.store.query("SELECT * FROM verdicts")) == 6
+
+
+def test_a_jury_stores_its_members_and_drops_what_they_disagree_on(run, screen, monkeypatch):
+    steady = ScriptedJudge({"a": 1.0, "b": 0.0, "c": 0.9, "d": 0.2, "e": 0.9, "f": 0.1}, name="steady")
+    turned = ScriptedJudge({"a": 0.1, "b": 0.2, "c": 0.8, "d": 0.3, "e": 0.5, "f": 0.5}, name="turned")
+    result = rescore(run, run.config, screen, judge=Jury((steady, turned)))
+    assert (result["kept"], result["dropped"]) == (2, {"jury_disagreement": 1})
+    assert len(run.store.query("SELECT DISTINCT judge_id FROM verdicts")) == 4  # j1, the jury, its two members
+
+
+def test_too_many_failures_stop_and_are_asked_again(run, screen):
+    broken = ScriptedJudge(TURNED.script, failed={"a"}, name="turned")
+    with pytest.raises(RlaifError, match="1 of 6 verdicts have no score.*scripted failure"):
+        rescore(run, run.config, screen, judge=broken)
+    assert rescore(run, run.config, screen, judge=TURNED)["judged_now"] == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [(["seed=3"], "only judge"), (["judge.modle=x"], "unknown key 'judge.modle'"), (["judge.failure_limit=2"], "failure_limit")],
+)
+def test_other_keys_are_refused(run, overrides, why):
+    with pytest.raises(UsageError, match=why):
+        configured(run, overrides)
+
+
+def test_a_round_without_candidates(run, screen):
+    with pytest.raises(UsageError, match=r"no candidates of round 7; rounds with some: \[1\]"):
+        rescore(run, run.config, screen, judge=TURNED, round=7)
