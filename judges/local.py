@@ -25,6 +25,7 @@ from judges.asking import ASKING, Asked, fill_item
 from judges.parse import PARSE, Marks, parse_answer
 from rlaif.prompts import JudgePrompt
 from rlaif.sample import sample
+from rlaif.scoring import read_on
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict
 
 # A change of how scores are computed gets a new number, and so a new judge_id.
@@ -143,38 +144,22 @@ class LocalJudge:
         owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=device)
         cache = DynamicCache(config=self._model.config)
         mask = torch.zeros((len(groups), 0), dtype=torch.long, device=device)
-        mask = self._step([group[0].ids[:n] for group, n in zip(groups, shared, strict=True)], mask, cache)
+        _, mask = read_on(self._model, [group[0].ids[:n] for group, n in zip(groups, shared, strict=True)], mask, cache)
         cache.batch_select_indices(owner)
-        mask = mask[owner]
-        mask = self._step([row.ids[shared[int(g)] :] for row, g in zip(rows, owner, strict=True)], mask, cache)
-        width = mask.shape[1]
+        _, mask = read_on(self._model, [row.ids[shared[int(g)] :] for row, g in zip(rows, owner, strict=True)], mask[owner], cache)
         marks: list[dict[str, float]] = [{} for _ in rows]
         masses: list[dict[str, float]] = [{} for _ in rows]
         raw: list[dict[str, list[float]]] = [{} for _ in rows]
         for criterion in self._prompt.criteria:
-            logits = self._logits([self._starts[criterion]] * len(rows), mask, cache)
-            cache.crop(width - cache.get_seq_length())  # negative: drop what was read for this criterion
-            p = logits.float().softmax(-1)[:, self._marks[criterion]]
+            start = self._starts[criterion]
+            logits, _ = read_on(self._model, [start] * len(rows), mask, cache)
+            cache.crop(-len(start))  # the next criterion is asked for without this one
+            p = logits[:, -1].float().softmax(-1)[:, self._marks[criterion]]
             mass = p.sum(-1)
             mean = (p * self._values).sum(-1) / mass.clamp(min=1e-9)
             for i, (m, total, each) in enumerate(zip(mean.tolist(), mass.tolist(), p.tolist(), strict=True)):
                 marks[i][criterion], masses[i][criterion], raw[i][criterion] = m, total, [round(x, 4) for x in each]
         return list(zip(rows, marks, masses, raw, strict=True))
-
-    def _step(self, pieces: list[list[int]], mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
-        """Read the next piece of each row into the cache; returns the mask over all that was read."""
-        self._logits(pieces, mask, cache)
-        return torch.cat([mask, _pad(pieces, mask.device)[1]], 1)
-
-    def _logits(self, pieces: list[list[int]], mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
-        """Logits after the last token of each row's piece, padded on the left; `mask` is of what the cache holds already."""
-        ids, here = _pad(pieces, mask.device)
-        whole = torch.cat([mask, here], 1)
-        position = (whole.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        out = self._model(
-            input_ids=ids, attention_mask=whole, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
-        return out.logits[:, -1]
 
     def _verdict(
         self,
@@ -247,11 +232,3 @@ def _common(rows: Sequence[_Row]) -> int:
     shortest = min(len(row.ids) for row in rows) - 1
     first = rows[0].ids
     return next((n for n in range(shortest) if any(row.ids[n] != first[n] for row in rows)), shortest)
-
-
-def _pad(pieces: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Left-padded ids and their mask."""
-    width = max(map(len, pieces))
-    ids = torch.tensor([[0] * (width - len(p)) + p for p in pieces], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in pieces], device=device)
-    return ids, mask

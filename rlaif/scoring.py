@@ -8,7 +8,7 @@ import rlaif.quiet  # noqa: F401  (sets the environment before the libraries loa
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.sample import plan_batches
 from rlaif.types import RlaifError
@@ -40,6 +40,10 @@ def continuation_logprobs(
         reads = [pieces[i * len(choices)][0] for i in range(len(contexts))]
         targets = [[pieces[i * len(choices) + j][1][0] for j in range(len(choices))] for i in range(len(contexts))]
         return np.array(_next_token_logprobs(model, tokenizer, reads, targets, batch_size), dtype=np.float64).reshape(shape)
+    if all(len(read) + 1 <= max_length for read, _ in pieces) and all(len(r) >= len(t) for r, t in pieces):  # nothing was cut
+        starts = [read[: len(read) + 1 - len(target)] for read, target in pieces[:: len(choices)]]
+        rows = [[pieces[i * len(choices) + j][1] for j in range(len(choices))] for i in range(len(contexts))]
+        return np.array(_choice_logprobs(model, starts, rows, batch_size), dtype=np.float64).reshape(shape)
     sums = _target_logprobs(model, tokenizer, pieces, batch_size)
     return np.array(sums, dtype=np.float64).reshape(shape)
 
@@ -94,6 +98,52 @@ def _next_token_logprobs(
         picked = logp.gather(1, torch.tensor([targets[i] for i in batch], device=ids.device))
         for i, values in zip(batch, picked.tolist(), strict=True):
             out[i] = values
+    return out
+
+
+def read_on(
+    model: PreTrainedModel, pieces: Sequence[Sequence[int]], mask: torch.Tensor, cache: DynamicCache, keep: int = 1
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let the model read the next piece of each row, padded on the left, after what `cache` holds and `mask` (rows, so far) is over.
+
+    Returns the logits at the last `keep` positions and the mask over all that was read by now.
+    """
+    width = max(map(len, pieces))
+    ids = torch.tensor([[0] * (width - len(piece)) + list(piece) for piece in pieces], device=mask.device)
+    here = torch.tensor([[0] * (width - len(piece)) + [1] * len(piece) for piece in pieces], device=mask.device)
+    whole = torch.cat([mask, here], 1)
+    position = (whole.cumsum(-1) - 1).clamp(min=0)[:, -width:]
+    out = model(input_ids=ids, attention_mask=whole, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+    return out.logits, whole
+
+
+@torch.inference_mode()
+def _choice_logprobs(model: PreTrainedModel, starts: list[list[int]], rows: list[list[list[int]]], batch_size: int) -> list[list[float]]:
+    """Sum of log p over the tokens of every choice of every row; each row's start is read once, whatever the number of choices."""
+    out: list[list[float]] = [[] for _ in starts]
+    for batch in plan_batches([len(s) for s in starts], batch_size):
+        cache = DynamicCache(config=model.config)
+        nothing = torch.zeros((len(batch), 0), dtype=torch.long, device=model.device)
+        logits, mask = read_on(model, [starts[i] for i in batch], nothing, cache)
+        first = logits[:, -1].float().log_softmax(-1)
+        for choice in range(len(rows[0])):
+            targets = [rows[i][choice] for i in batch]
+            sums = [float(first[n, target[0]]) for n, target in enumerate(targets)]
+            longest = max(map(len, targets)) - 1
+            if longest:
+                fed = [
+                    target[:-1] or target for target in targets
+                ]  # of one token: nothing to feed, and nothing of it is used
+                logits, _ = read_on(model, fed, mask, cache, keep=longest)
+                cache.crop(-longest)
+                logp = logits.float().log_softmax(-1)
+                for n, target in enumerate(targets):
+                    rest = target[1:]
+                    if rest:
+                        at = logp[n, longest - len(rest) :]
+                        sums[n] += float(at.gather(1, torch.tensor(rest, device=at.device)[:, None]).double().sum())
+            for i, value in zip(batch, sums, strict=True):
+                out[i].append(value)
     return out
 
 
