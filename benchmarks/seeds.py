@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,10 @@ def policies(run: Run) -> dict[str, str]:
     return {"base": ids["base"], "SFT": ids["sft"], "champion": run.champion()}
 
 
-def evaluate(folder: Path, policy: str, benchmark: str) -> dict[str, Any]:
-    text = cli("evaluate", "--run", str(folder), "--policy", policy, "--benchmark", benchmark, "--split", "sealed", "--format", "json")
-    return json.loads(text)  # type: ignore[no-any-return]
+@cache
+def evaluate(folder: Path, policy: str, benchmark: str, limit: int) -> dict[str, Any]:
+    options = ["--policy", policy, "--benchmark", benchmark, "--split", "sealed", "--limit", str(limit), "--format", "json"]
+    return json.loads(cli("evaluate", "--run", str(folder), *options))  # type: ignore[no-any-return]
 
 
 def difference(a: dict[str, Any], b: dict[str, Any], groups: dict[str, str]) -> str:
@@ -52,7 +54,7 @@ def difference(a: dict[str, Any], b: dict[str, Any], groups: dict[str, str]) -> 
     return f"{r.delta:+.4f} [{r.ci_low:+.4f}, {r.ci_high:+.4f}]"
 
 
-def report(folder: Path, seed: int) -> list[str]:
+def report(folder: Path, seed: int, limit: int) -> list[str]:
     run = open_run(folder)
     names = policies(run)
     groups = {
@@ -60,7 +62,7 @@ def report(folder: Path, seed: int) -> list[str]:
     }
     lines = []
     for benchmark, metric in METRIC.items():
-        results = {name: evaluate(folder, policy, benchmark) for name, policy in names.items()}
+        results = {name: evaluate(folder, policy, benchmark, limit) for name, policy in names.items()}
         labels = [i["target"] for i in results["base"]["items"]]
         majority = f", always-yes {labels.count('yes') / len(labels):.4f}" if benchmark == "pubmedqa" else ""
         cells = [f"{results[name]['metrics'][metric]:.4f}" for name in names]
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=0, help="sealed items of each benchmark, in the order of their ids; 0: all")
     parser.add_argument("--profile", default="embedded")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
@@ -95,7 +98,7 @@ def main() -> None:
     print("| seed | sealed items | base | SFT | champion | SFT - base | champion - SFT |")
     print("|---|---|---|---|---|---|---|")
     for seed in args.seeds:
-        print("\n".join(report(args.out / f"seed-{seed}", seed)), flush=True)
+        print("\n".join(report(args.out / f"seed-{seed}", seed, args.limit)), flush=True)
     print("\n| seed | decisions of rounds 0, 1, ... | pairs kept | seconds | peak MB |")
     print("|---|---|---|---|---|")
     for seed in args.seeds:

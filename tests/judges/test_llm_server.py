@@ -28,6 +28,8 @@ from rlaif.run import Run, open_or_create
 from rlaif.types import Candidate, JudgeItem, Question, RlaifError
 from stores.cache import AnswerCache
 
+pytestmark = pytest.mark.slow
+
 MARKS = ("factual_accuracy", "completeness", "key_point_coverage")
 Reply = tuple[int, str | None, dict[str, str]]  # status, text of the answer (None: no body), headers
 

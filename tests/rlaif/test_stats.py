@@ -161,6 +161,7 @@ def test_holm_by_hand_keeps_the_order():
     assert stats.holm([]) == []
 
 
+@pytest.mark.slow  # importing statsmodels takes seconds
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 @settings(max_examples=10, deadline=None)
 def test_holm_agrees_with_statsmodels(p_values):

@@ -291,6 +291,7 @@ def test_focus_from_question(question, focus):
     assert focus_from_question(question) == focus
 
 
+@pytest.mark.slow
 @needs_real
 def test_real_counts_and_no_leak_across_sides():
     loaded = load_questions("medquad", str(REAL))

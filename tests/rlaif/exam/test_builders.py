@@ -153,6 +153,7 @@ def test_human_without_a_gap_says_so(tmp_path: Path) -> None:
         human_exam(scored(tmp_path / "h.jsonl", [("Q", "an excellent answer", 4), ("Q", "another one", 3)]))
 
 
+@pytest.mark.slow
 def test_the_real_files_give_enough_items_of_each_type(shared: Path) -> None:
     data = shared / "data"
     if not (data / "medquad.parquet").is_file() or not (data / "optional" / "liveqa_judged.parquet").is_file():

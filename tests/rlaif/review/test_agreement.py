@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from rlaif.review.agreement import bins, flips, length_slope, quadratic_kappa, spearman
 
@@ -13,10 +12,13 @@ def test_bins_round_halves_up():
     assert bins([0, 0.124, 0.125, 0.5, 0.875, 1]).tolist() == [1, 1, 2, 3, 5, 5]
 
 
+@pytest.mark.slow  # importing statsmodels takes seconds
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of statsmodels, about standard errors that nobody asked for
 @settings(deadline=None)
 @given(SCORES)
 def test_kappa_is_that_of_statsmodels(pairs):
+    from statsmodels.stats.inter_rater import cohens_kappa
+
     a, b = np.array(pairs).T
     table = np.zeros((5, 5))
     np.add.at(table, (bins(a) - 1, bins(b) - 1), 1)

@@ -1,0 +1,101 @@
+"""A tiny run whose judge is a chat model on loopback: endpoint dead, then alive; no licence; what the database holds afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stores.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests" / "tiny.toml"
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `python cli.py ARGUMENTS`."""
+    done = subprocess.run([sys.executable, "cli.py", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def marks(prompt: str) -> str:
+    """A clean verdict: as many marks as key points stand in the answer word for word."""
+    points = re.findall(r"^\d+\. (.+)$", prompt, re.MULTILINE)
+    answer = re.search(r"^<answer (\w+)>\n(.*)\n</answer \1>$", prompt, re.DOTALL | re.MULTILINE)
+    assert points and answer, prompt
+    mark = 1 + round(4 * sum(p in answer[2] for p in points) / len(points))
+    return json.dumps({"rationale": "word for word", "factual_accuracy": mark, "completeness": mark, "key_point_coverage": mark})
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = marks(body["messages"][-1]["content"])
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 300, "completion_tokens": 30, "total_tokens": 330}
+        data = json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice], "usage": usage})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody listens on; the test starts a server on it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_a_run_judged_by_a_chat_model(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    run = tmp_path / "run"
+    judge = ["judge.model=stub", f"judge.base_url=http://127.0.0.1:{port}/v1", "judge.retries=0", "judge.price_in=1"]
+    command = ["loop", "--rounds", 1, "--run", run, "--profile", TINY, *(part for key in judge for part in ("--set", key))]
+
+    code, _, err = call(*command)
+    assert code == 2, "a judge labels only with a licence"
+    assert "has sat no exam" in err and "judge exam --run" in err
+    command += ["--set", "judge.require_licence=false"]
+
+    code, _, err = call(*command)
+    assert code == 1, err
+    assert f"127.0.0.1:{port}" in err and "same command" in err
+    store = Store.open(run)
+    candidates = store.query("SELECT candidate_id FROM candidates")
+    assert candidates, "what was sampled is kept"
+    assert not store.query("SELECT 1 FROM verdicts WHERE score IS NOT NULL")
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        code, _, err = call(*command)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert code == 0, err
+    assert "calls, about" in err and "cost about" in err and "labels without a licence" in err
+    verdicts = store.query("SELECT * FROM verdicts")
+    assert len(verdicts) == len(candidates) and {v["status"] for v in verdicts} == {"scored"}
+    assert {v["rationale"] for v in verdicts} == {"word for word"}
+    (who,) = store.query("SELECT j.*, p.text FROM judges j JOIN prompts p USING (prompt_sha256)")
+    assert who["model"] == "openai:stub" and "How to mark" in who["text"]
+    assert store.query("SELECT count(*) AS n FROM decisions WHERE kind = 'licence' AND action = 'OVERRIDE'")[0]["n"] == 1
+    used = store.query("SELECT sum(calls) AS calls, sum(tokens_in) AS tokens FROM judge_usage")[0]
+    assert 0 < used["calls"] <= len(candidates) + 3 and used["tokens"] % 300 == 0  # the same answer twice is asked once
+    assert store.query("SELECT count(*) AS n FROM preferences WHERE judge_id = ?", [who["judge_id"]])[0]["n"] > 0
+    assert store.query("SELECT passed, detail FROM gates WHERE condition = 'valid' AND (detail LIKE '%no licence%')")
