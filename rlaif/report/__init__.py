@@ -1,0 +1,1 @@
+"""`report.html` of a run: one self-contained page without scripts or outside requests. See `page.write_report`."""

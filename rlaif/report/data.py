@@ -1,0 +1,181 @@
+"""What the report reads from a run's database: one query beside the snapshot, counted in SQL, so a large run stays small here."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import scipy
+
+from rlaif import stats
+from rlaif.snapshot import Rows, Snapshot, take
+from stores.store import Store
+
+PAIRS_TO_READ = 10
+BINS = 20  # of the judge's scores, over 0-1
+CURVE_POINTS = 150  # a training curve with more steps is averaged down to about so many
+LONGEST_TEXT = 2_000  # characters of a text that is printed
+
+# Verdicts and scores of the judge that made a round's pairs, of every judge while there are none yet; as in the view round_summary.
+_JUDGED = """
+    SELECT c.round, v.score FROM verdicts v JOIN candidates c ON c.candidate_id = v.candidate_id
+    LEFT JOIN (SELECT DISTINCT round, judge_id FROM preferences) l ON l.round = c.round AND l.judge_id = v.judge_id
+    WHERE v.replicate = 0 AND (l.judge_id IS NOT NULL OR c.round NOT IN (SELECT round FROM preferences))
+"""
+_KEYS = "policy_id, benchmark, split, metric, judge_id, protocol_hash, data_sha256"
+
+_QUERIES = {
+    "config": "SELECT config, config_hash FROM runs",
+    "policies": "SELECT policy_id, parent_id, reference_id, kind, round, sha256, recipe FROM policies ORDER BY round, created_at",
+    "trained_on": "SELECT policy_id, role, count(*) AS n FROM policy_items GROUP BY ALL ORDER BY ALL",
+    "questions": "SELECT dataset, split, count(*) AS n FROM questions GROUP BY ALL ORDER BY ALL",
+    # The spread of the group sums around their share of the mean: what a standard error clustered by group needs.
+    "scores": f"""
+        WITH items AS (
+            SELECT e.*, coalesce(q.group_id, e.item_id) AS g FROM eval_items e LEFT JOIN questions q ON q.question_id = e.item_id
+        ), means AS (
+            SELECT {_KEYS}, avg(value) AS mean, count(*) - count(value) AS unscored FROM items GROUP BY ALL
+        ), groups AS (
+            SELECT {_KEYS}, g, count(value) AS n, sum(value) AS total FROM items WHERE value IS NOT NULL GROUP BY ALL
+        )
+        SELECT {_KEYS}, any_value(m.mean) AS mean, any_value(m.unscored) AS unscored, sum(n)::BIGINT AS n, count(*) AS n_groups,
+               sum((total - n * m.mean) ** 2) AS squares
+        FROM groups JOIN means m USING ({_KEYS}) GROUP BY {_KEYS} ORDER BY {_KEYS}
+    """,
+    "confusion": """
+        WITH labels AS (SELECT DISTINCT benchmark, target FROM eval_items WHERE metric = 'accuracy' AND target <> '')
+        SELECT e.policy_id, e.benchmark, e.split, e.judge_id, e.protocol_hash, e.data_sha256, e.target,
+               CASE WHEN l.target IS NULL THEN '' ELSE e.prediction END AS predicted, count(*) AS n
+        FROM eval_items e LEFT JOIN labels l ON l.benchmark = e.benchmark AND l.target = e.prediction
+        WHERE e.metric = 'accuracy' AND e.target <> '' GROUP BY ALL ORDER BY ALL
+    """,
+    "macro_f1": "SELECT * FROM leaderboard WHERE metric = 'macro_f1'",
+    "histogram": f"SELECT round, least(floor(score * {BINS}), {BINS - 1})::INTEGER AS bin, count(*) AS n FROM ({_JUDGED}) "
+    "WHERE score IS NOT NULL GROUP BY ALL ORDER BY ALL",
+    "judged": f"SELECT round, count(score) AS n, count(*) - count(score) AS unscored, avg(score) AS mean, median(score) AS median "
+    f"FROM ({_JUDGED}) GROUP BY round ORDER BY round",
+    "lengths": """
+        SELECT round, count(*) AS n, quantile_cont(n_tokens, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
+               avg((finish_reason = 'length')::INTEGER) AS cut
+        FROM candidates GROUP BY round ORDER BY round
+    """,
+    "chosen_longer": """
+        SELECT p.round, count(*) AS n, avg(p.margin) AS margin,
+               avg(CASE WHEN a.n_tokens > b.n_tokens THEN 1 WHEN a.n_tokens = b.n_tokens THEN 0.5 ELSE 0 END) AS share
+        FROM preferences p JOIN candidates a ON a.candidate_id = p.chosen_id JOIN candidates b ON b.candidate_id = p.rejected_id
+        WHERE p.status = 'kept' GROUP BY p.round ORDER BY p.round
+    """,
+    "pair_counts": """
+        SELECT round, status, trim(split_part(reason, ':', 1)) AS code, count(*) AS n FROM preferences GROUP BY ALL ORDER BY ALL
+    """,
+    "curves": f"""
+        WITH steps AS (SELECT *, max(step) OVER (PARTITION BY policy_id, name) AS last FROM train_log WHERE isfinite(value))
+        SELECT policy_id, name, avg(step) AS step, avg(value) AS value FROM steps
+        GROUP BY policy_id, name, CASE WHEN last <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // last END
+        ORDER BY policy_id, name, avg(step)
+    """,
+    # pair_id is a hash, so its order is a random one that is the same each time.
+    "pairs": f"""
+        WITH ranked AS (
+            SELECT *, row_number() OVER (PARTITION BY round ORDER BY pair_id) AS place FROM preferences WHERE status = 'kept'
+        ), few AS (SELECT * FROM ranked ORDER BY place, round LIMIT {PAIRS_TO_READ})
+        SELECT f.round, f.pair_id, f.chosen_score, f.rejected_score, f.margin, f.reason, j.model AS judge, j.prompt_name,
+               left(q.question, {LONGEST_TEXT}) AS question, left(q.context, {LONGEST_TEXT}) AS context,
+               left(q.reference, {LONGEST_TEXT}) AS reference,
+               left(c.text, {LONGEST_TEXT}) AS chosen, length(c.text) AS chosen_length, c.n_tokens AS chosen_tokens,
+               left(r.text, {LONGEST_TEXT}) AS rejected, length(r.text) AS rejected_length, r.n_tokens AS rejected_tokens,
+               left(vc.rationale, {LONGEST_TEXT}) AS chosen_rationale, left(vr.rationale, {LONGEST_TEXT}) AS rejected_rationale,
+               vc.factual_accuracy AS chosen_facts, vr.factual_accuracy AS rejected_facts,
+               vc.completeness AS chosen_completeness, vr.completeness AS rejected_completeness,
+               vc.key_point_coverage AS chosen_coverage, vr.key_point_coverage AS rejected_coverage
+        FROM few f LEFT JOIN questions q ON q.question_id = f.question_id LEFT JOIN judges j ON j.judge_id = f.judge_id
+        LEFT JOIN candidates c ON c.candidate_id = f.chosen_id LEFT JOIN candidates r ON r.candidate_id = f.rejected_id
+        LEFT JOIN verdicts vc ON vc.candidate_id = f.chosen_id AND vc.judge_id = f.judge_id AND vc.replicate = 0
+        LEFT JOIN verdicts vr ON vr.candidate_id = f.rejected_id AND vr.judge_id = f.judge_id AND vr.replicate = 0
+        ORDER BY f.round, f.place
+    """,
+    "gates": "SELECT * FROM gates ORDER BY round, look, condition, benchmark, metric",
+    "monitors": "SELECT * FROM monitors ORDER BY name, round",
+    "leaks": """
+        SELECT kind, count(*) AS n, count(DISTINCT question_id) AS questions, max(similarity) AS similarity
+        FROM leaks GROUP BY kind ORDER BY kind
+    """,
+    "leak_examples": f"""
+        SELECT l.kind, l.similarity, left(coalesce(q.question, l.question_id), 300) AS question,
+               left(coalesce(m.question, l.matched), 300) AS matched
+        FROM leaks l LEFT JOIN questions q ON q.question_id = l.question_id LEFT JOIN questions m ON m.question_id = l.matched
+        ORDER BY l.similarity DESC, l.question_id, l.matched LIMIT {PAIRS_TO_READ}
+    """,
+    "licences": "SELECT l.*, j.model, j.prompt_name FROM licences l LEFT JOIN judges j ON j.judge_id = l.judge_id ORDER BY l.created_at",
+    "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
+    "judges": "SELECT * FROM judges ORDER BY judge_id",
+    "prompts": "SELECT kind, name, prompt_sha256 FROM prompts ORDER BY kind, name",
+    "sessions": "SELECT * FROM sessions ORDER BY started_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean of one policy on one metric, 0-1 where the metric is, with its 95% interval (None: under two groups)."""
+
+    policy_id: str
+    benchmark: str
+    split: str
+    metric: str
+    protocol: tuple[str, str, str]  # judge_id, protocol_hash, data_sha256: only scores of the same are compared
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    n_groups: int
+    unscored: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything on the page. `tables` holds the rows of `_QUERIES` by name."""
+
+    snapshot: Snapshot
+    config: dict[str, Any]
+    config_hash: str
+    scores: tuple[Score, ...]
+    tables: dict[str, Rows]
+
+    def __getitem__(self, name: str) -> Rows:
+        return self.tables[name]
+
+
+def read(store: Store) -> Data:
+    """The state of the run now. RlaifError when the database cannot be read, or holds no run."""
+    snapshot = take(store)
+    parts = [f'(SELECT list(t) FROM ({sql}) t) AS "{name}"' for name, sql in _QUERIES.items()]
+    tables: dict[str, Rows] = {name: rows or [] for name, rows in store.query(f"SELECT {', '.join(parts)}")[0].items()}
+    (run,) = tables.pop("config")
+    scores = tuple(_score(row) for row in tables.pop("scores"))
+    return Data(snapshot, json.loads(run["config"]), str(run["config_hash"]), scores, tables)
+
+
+def _score(row: dict[str, Any]) -> Score:
+    interval = mean_interval(row["mean"], row["n"], row["n_groups"], row["squares"], share=row["metric"] == "accuracy")
+    low, high = interval or (None, None)
+    protocol = (row["judge_id"], row["protocol_hash"], row["data_sha256"])
+    keys = (row["policy_id"], row["benchmark"], row["split"], row["metric"], protocol)
+    return Score(*keys, row["mean"], low, high, row["n"], row["n_groups"], row["unscored"])
+
+
+def mean_interval(mean: float, n: int, n_groups: int, squares: float, *, share: bool) -> tuple[float, float] | None:
+    """95% interval of a mean over n items in groups; `squares` is the sum over groups of (sum of values - items * mean)^2.
+
+    Student's t with the cluster-robust standard error and n_groups - 1 degrees of freedom (Cameron and Miller 2015, A Practitioner's
+    Guide to Cluster-Robust Inference, II). For a `share` of right items that are groups of their own, or that are all right or all
+    wrong, Wilson's instead, over the groups: the other one has no width there. None for under two groups, where nothing is known.
+    """
+    if n_groups < 2:
+        return None
+    if share and (n_groups == n or squares == 0):
+        return stats.wilson_interval(round(mean * n_groups), n_groups)
+    error = math.sqrt(squares * n_groups / (n_groups - 1)) / n
+    half = float(scipy.stats.t.ppf(0.975, n_groups - 1)) * error
+    return (max(mean - half, 0.0), min(mean + half, 1.0)) if share else (mean - half, mean + half)

@@ -1,0 +1,203 @@
+"""The report's plain tables: pairs by round, lineage, monitors, leaks, licences, sealed tests, sessions, configuration. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlaif.report import words
+from rlaif.report.data import Data
+from rlaif.snapshot import champion, duration
+from rlaif.status import stage_times
+
+REASONS = {
+    "kept": "kept",
+    "fallback": "kept, second choice",
+    "all_bad": "all bad",
+    "below_margin": "below margin",
+    "length_ratio": "length ratio",
+    "length_balance": "length balance",
+    "less_factual": "less factual",
+    "near_duplicate": "near duplicate",
+    "too_few_scored": "too few scored",
+    "jury_disagreement": "jury disagreement",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`kind` is the CSS class: "numbers" aligns all but the first column to the right, "words" folds into cards on a phone."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    kind: str = "numbers"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    name: str
+    policy_id: str
+    facts: tuple[str, ...]
+
+
+def pair_counts(data: Data) -> dict[int, dict[str, int]]:
+    """{round: {what became of the question: number}}, kept first, then the reasons for drops by frequency over all rounds."""
+    total: dict[str, int] = {}
+    counts: dict[int, dict[str, int]] = {}
+    for r in data["pair_counts"]:
+        code = r["code"] or "kept"
+        name = REASONS.get(code, code.replace("_", " "))
+        counts.setdefault(r["round"], {}).setdefault(name, 0)
+        counts[r["round"]][name] += r["n"]
+        total[name] = total.get(name, 0) + r["n"]
+    order = sorted(total, key=lambda name: (not name.startswith("kept"), name != "kept", -total[name], name))
+    return {round: {name: of_round[name] for name in order if name in of_round} for round, of_round in sorted(counts.items())}
+
+
+def answers(data: Data) -> Table | None:
+    """One row a round: answers, scores, pairs, lengths."""
+    judged = {r["round"]: r for r in data["judged"]}
+    longer = {r["round"]: r for r in data["chosen_longer"]}
+    cut = {r["round"]: r["cut"] for r in data["lengths"]}
+    rows = []
+    for r in data.snapshot.summary:
+        n = r["round"]
+        if not r["candidates"] and r["pair_yield"] is None:
+            continue
+        kept, scored = longer.get(n, {}), judged.get(n, {})
+        paired = r["pair_yield"] is not None
+        rows.append(
+            (
+                str(n),
+                f"{r['candidates']:,}",
+                f"{scored.get('unscored', 0):,}",
+                words.number(scored.get("mean")),
+                f"{r['pairs_kept']:,} of {r['pairs_kept'] + r['pairs_dropped']:,}" if paired else words.NONE,
+                words.percent(r["pair_yield"]),
+                words.number(kept.get("margin")),
+                words.percent(kept.get("share")),
+                words.percent(cut.get(n), 1),
+            )
+        )
+    columns = ("round", "answers", "unscored", "mean score", "pairs kept", "yield", "mean margin", "chosen is longer", "cut at limit")
+    return Table("Answers and pairs by round", columns, tuple(rows)) if rows else None
+
+
+def drop_reasons(counts: dict[int, dict[str, int]]) -> Table | None:
+    names = list(dict.fromkeys(name for of_round in counts.values() for name in of_round))
+    names.sort(key=lambda name: (not name.startswith("kept"), name != "kept", -sum(c.get(name, 0) for c in counts.values())))
+    rows = tuple((name, *(f"{c.get(name, 0):,}" for c in counts.values())) for name in names)
+    return Table("What became of the questions", ("", *(f"round {r}" for r in counts)), rows) if rows else None
+
+
+def lineage(data: Data) -> list[Ancestor]:
+    """The champion's ancestors, the base first."""
+    names = words.policy_names(data["policies"])
+    policies = {p["policy_id"]: p for p in data["policies"]}
+    best = champion(data.snapshot)
+    policy = policies.get(best["policy_id"]) if best else None
+    chain: list[Ancestor] = []
+    while policy is not None and len(chain) <= len(policies):  # a parent that leads back to itself ends, too
+        chain.insert(0, Ancestor(names[policy["policy_id"]], policy["policy_id"], tuple(_facts(policy, data, names))))
+        policy = policies.get(policy["parent_id"])
+    return chain
+
+
+def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[str]:
+    recipe = json.loads(policy["recipe"])
+    trained = [f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in data["trained_on"] if r["policy_id"] == policy["policy_id"]]
+    facts = [f"trained on {words.join(trained)} items"] if trained else []
+    if policy["reference_id"]:
+        facts.append(f"reference: {names.get(policy['reference_id'], policy['reference_id'])}")
+    keys = ("quantization", "dtype", "learning_rate", "epochs", "batch_size", "beta", "sft_weight")
+    facts += [f"{k.replace('_', ' ')} {words.hide_places(str(recipe[k]))}" for k in keys if k in recipe]
+    return facts + ([f"weights {policy['sha256'][:12]}"] if policy["sha256"] else [])
+
+
+def checks(data: Data) -> list[Table]:
+    """Monitors, leaks, licences, sealed tests: whatever the run has."""
+    made = []
+    if data["monitors"]:
+        monitors = [
+            (m["name"].replace("_", " "), str(m["round"]), words.number(m["value"]), words.hide_places(m["threshold"]), _color(m["red"]))
+            for m in data["monitors"]
+        ]
+        made.append(Table("Monitors", ("monitor", "round", "value", "threshold", "state"), monitors))
+    if data["leaks"]:
+        kinds = [(r["kind"], f"{r['n']:,}", f"{r['questions']:,}", words.number(r["similarity"], 2)) for r in data["leaks"]]
+        made.append(Table("Leaks found", ("kind", "matches", "questions", "highest similarity"), kinds))
+        nearest = [(r["question"], r["matched"], r["kind"], words.number(r["similarity"], 2)) for r in data["leak_examples"]]
+        made.append(Table("The nearest of them", ("question", "matches", "kind", "similarity"), nearest, "words"))
+    if data["licences"]:
+        exams = [
+            (
+                f"{words.hide_places(r['model'] or r['judge_id'])} {r['prompt_name'] or ''}".strip(),
+                str(r.get("exam", "")),
+                "passed" if r["passed"] else "failed",
+                f"{words.number(r['pair_accuracy'])} (> {words.number(r['lower_bound'])})",
+                f"{r['n']:,}",
+            )
+            for r in data["licences"]
+        ]
+        note = "pair accuracy with its one-sided 95% bound"
+        made.append(Table("Exams of the judges", ("judge", "exam", "result", "pair accuracy", "n"), exams, note=note))
+    if data["sealed"]:
+        names = words.policy_names(data["policies"])
+        who = [words.join([names.get(p, p[:8]) for p in r["policies"]]) for r in data["sealed"]]
+        opened = [(f"{r['opened_at']:%Y-%m-%d %H:%M} UTC", str(r["round"]), w) for r, w in zip(data["sealed"], who, strict=True)]
+        made.append(Table("Sealed test opened", ("when", "round", "policies"), opened, "words"))
+    return made
+
+
+def _color(red: bool) -> str:
+    return "red" if red else "green"
+
+
+def measurements(data: Data) -> Table | None:
+    """Every mean that was measured, sealed items and other protocols included."""
+    names = words.policy_names(data["policies"])
+    order = {policy_id: i for i, policy_id in enumerate(names)}
+    rows = []
+    for s in sorted(data.scores, key=lambda s: (s.benchmark, s.split, s.metric, s.protocol, order.get(s.policy_id, -1), s.policy_id)):
+        what = (f"{s.benchmark} {words.metric(s.metric)}", s.split, names.get(s.policy_id, s.policy_id[:8]))
+        span = words.interval(s.low, s.high, plus=False)
+        rows.append((*what, words.number(s.mean), span, f"{s.n:,}", f"{s.unscored:,}", s.protocol[1][:8]))
+    columns = ("measure", "items", "policy", "mean", "95% interval", "n", "unscored", "protocol")
+    return Table("All measurements", columns, tuple(rows)) if rows else None
+
+
+def decisions(data: Data) -> Table | None:
+    """Everything that was decided, in order: the gate's, the controller's and what a person did by hand."""
+    rows = tuple(
+        (str(d["round"]), d["kind"], d["action"].replace("_", " ").lower(), words.hide_places(d["reason"])) for d in data.snapshot.decisions
+    )
+    return Table("All decisions", ("round", "by", "action", "reason"), rows, "words") if rows else None
+
+
+def provenance(data: Data) -> list[Table]:
+    """Data, judges, sessions with their versions, time, configuration. Shows no folder and no address of the machine."""
+    sets: dict[str, dict[str, int]] = {}
+    for r in data["questions"]:
+        sets.setdefault(r["dataset"], {})[r["split"]] = r["n"]
+    splits = ("train", "gate", "sealed")
+    made = [Table("Questions", ("data set", *splits), tuple((name, *(f"{n.get(s, 0):,}" for s in splits)) for name, n in sets.items()))]
+    judges = [(words.hide_places(j["model"]), j["prompt_name"] or words.NONE, j["judge_id"]) for j in data["judges"]]
+    made.append(Table("Judges", ("model", "prompt", "id"), judges, "words"))
+    sessions = []
+    for s in data["sessions"]:
+        lasted = duration((s["ended_at"] - s["started_at"]).total_seconds()) if s["ended_at"] else words.NONE
+        code = words.NONE if s["exit_code"] is None else str(s["exit_code"])
+        sessions.append((f"{s['started_at']:%Y-%m-%d %H:%M}", lasted, code, s["commit"] or words.NONE, words.command(s["argv"])))
+    made.append(Table("Sessions", ("began (UTC)", "lasted", "exit code", "commit", "command"), tuple(sessions), "words"))
+    columns, times = stage_times(data.snapshot)
+    made.append(Table("Time", tuple(columns), tuple(tuple(row) for row in times)))
+    if data["sessions"]:
+        versions = json.loads(data["sessions"][-1]["versions"])
+        made.append(Table("Versions in the last session", ("package", "version"), tuple((k, str(v)) for k, v in versions.items())))
+    settings = [(key, words.setting(key, value)) for key, value in data.config.items()]
+    made.append(Table("Configuration", ("key", "value"), settings, "keys", note=f"hash {data.config_hash[:16]}"))
+    return [table for table in made if table.rows]

@@ -1,0 +1,143 @@
+"""The top of the report: what was promoted, by how much, and what a reader has to know before believing it. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rlaif.report import words
+from rlaif.report.data import Data
+from rlaif.snapshot import Rows, champion, state
+
+RESULTS = {"PROMOTE": "promoted", "REJECT": "rejected", "INCONCLUSIVE": "inconclusive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One round's decision. `result` is promoted, rejected, inconclusive or undecided; it is also the CSS class."""
+
+    round: int
+    title: str
+    result: str
+    sentence: str
+    reason: str  # the gate's own line
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    headline: str
+    summary: str
+    state: str
+    finished: bool
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...]
+
+
+def verdict(data: Data) -> Verdict:
+    """The same words for the same rows; works from a database without any result on."""
+    snapshot = data.snapshot
+    names = words.policy_names(data["policies"])
+    steps = tuple(_step(r, data, names) for r in snapshot.rounds)
+    now = words.hide_places(state(snapshot).split(": continue")[0])
+    return Verdict(*_headline(data, names), f"{now[0].upper()}{now[1:]}.", now.startswith("finished"), steps, tuple(_warnings(data)))
+
+
+def _headline(data: Data, names: dict[str, str]) -> tuple[str, str]:
+    snapshot = data.snapshot
+    best = champion(snapshot)
+    decided = [r for r in snapshot.rounds if r["decision"]]
+    by_hand = [d for d in snapshot.decisions if d["kind"] == "manual" and d["action"] == "PROMOTE"]
+    promoted = [r for r in decided if r["decision"] == "PROMOTE"]
+    if best is None:
+        return "Nothing has been measured yet", "The base model is not prepared, so there is no policy to speak of."
+    who = names.get(best["policy_id"], best["policy_id"])
+    champion_words = {"base": "the base model", "SFT": "the SFT policy"}.get(who, f"the policy of {who}")
+    if by_hand and _promoted_id(by_hand[-1]) == best["policy_id"]:
+        return "The champion was chosen by hand", f"A person made {champion_words} champion; the gate's own decisions are below."
+    if not decided:
+        return "The gate has not decided yet", "No policy has met the gate so far, so the base model is still the champion."
+    looks = f"{len(decided)} {'policy has' if len(decided) == 1 else 'policies have'} met the gate"
+    if not promoted:
+        return "Nothing was promoted", f"{looks}, and none was shown to be better: {champion_words} is the champion."
+    done = words.join([names.get(r["challenger"], f"round {r['round']}") for r in promoted])
+    verb = "was" if len(promoted) == 1 else "were"
+    text = f"{looks}. Champion: {champion_words}."
+    if all(r["round"] == 0 for r in promoted) and len(decided) > 1:
+        text += " No round of preference training was shown to be better than it."
+    return f"{done[0].upper()}{done[1:]} {verb} promoted", text
+
+
+def _promoted_id(decision: dict[str, Any]) -> str:
+    return str(json.loads(decision["evidence"]).get("policy_id", ""))
+
+
+def _step(row: dict[str, Any], data: Data, names: dict[str, str]) -> Step:
+    round = row["round"]
+    title = "SFT" if round == 0 else f"Round {round}"
+    reasons = [d["reason"] for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
+    reason = words.hide_places(reasons[-1]) if reasons else ""
+    if not row["decision"]:
+        return Step(round, title, "undecided", "No decision yet.", reason)
+    met = names.get(row["champion_in"], "the champion")
+    tests = [g for g in last_look(data["gates"], round) if g["condition"] == "better" and g["delta"] is not None]
+    result = RESULTS.get(row["decision"], row["decision"].lower())
+    if not row["challenger"]:
+        sentence = f"No challenger was made, so {met} stayed the champion."
+    elif not tests:
+        sentence = f"Nothing comparable was measured against {met}."
+    elif row["decision"] == "PROMOTE":
+        sentence = f"Better than {met}: {_changes([g for g in tests if g['passed']] or tests)}."
+    else:
+        how = "Not shown to be better than" if row["decision"] == "INCONCLUSIVE" else "Not better than"
+        sentence = f"{how} {met}: {_changes(tests)}."
+        if needed := _items_needed(round, data):
+            sentence += f" About {needed:,} items would be needed to tell."
+    return Step(round, title, result, sentence, reason)
+
+
+def _changes(tests: Rows) -> str:
+    return "; ".join(map(_change, tests))
+
+
+def _change(g: dict[str, Any]) -> str:
+    if g["b"] == 0 and g["c"] == 0:  # right and wrong on the same items
+        return f"{words.metric(g['metric'])} {words.number(g['challenger_mean'])}, the same on each of {g['n']:,} items"
+    means = f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}, {words.signed(g['delta'])}"
+    return f"{words.metric(g['metric'])} {means} (95% interval {words.interval(g['ci_low'], g['ci_high'])}, n = {g['n']:,})"
+
+
+def _items_needed(round: int, data: Data) -> int | None:
+    found = [json.loads(d["evidence"]).get("items_needed") for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
+    return found[-1] if found and isinstance(found[-1], int) else None
+
+
+def last_look(gates: Rows, round: int) -> Rows:
+    """The gate's rows of a round; where it looked more than once, of the last look."""
+    of_round = [g for g in gates if g["round"] == round]
+    last = max((g["look"] for g in of_round), default=None)
+    return [g for g in of_round if g["look"] == last]
+
+
+def _warnings(data: Data) -> list[str]:
+    found = []
+    if len(data["sealed"]) > 1:
+        found.append(f"The sealed test was opened {len(data['sealed'])} times: only the first result is an honest one.")
+    opened = data.snapshot.run.get("sealed_opened_at_round")
+    later = [r["round"] for r in data.snapshot.rounds if opened is not None and r["round"] > opened]
+    if later:
+        found.append(f"The loop went on after the sealed test was opened at round {opened}: later champions have no untouched test.")
+    red = [m for m in data["monitors"] if m["red"]]
+    if red:
+        names = words.join(sorted({m["name"].replace("_", " ") for m in red}))
+        rounds = words.join([str(round) for round in sorted({m["round"] for m in red})])
+        found.append(f"Red monitors in round {rounds}: {names}.")
+    if data["leaks"]:
+        n = sum(row["n"] for row in data["leaks"])
+        found.append(f"The leak check found {n:,} {'match' if n == 1 else 'matches'} between training and evaluation questions.")
+    refused = {words.hide_places(row["model"] or row["judge_id"]) for row in data["licences"] if not row["passed"]}
+    if refused:
+        found.append(f"Failed an exam for judges: {words.join(sorted(refused))}.")
+    if not data.config.get("judge.require_licence", True):
+        found.append("This run lets a judge label without a licence (judge.require_licence = false).")
+    return found
