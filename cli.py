@@ -27,6 +27,8 @@ app = typer.Typer(
 )
 judge_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Examine judges, compare them, and let people label.")
 app.add_typer(judge_app, name="judge")
+gate_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What the promotion gate saw, and what it can see.")
+app.add_typer(gate_app, name="gate")
 UsageMistake: type[Exception] = typer.BadParameter.__mro__[2]  # typer's ClickException, which has no public name
 RunOption = Annotated[Path, typer.Option("--run", help="The run's folder.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")]
@@ -90,6 +92,14 @@ def status(run: RunOption = DEFAULT_RUN) -> None:
     from rlaif.status import show
 
     show(open_run(run), stdout_screen())
+
+
+@app.command()
+def report(run: RunOption = DEFAULT_RUN) -> None:
+    """Write report.html into the run's folder: the verdict with its evidence, for a browser or a phone. Prints its path."""
+    from rlaif.report.page import write_report
+
+    print(write_report(run))
 
 
 @app.command()
@@ -294,6 +304,45 @@ def judge_label(
     counts = label(open_run(run), name, number, round or None, screen, sys.stdin.readline)
     said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     screen.line(f"stored: {said or 'nothing'}; SELECT * FROM judge_agreement compares you with the judges")
+
+
+@gate_app.command("explain")
+def gate_explain(
+    round: Annotated[int | None, typer.Option(help="The round; 0 is SFT against the base. The latest one if not given.")] = None,
+    run: RunOption = DEFAULT_RUN,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Why a round's challenger was promoted or not: every condition in plain English, and how small a gain would have been seen."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.explain import explain, show
+    from rlaif.run import open_run
+
+    result = explain(open_run(run), round)
+    if format == "json":
+        print(json.dumps(plain(result), ensure_ascii=False))
+    else:
+        show(result, stdout_screen())
+
+
+@gate_app.command("simulate")
+def gate_simulate(
+    run: RunOption = DEFAULT_RUN,
+    loops: Annotated[int, typer.Option(min=1, help="How many loops without gain to simulate.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=1, help="Preference rounds, and so looks, a loop.")] = 10,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes nothing."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+    from rlaif.simulate_own import show, simulate_own
+
+    with Screen().live() as screen:
+        result = simulate_own(open_run(run), loops, rounds, screen)
+    if format == "json":
+        print(json.dumps(plain(result), ensure_ascii=False))
+    else:
+        show(result, stdout_screen())
 
 
 def not_negative(option: str, value: int) -> None:

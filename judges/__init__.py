@@ -10,16 +10,13 @@ from judges.settings import DEFAULT_SETTINGS, Cache, JudgeSettings
 from rlaif.prompts import DEFAULT_JUDGE_PROMPT, load_judge_prompt
 from rlaif.types import Judge, UsageError
 
-TINY_JUDGE_PROMPT = "prompts/judge/tiny.md"  # the only prompt that the shipped judge was taught to read
-
 
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:
     """The judge called `model` (the configuration's `judge.model`).
 
-    "reference"; "local:FOLDER" of a model on this machine, scored by its logits ("local:embedded" ships with rlaif); "provider:name" of
-    any chat model that LangChain knows; with `settings.base_url` the name of a model that is served there; or several of these with
-    commas between them, a jury. `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything
-    else.
+    "reference"; "local:FOLDER" of a model on this machine, scored by its logits; "provider:name" of any chat model that LangChain
+    knows; with `settings.base_url` the name of a model that is served there; or several of these with commas between them, a jury.
+    `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
     if "," in model:
         names = [name.strip() for name in model.split(",")]
@@ -29,11 +26,10 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
     if model == "reference":
         return ReferenceJudge()
     kind, _, folder = model.partition(":")
-    default = TINY_JUDGE_PROMPT if model == "local:embedded" else DEFAULT_JUDGE_PROMPT
-    settings = replace(settings, prompt=settings.prompt or load_judge_prompt(default))
+    settings = replace(settings, prompt=settings.prompt or load_judge_prompt(DEFAULT_JUDGE_PROMPT))
     if kind == "local":
         if not folder:
-            raise UsageError("judge.model = 'local:': name the folder of a model, such as local:path/to/model, or local:embedded")
+            raise UsageError("judge.model = 'local:': name the folder of a model, such as local:path/to/model")
         from judges.local import load_local_judge
 
         return load_local_judge(folder, settings.prompt)  # type: ignore[arg-type]  # set above

@@ -20,7 +20,6 @@ import rlaif.quiet  # noqa: F401  (sets the environment before the libraries loa
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-import rlaif.embedded
 from judges.asking import ASKING, Asked, fill_item
 from judges.parse import PARSE, Marks, parse_answer
 from rlaif.prompts import JudgePrompt
@@ -30,7 +29,6 @@ from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdic
 
 # A change of how scores are computed gets a new number, and so a new judge_id.
 SCORING = "logits-1"
-EMBEDDED = Path(rlaif.embedded.__file__).parent / "judge"
 MIN_MASS = 0.8  # of the next token's probability on the marks
 ANSWER_TOKENS = 120  # for a model that is let speak
 
@@ -207,20 +205,19 @@ class LocalJudge:
 
 
 def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
-    """The judge in the folder `path` ("embedded": the shipped one): 16/32-bit, GPTQ or NF4, loaded as bases are.
+    """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are.
 
     Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
     """
     from rlaif.config import ModelConfig
     from rlaif.policy import load_base
 
-    folder = EMBEDDED if path == "embedded" else Path(path)
+    folder = Path(path)
     try:
         loaded = load_base(ModelConfig(path=str(folder), threads=0))
     except RlaifError as error:
         raise type(error)(str(error).replace("model.path", "judge.model")) from error
-    name = "embedded" if path == "embedded" else folder.name
-    return LocalJudge(loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256)
+    return LocalJudge(loaded.model, loaded.tokenizer, prompt, name=folder.name, weights_sha256=loaded.sha256)
 
 
 def _rounded(score: float | None) -> float | None:

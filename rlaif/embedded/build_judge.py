@@ -1,4 +1,4 @@
-"""Train the shipped tiny judge: the embedded base, taught to mark (rlaif.embedded.judge_corpus), all weights.
+"""Train a tiny judge: the embedded base, taught to mark (rlaif.embedded.judge_corpus), all weights.
 
     python -m rlaif.embedded.build_judge --start build/base/fp32 --out build/judge [--minutes 15]
     python cli.py quantize --model build/judge/fp32 --out build/judge/gptq

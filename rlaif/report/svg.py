@@ -80,6 +80,6 @@ def svg(figure: Any, prefix: str, title: str) -> Markup:
     body = re.sub(r"font-family: [^;\"]*;?", "", body)  # the page's own
     for color, name in _VARIABLES.items():
         body = body.replace(color, f"var(--{name})")
-    label = escape(printable(title))
+    body, label = printable(body), escape(printable(title))
     view = box[1] if box else ""
     return Markup(f'<svg viewBox="{view}" role="img" aria-label="{label}"><title>{label}</title>{body}</svg>')

@@ -140,11 +140,20 @@ def end_session(store: Store, code: int | None) -> None:
     store.write({"sessions": [{"session_id": "s1", "ended_at": ended, "exit_code": code}]}, replace=["sessions"])
 
 
+@pytest.fixture(scope="session")
+def finished_database(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """Made once and copied, because that is faster."""
+    made = Store(Path(shutil.copy(empty_database, tmp_path_factory.mktemp("finished"))))
+    write_round_1(made)
+    end_session(made, 0)
+    return made.path
+
+
 @pytest.fixture
-def finished(store: Store) -> Store:
-    write_round_1(store)
-    end_session(store, 0)
-    return store
+def finished(tmp_path: Path, finished_database: Path) -> Store:
+    folder = tmp_path / "my-run"
+    folder.mkdir()
+    return Store(Path(shutil.copy(finished_database, folder)))
 
 
 @pytest.fixture
