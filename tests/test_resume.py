@@ -54,6 +54,7 @@ COMPARED = {
 # A place that an earlier kill already left behind would never be reached, and the test says so.
 PLACES = """
     0/create:rename
+    0/exam:begin 0/exam:end
     0/prepare:begin 0/prepare:torn
     0/sft:begin 0/sft:step3 0/sft:rename 0/sft:end
     0/evaluate:begin 0/evaluate:end
@@ -143,7 +144,7 @@ def test_the_undisturbed_run_has_what_there_is_to_compare(undisturbed: Undisturb
     empty = {table for table, found in undisturbed.rows.items() if not found}
     assert empty <= {"monitors"}
     stages = {str(row[1]).split(":")[0] for row in undisturbed.rows["stages"]}
-    assert stages == {"prepare", "sft", "evaluate", "gate", "sample", "judge", "pairs", "dpo"}
+    assert stages == {"exam", "prepare", "sft", "evaluate", "gate", "sample", "judge", "pairs", "dpo"}
     assert len(undisturbed.rows["policies"]) == 4, "a base, an SFT policy and a DPO policy of each round"
     decisions = [row[3] for row in undisturbed.rows["decisions"]]
     assert "PROMOTE" in decisions, "no champion changed, so that is not compared: take other settings in tiny.toml"

@@ -86,7 +86,7 @@ def _condition(g: dict[str, Any]) -> Condition:
     change = "" if g["challenger_mean"] is None else f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
     difference = ""
     if g["delta"] is not None:
-        kind = "95%" if g["condition"] == "better" else "one-sided 95% bounds"
+        kind = "95%" if g["condition"] == "better" else "one-sided 95%"
         difference = f"{words.signed(g['delta'])} ({kind}: {words.interval(g['ci_low'], g['ci_high'])})"
     detail = [words.hide_places(g["detail"])] if g["detail"] else []
     if g["p_adjusted"] is not None:
