@@ -16,9 +16,9 @@ from rlaif import drawing, training
 from rlaif.candidates import sample_round
 from rlaif.data.prepare import prepare_questions
 from rlaif.evaluation import evaluate_policy, results
-from rlaif.exam.licence import check_licence
+from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.gate import Check, Checks, GateSettings, Look, decide
-from rlaif.judging import judge_item, judge_round, load_verdicts, members
+from rlaif.judging import is_local, judge_item, judge_round, load_verdicts, members
 from rlaif.pairs import PairSettings, prefer
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
@@ -51,6 +51,7 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     `data` is what a new run starts with; where it is missing and needed, it is read as configured.
     """
     prepare(loop, data)
+    ensure_licence(loop.run, loop.judge, loop.screen, hold_here=all(map(is_local, members(loop.judge))))
     first_round(loop)
     for round in range(1, rounds + 1):
         preference_round(loop, round)

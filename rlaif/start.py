@@ -11,8 +11,7 @@ from rlaif.config import Config
 from rlaif.data import load_questions
 from rlaif.data.prepare import cut_reference, prepare_questions
 from rlaif.evaluation import SCORE, benchmark_questions, evaluate_questions
-from rlaif.exam.licence import ensure_licence
-from rlaif.judging import announce, check_pairwise, is_local, judge_settings, mean_chars, members, pairwise_judge
+from rlaif.judging import announce, check_pairwise, judge_settings, mean_chars, pairwise_judge
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, open_run, session
@@ -58,7 +57,6 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
         with session(run, started), screen.live():
             done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
             announce(screen, judge, config, max(rounds - done, 0), mean_chars(run, data[0] if data else ()))
-            ensure_licence(run, judge, screen, hold_here=all(map(is_local, members(judge))))
             run_loop(Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run)), rounds, data)
     print_summary(run, screen)
 

@@ -738,7 +738,8 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
             )
         after = tables(run)
         changed = {name for name in before if after[name] != before[name]}
-        assert changed == {"sessions", "stages", "rounds"}, "what was begun, and by whom; nothing that was made"
+        begun = {"sessions", "stages", "rounds"} | {"judges", "exam_items", "licences"}
+        assert changed == begun, "what was begun, and by whom, and the judge's exam; nothing that was made"
         assert [s["status"] for s in after["stages"] if s["round"] == 1] == ["running"]
         shutil.rmtree(run / "policies" / "bbbb", ignore_errors=True)
         shutil.copytree(kept, run / "policies" / "bbbb")

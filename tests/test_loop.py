@@ -85,7 +85,7 @@ def test_the_tables_are_filled(query: Any, table: str) -> None:
 def test_every_stage_is_done(query: Any) -> None:
     stages = query("SELECT * FROM stages ORDER BY started_at")
     names = [(s["round"], s["stage"].split(":")[0]) for s in stages]
-    first = [(0, n) for n in ("prepare", "sft", "evaluate", "evaluate", "evaluate", "evaluate", "gate")]
+    first = [(0, n) for n in ("prepare", "exam", "sft", "evaluate", "evaluate", "evaluate", "evaluate", "gate")]
     assert names == first + [(1, n) for n in ("sample", "judge", "pairs", "dpo", "evaluate", "evaluate", "gate")]
     for stage in stages:
         assert stage["status"] == "done" and stage["started_at"] <= stage["finished_at"] and stage["peak_memory_mb"] > 0

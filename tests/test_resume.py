@@ -54,8 +54,8 @@ COMPARED = {
 # A place that an earlier kill already left behind would never be reached, and the test says so.
 PLACES = """
     0/create:rename
-    0/exam:begin 0/exam:end
     0/prepare:begin 0/prepare:torn
+    0/exam:begin 0/exam:end
     0/sft:begin 0/sft:step3 0/sft:rename 0/sft:end
     0/evaluate:begin 0/evaluate:end
     0/gate:begin 0/gate:torn
