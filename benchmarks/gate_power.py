@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/gate_power.py
 
-Prints Markdown, the tables of docs/evaluation.md. Ends with exit code 1 where a target is missed: at most 5% of ten-round loops without
+Prints Markdown. Ends with exit code 1 where a target is missed: at most 5% of ten-round loops without
 gain promote at all; +5 points at n=500 and 10% discordant items are promoted at the first DPO look in at least 80%.
 """
 

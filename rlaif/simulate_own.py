@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rlaif.quiet import quiet
+
 from rlaif.evaluation import results
 from rlaif.gate import GateSettings
 from rlaif.paired import pair
@@ -30,7 +32,8 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
         raise UsageError(f"{run.folder}: no policy has met the gate yet; the simulation needs results of two on the same items")
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     prompt, settings = load_prompt(run.config.prompts.policy), GateSettings(**run.config.gate.model_dump())
-    champion, challenger = (results(run, gates[0][side], prompt) for side in ("champion", "challenger"))
+    with quiet():  # it imports what also evaluates
+        champion, challenger = (results(run, gates[0][side], prompt) for side in ("champion", "challenger"))
     accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
     discordance = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True)) / len(accuracy.champion)
 
