@@ -3,38 +3,104 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from typing import Any
 
 from rlaif.config import Config
 from rlaif.data import load_questions
+from rlaif.data.sets import load_set, normal, set_name
 from rlaif.evals.text import tokens
-from rlaif.types import DataError, Question
+from rlaif.leaks import check_leaks, summary
+from rlaif.types import DataError, Question, UsageError
 
+BENCHMARKS = ("pubmedqa", "medquad")  # what the gate measures
 MIN_NEW_WORDS = 3  # content words that a reference has beyond its question's
 
 
 def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
-    """All questions of both data sets as the run uses them, and a report on each source for the stage's row.
+    """All questions of all data sets as the run uses them, leaks dropped, and a report on each source for the stage's row.
 
-    DataError when a data set has no training or no gate questions.
+    A benchmark's report has `leaks`: what :func:`rlaif.leaks.check_leaks` says of its eval items, and their `rows`, which
+    :func:`take_leak_rows` takes out. DataError when a benchmark has no training or no gate questions, a set nothing usable, and for leaks
+    as configured; UsageError when data.train_on names no set.
     """
     questions: list[Question] = []
     report: dict[str, Any] = {}
     for benchmark, source in (("pubmedqa", config.data.pubmedqa), ("medquad", config.data.medquad)):
+        if not source:  # the run has no such benchmark, or one of data.sets is it
+            continue
         loaded = load_questions(benchmark, source)  # type: ignore[arg-type]
         made = [cut_reference(q, config.data.max_reference_words) if benchmark == "medquad" else q for q in loaded.questions]
         if benchmark == "medquad":
             said = [q for q in made if says_something(q)]
             loaded.report["no_content"] = len(made) - len(said)
             made = said
-        for split in ("train", "gate"):
-            if not any(q.split == split for q in made):
-                raise DataError(
-                    f"data.{benchmark}={source}: no {split} questions among its {len(made)}; the loop needs train and gate questions"
-                )
         questions += made
         report[benchmark] = {"source": source, "data_sha256": loaded.data_sha256} | loaded.report
-    return questions, report
+    for number, spec in enumerate(config.data.sets):
+        loaded = load_set(spec, number)
+        questions += [cut_reference(q, 0 if q.label else config.data.max_reference_words) for q in loaded.questions]
+        name = set_name(spec)
+        key = name if name not in report else f"{name} ({number})"
+        report[key] = {"source": spec.path, "data_sha256": loaded.data_sha256} | loaded.report
+    if not any(q.split == "train" for q in questions):
+        raise DataError("no training questions: name a source in data.pubmedqa, data.medquad or data.sets")
+    check_names(config, {q.dataset for q in questions})
+    if config.data.sets:
+        clean = without_repeats(questions)
+        splits = dict(Counter(q.split for q in clean))
+        report["all sets"] = {"source": "all of them together", "splits": splits, "dropped": {"repeated": len(questions) - len(clean)}}
+        questions = clean
+    return drop_leaks(config, questions, report), report
+
+
+def drop_leaks(config: Config, questions: list[Question], report: dict[str, Any]) -> list[Question]:
+    """The questions without those that leak between training and a benchmark's items; `report` is told. DataError where nothing is left.
+
+    Other sets measure nothing at the gate, and their short answers ("Aspirin") would be found everywhere; see :func:`without_repeats`.
+    """
+    dataset = {q.question_id: q.dataset for q in questions}
+    kept, rows, leaks = check_leaks([q for q in questions if q.split == "train" or q.dataset.startswith(BENCHMARKS)], config.data.leaks)
+    ids = {q.question_id for q in kept}
+    questions = [q for q in questions if q.question_id in ids or not (q.split == "train" or q.dataset.startswith(BENCHMARKS))]
+    for benchmark in (b for b in BENCHMARKS if b in report):
+        source = report[benchmark]
+        mine = [q for q in questions if q.dataset.startswith(benchmark)]
+        found = next((leaks[name] | {"name": name} for name in leaks if name.startswith(benchmark)), None)
+        source["splits"] = dict(Counter(q.split for q in mine))
+        for split in ("train", "gate"):
+            if not source["splits"].get(split):
+                left = f" left ({summary(found)})" if found and found["setting"] == "drop" and found["found"] else ""
+                raise DataError(
+                    f"data.{benchmark}={source['source']}: no {split} questions among its {len(mine)}{left}; "
+                    "the loop needs train and gate questions"
+                )
+        if found:
+            name = found.pop("name")
+            source["leaks"] = found | {"rows": [row for row in rows if dataset[row["question_id"]] == name]}
+    return questions
+
+
+def take_leak_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows for the table `leaks`, taken out of the report: the database keeps them once."""
+    return [row for source in report.values() for row in source.get("leaks", {}).pop("rows", [])]
+
+
+def check_names(config: Config, names: set[str]) -> None:
+    """UsageError when data.train_on names a set that is not there."""
+    for wanted in config.data.train_on:
+        if not any(name.startswith(wanted) for name in names):
+            raise UsageError(f"data.train_on names {wanted!r}; the data sets are: {', '.join(sorted(names))}")
+
+
+def without_repeats(questions: list[Question]) -> list[Question]:
+    """Without the training questions that an evaluation question of any set repeats, and without repeats: sets may contain each other."""
+    held = {(normal(q.question), normal(q.context)) for q in questions if q.split != "train"}
+    kept: dict[str, Question] = {}
+    for q in questions:
+        if q.split != "train" or (normal(q.question), normal(q.context)) not in held:
+            kept.setdefault(q.question_id, q)
+    return list(kept.values())
 
 
 def says_something(question: Question) -> bool:

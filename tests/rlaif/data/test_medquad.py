@@ -309,6 +309,7 @@ def test_real_counts_and_no_leak_across_sides():
 
 
 @needs_real
+@pytest.mark.slow
 def test_flag_rules_agree_with_the_flags_of_the_real_file():
     table = read_table(REAL, "data.medquad")
     computed = compute_flags([r["answer"] for r in table.rows], [r["doc_key"] for r in table.rows])

@@ -1,0 +1,30 @@
+"""One row of any further data set, as its module reads it, before it is given an id and a side of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rlaif.data.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question with its reference answer. `source_id` is the data set's own id of the row, "" where it has none."""
+
+    question: str
+    reference: str
+    context: str = ""
+    qtype: str = ""
+    focus: str = ""
+    label: str = ""
+    source_id: str = ""
+
+
+Reader = Callable[[Table, int], Item | None]  # a row; None for one that holds no question, as the release has some
+
+
+def meadow(table: Table, i: int) -> tuple[str, str, str]:
+    """instruction, input and output of a row of a Medical Meadow set (medalpaca on the hub); the first two may be empty there."""
+    table.require("instruction", "input", "output")
+    return tuple(table.text(i, c, optional=True).strip() for c in ("instruction", "input", "output"))  # type: ignore[return-value]

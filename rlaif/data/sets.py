@@ -1,0 +1,199 @@
+"""The entries of `data.sets` as questions: read, filtered, grouped, split.
+
+    [[data.sets]]
+    format = "csv"
+    path = "medquad.csv"
+    question = "Question"
+    answer = "Answer"
+    qtype = "qtype"
+    where = {qtype = "symptoms"}
+
+Column names and the values of `where` are compared without case. Rows that share their question (or, where one question stands
+above all rows, their context) or their focus are one group, and no group stands on two sides of a split. Rows whose column `split`
+says test are sealed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from rlaif.config import DataSet
+from rlaif.data import cord19, groups, mediqa, medquad, options, pubmedqa, ultramedical, wikidoc
+from rlaif.data.items import Item, Reader
+from rlaif.data.loaded import Loaded
+from rlaif.data.split import stratified
+from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_table, rows_sha256
+from rlaif.types import DataError, Question, Split, UsageError, content_id
+
+READERS: dict[str, Reader] = {
+    "ultramedical": ultramedical.read,
+    "ultramedical-preference": ultramedical.read_preference,
+    "medqa": options.read,
+    "mmlu": options.read,
+    "wikidoc": wikidoc.read,
+    "mediqa": mediqa.read,
+    "cord19": cord19.read,
+}
+BENCHMARKS = {"medquad": medquad.load, "pubmedqa": pubmedqa.load}  # their own loaders know their groups and official splits
+
+
+def load_set(spec: DataSet, number: int) -> Loaded:
+    """The questions of entry `number` (from 0) of `data.sets`, in its order.
+
+    The report counts `dropped` rows: filtered, no_content (the release's own empty rows), repeated, over_limit. Raises DataError as
+    `tables.read_table`, for a missing column (says which were found), a cell of the wrong type (file, line, column), a label other than
+    yes/no/maybe, and when nothing is left; UsageError for settings that the format does not have.
+    """
+    name, key = set_name(spec), f"data.sets.{number}"
+    if spec.format in BENCHMARKS:
+        return _benchmark(spec, name, key)
+    if f".{spec.format}" in SUFFIXES and not is_hub_id(spec.path) and not spec.path.lower().endswith(f".{spec.format}"):
+        raise DataError(f"{key}: {spec.path} is no .{spec.format} file; set {key}.format to what it is")
+    table = read_table(spec.path, f"{key}.path")
+    read = READERS.get(spec.format) or _mapped(spec, table)
+    dropped: Counter[str] = Counter()
+    items = list(_items(table, spec, read, dropped))
+    strata = {i: _cell(table, i, spec.stratify) if spec.stratify else "" for i, _ in items}
+    sealed = {i for i, _ in items if str(table.rows[i].get("split", "")).strip().casefold() == "test"}
+    group_of = _groups(items, name)
+    first = {group_of[str(i)]: strata[i] for i, _ in reversed(items)}  # a group has the stratum of its first row
+    sides = stratified(first, spec.fractions, spec.split_seed)
+    held_back = {group_of[str(i)] for i in sealed}
+    questions = []
+    for i, item in items:
+        group = group_of[str(i)]
+        side: Split = "sealed" if group in held_back else sides[group]
+        questions.append(_question(item, name, side, group))
+    kept = _limited(questions, spec, dropped)
+    if not kept:
+        raise DataError(f"{table.name}: no usable row of {len(table.rows)} for {key}; dropped {dict(dropped)}, where = {spec.where}")
+    return _loaded(kept, len(table.rows), dropped, rows_sha256(table.rows) if is_hub_id(spec.path) else file_sha256(spec.path))
+
+
+def set_name(spec: DataSet) -> str:
+    return spec.name or spec.format.replace("-", "_")
+
+
+def _benchmark(spec: DataSet, name: str, key: str) -> Loaded:
+    """MedQuAD or PubMedQA as one of several sets: `where` looks at the questions' own fields (qtype, focus, label, ...)."""
+    if spec.stratify or spec.fractions != DataSet.model_fields["fractions"].default:
+        raise UsageError(f"{key}: {spec.format} has its own split; take fractions and stratify away, or read it as csv, jsonl or parquet")
+    loaded = BENCHMARKS[spec.format](spec.path)
+    fields = set(Question.__dataclass_fields__)
+    for column in spec.where:
+        if column not in fields:
+            raise UsageError(f"{key}: where names {column!r}; a {spec.format} question has {', '.join(sorted(fields))}")
+    dropped: Counter[str] = Counter(loaded.report.get("dropped", {}))
+    found = [q for q in loaded.questions if all(_matches(str(getattr(q, c)), wanted) for c, wanted in spec.where.items())]
+    dropped["filtered"] += len(loaded.questions) - len(found)
+    kept = _limited([replace(q, dataset=name) for q in found], spec, dropped)
+    if not kept:
+        raise DataError(f"{spec.path}: no question of {len(loaded.questions)} is left for {key} by where = {spec.where}")
+    return _loaded(kept, loaded.report["rows"], dropped, loaded.data_sha256)
+
+
+def _mapped(spec: DataSet, table: Table) -> Reader:
+    """The reader of a table of any layout, by the columns that `spec` names."""
+    columns = {field: getattr(spec, field).strip().casefold() for field in ("question", "answer", "context", "qtype", "focus", "label")}
+    table.require(*(c for c in columns.values() if c), hint='Name the columns in the entry of data.sets, e.g. question = "Question"')
+
+    def read(table: Table, i: int) -> Item:
+        def text(field: str, needed: bool = False) -> str:
+            return table.text(i, columns[field], optional=not needed).strip() if columns[field] else ""
+
+        label = text("label").casefold()
+        if label and label not in pubmedqa.LABELS:
+            raise DataError(f"{table.where(i)}: {columns['label']} is {label!r:.60}; needed yes, no or maybe, or an empty cell")
+        return Item(text("question", True), text("answer", not label), text("context"), text("qtype"), text("focus"), label)
+
+    return read
+
+
+def _items(table: Table, spec: DataSet, read: Reader, dropped: Counter[str]) -> Iterator[tuple[int, Item]]:
+    """The rows that pass `where` and hold something, each once."""
+    wanted = {column.strip().casefold(): value for column, value in spec.where.items()}
+    table.require(*wanted, *([spec.stratify.strip().casefold()] if spec.stratify else []))
+    seen = set()
+    for i in range(len(table.rows)):
+        if not all(_matches(_cell(table, i, column), value) for column, value in wanted.items()):
+            dropped["filtered"] += 1
+            continue
+        item = read(table, i)
+        if item is None:
+            dropped["no_content"] += 1
+        elif item in seen:
+            dropped["repeated"] += 1
+        else:
+            seen.add(item)
+            yield i, item
+
+
+def _cell(table: Table, i: int, column: str) -> str:
+    value = table.rows[i].get(column.strip().casefold())
+    return "" if value is None else str(value).strip()
+
+
+def _matches(cell: str, wanted: str | tuple[str, ...]) -> bool:
+    return cell.casefold() in [w.strip().casefold() for w in ((wanted,) if isinstance(wanted, str) else wanted)]
+
+
+def normal(text: str) -> str:
+    """A question as it is compared with another: letters and digits alone, without case."""
+    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+
+
+def _groups(items: list[tuple[int, Item]], name: str) -> dict[str, str]:
+    """row -> group id: rows are joined by question and focus; where one question is asked of all, by context."""
+    one_question = len({item.question for _, item in items}) == 1
+
+    def shared() -> Iterator[tuple[str, Hashable]]:
+        for i, item in items:
+            yield str(i), ("q", normal(item.context if one_question and item.context else item.question))
+            if item.focus:
+                yield str(i), ("f", normal(item.focus))
+
+    by_row = groups.join(shared())
+    texts: dict[str, list[str]] = {}
+    for i, item in items:
+        texts.setdefault(by_row[str(i)], []).append(normal(item.question) + "\0" + normal(item.context))
+    ids = {root: content_id("group", name, min(members)) for root, members in texts.items()}  # does not depend on the rows' order
+    return {row: ids[root] for row, root in by_row.items()}
+
+
+def _question(item: Item, name: str, split: Split, group_id: str) -> Question:
+    return Question(
+        question_id=content_id(name, item.question, item.context, item.reference, item.label),
+        dataset=name,
+        split=split,
+        source_id=item.source_id or content_id(item.question, item.context),
+        group_id=group_id,
+        question=item.question,
+        context=item.context,
+        reference=item.reference,
+        label=item.label,
+        focus=item.focus,
+        qtype=item.qtype,
+    )
+
+
+def _limited(questions: list[Question], spec: DataSet, dropped: Counter[str]) -> list[Question]:
+    """At most `limit` questions, drawn by a hash with the seed, in their order."""
+    if not spec.limit or len(questions) <= spec.limit:
+        return questions
+    drawn = sorted(questions, key=lambda q: content_id("limit", spec.split_seed, q.question_id))[: spec.limit]
+    keep = {q.question_id for q in drawn}
+    dropped["over_limit"] += len(questions) - spec.limit
+    return [q for q in questions if q.question_id in keep]
+
+
+def _loaded(questions: list[Question], rows: int, dropped: Counter[str], sha256: str) -> Loaded:
+    report: dict[str, Any] = {
+        "rows": rows,
+        "questions": len(questions),
+        "splits": dict(Counter(q.split for q in questions)),
+        "dropped": {reason: n for reason, n in dropped.items() if n},
+    }
+    return Loaded(questions, report, sha256)
