@@ -1,13 +1,16 @@
-"""PubMedQA(-style) by log-likelihood: yes, no or maybe, whichever the policy finds likeliest after the abstract and question."""
+"""PubMedQA(-style): yes, no or maybe after the abstract and question, by log-likelihood (the primary mode) or by what the policy writes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlaif.config import EvalConfig
 from rlaif.render import pubmedqa_prompt
-from rlaif.scoring import continuation_logprobs
+from rlaif.sample import plan_batches, sample
+from rlaif.scoring import choice_logprobs
 from rlaif.types import EvalItem, Question, content_id
 
 if TYPE_CHECKING:
@@ -15,11 +18,16 @@ if TYPE_CHECKING:
 
 LABELS = ("yes", "no", "maybe")
 CHUNK = 100  # items between two progress reports
+NEW_TOKENS = 10
+UNPARSED = "unparsed"
+OnStep = Callable[[int, int], None]
 
 
-def protocol_hash() -> str:
-    """Identifies how answers are made and scored: results with different hashes are never compared."""
-    return content_id("pubmedqa", 1, "log-likelihood", "raw")
+def protocol_hash(mode: str = "loglik", template: str = "raw") -> str:
+    """Identifies how answers are made and scored: results with different hashes are never compared. The gate's own are the defaults."""
+    if mode == "loglik":
+        return content_id("pubmedqa", 1, "log-likelihood", template)
+    return content_id("pubmedqa", 1, "generation", template, NEW_TOKENS)
 
 
 def evaluate(
@@ -29,30 +37,97 @@ def evaluate(
     questions: Sequence[Question],
     settings: EvalConfig,
     data_sha256: str,
-    on_step: Callable[[int, int], None] = lambda items, tokens: None,
+    on_step: OnStep = lambda items, tokens: None,
+    mode: str = "loglik",
+    template: str = "raw",
 ) -> list[EvalItem]:
-    """One row a question with the metric `accuracy` (1.0 or 0.0), in their order. `on_step(items, 0)` after each chunk."""
-    rows: list[EvalItem] = []
-    for start in range(0, len(questions), CHUNK):
-        chunk = questions[start : start + CHUNK]
-        scores = continuation_logprobs(
-            model, tokenizer, [pubmedqa_prompt(q) for q in chunk], LABELS, settings.batch_size, model.config.max_position_embeddings
+    """One row a question with the metric `accuracy` (1.0 or 0.0), in their order. `on_step(items, tokens)` after each chunk.
+
+    mode "loglik" takes the likeliest label, "generate" reads it out of a greedy answer; template "raw" ends in "Answer:", "chat" makes that
+    text a user's turn of the model's chat template. A generated answer without yes, no or maybe has the status "unparsed", what was written
+    as its reason, and counts as wrong.
+    """
+    answer = _loglik if mode == "loglik" else _generate
+    answers = answer(model, tokenizer, questions, settings.batch_size, template, on_step)
+    rows = []
+    for question, (prediction, text) in zip(questions, answers, strict=True):
+        row = EvalItem(
+            policy_id=policy_id,
+            benchmark=question.dataset,
+            split=question.split,
+            item_id=question.question_id,
+            metric="accuracy",
+            prediction=prediction,
+            target=question.label,
+            value=float(prediction == question.label),
+            protocol_hash=protocol_hash(mode, template),
+            data_sha256=data_sha256,
         )
-        for question, row in zip(chunk, scores, strict=True):
-            prediction = LABELS[int(row.argmax())]
-            rows.append(
-                EvalItem(
-                    policy_id=policy_id,
-                    benchmark=question.dataset,
-                    split=question.split,
-                    item_id=question.question_id,
-                    metric="accuracy",
-                    prediction=prediction,
-                    target=question.label,
-                    value=float(prediction == question.label),
-                    protocol_hash=protocol_hash(),
-                    data_sha256=data_sha256,
-                )
-            )
-        on_step(len(chunk), 0)
+        rows.append(replace(row, status="unparsed", reason=f"no yes, no or maybe in {text!r}") if prediction == UNPARSED else row)
     return rows
+
+
+def parse(text: str) -> str:
+    """The first yes, no or maybe that stands as a word of its own in `text`, whatever its case; else "unparsed"."""
+    found = re.search(r"\b(yes|no|maybe)\b", text.lower())
+    return found[1] if found else UNPARSED
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, question: Question, template: str) -> str:
+    """What the model reads: the raw text up to "Answer:", or that text as a user's turn of the chat template."""
+    raw = pubmedqa_prompt(question)
+    if template == "raw":
+        return raw
+    return str(tokenizer.apply_chat_template([{"role": "user", "content": raw}], tokenize=False, add_generation_prompt=True))
+
+
+def _loglik(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    batch_size: int,
+    template: str,
+    on_step: OnStep,
+) -> list[tuple[str, str]]:
+    """(label, "") of each question. After a chat template the label follows without a blank, as in lm-evaluation-harness."""
+    labels = [f" {label}" if template == "raw" else label for label in LABELS]
+    answers = []
+    for start in range(0, len(questions), CHUNK):
+        prompts = [prompt_text(tokenizer, q, template) for q in questions[start : start + CHUNK]]
+        window = model.config.max_position_embeddings
+        scores = choice_logprobs(model, tokenizer, prompts, [labels] * len(prompts), batch_size, window)
+        answers += [(LABELS[int(row.argmax())], "") for row in scores]
+        on_step(len(prompts), 0)
+    return answers
+
+
+def _generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    batch_size: int,
+    template: str,
+    on_step: OnStep,
+) -> list[tuple[str, str]]:
+    """(label or "unparsed", text written) of each question: NEW_TOKENS tokens, greedy."""
+    room = model.config.max_position_embeddings - NEW_TOKENS
+    prompts = [_fitting(tokenizer, q, template, room) for q in questions]
+    lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
+    answers = [("", "")] * len(questions)
+    for batch in plan_batches(lengths, batch_size):
+        made = sample(model, tokenizer, [prompts[i] for i in batch], max_new_tokens=NEW_TOKENS, seed=0, greedy=True)
+        for index, generation in zip(batch, made, strict=True):
+            answers[index] = (parse(generation.text), generation.text)
+        on_step(len(batch), sum(g.n_tokens for g in made))
+    return answers
+
+
+def _fitting(tokenizer: PreTrainedTokenizerBase, question: Question, template: str, room: int) -> str:
+    """The prompt in at most `room` tokens: the abstract loses words at its beginning where it is too long, the question never does."""
+    while True:
+        prompt = prompt_text(tokenizer, question, template)
+        over = len(tokenizer.encode(prompt, add_special_tokens=False)) - room
+        words = question.context.split(" ")
+        if over <= 0 or words == [""]:
+            return prompt
+        question = replace(question, context=" ".join(words[(over + 7) // 8 :]))  # a word is seldom more than eight tokens

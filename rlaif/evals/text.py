@@ -1,10 +1,11 @@
-"""Text overlap metrics, one answer against one reference, 0-1."""
+"""Text overlap metrics, one answer against one reference: 0-1, but BLEU 0-100 as sacrebleu has it."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 STOP_WORDS = frozenset(
@@ -42,3 +43,17 @@ def _rouge():  # type: ignore[no-untyped-def]  # rouge-score ships no types
 def rouge_l(answer: str, reference: str) -> float:
     """ROUGE-L F-measure with stemming (Lin 2004), by rouge-score."""
     return float(_rouge().score(reference, answer)["rougeL"].fmeasure)
+
+
+def sentence_bleu(answer: str, reference: str) -> float:
+    """BLEU of one answer (Papineni et al. 2002), 0-100: sacrebleu's sentence_bleu (13a tokens, exponential smoothing, effective order)."""
+    import sacrebleu
+
+    return float(sacrebleu.sentence_bleu(answer, [reference]).score)
+
+
+def corpus_bleu(answers: Sequence[str], references: Sequence[str]) -> float:
+    """BLEU over all answers together, 0-100: sacrebleu's corpus_bleu at its defaults; 0.0 for no answers."""
+    import sacrebleu
+
+    return float(sacrebleu.corpus_bleu(list(answers), [list(references)]).score) if answers else 0.0

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from rlaif.evals.text import STOP_WORDS, rouge_l, token_f1, tokens
+from rlaif.evals.text import STOP_WORDS, corpus_bleu, rouge_l, sentence_bleu, token_f1, tokens
 
 TEXTS = st.text(st.sampled_from("ab cé.,-1 the"), max_size=30)
 
@@ -66,3 +67,20 @@ def test_rouge_l_is_that_of_rouge_score(answer: str, reference: str) -> None:
 def test_rouge_l_by_hand() -> None:
     # the longest common subsequence of "fever pain rash" and "pain rash fever itch" has 2 words: 2 * 2 / (3 + 4)
     assert rouge_l("fever pain rash", "pain rash fever itch") == pytest.approx(4 / 7)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [("Rest and drink water.", "Rest, and drink plenty of water."), ("fever", "fever"), ("", "fever"), ("tea", "a b")],
+)
+def test_bleu_is_that_of_sacrebleu(answer: str, reference: str) -> None:
+    assert sentence_bleu(answer, reference) == sacrebleu.BLEU(effective_order=True).sentence_score(answer, [reference]).score
+    answers, references = [answer, "see a doctor about it"], [reference, "see your doctor about it"]
+    assert corpus_bleu(answers, references) == sacrebleu.BLEU().corpus_score(answers, [references]).score
+
+
+def test_bleu_by_hand() -> None:
+    assert sentence_bleu("see a doctor about it", "see a doctor about it") == pytest.approx(100)
+    # precisions 3/4, 2/3 and 1/2 of the first three orders; no four-gram of 1, which smoothing makes 1/2; equal lengths
+    assert sentence_bleu("a b c d", "a b c e") == pytest.approx(100 * (3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** 0.25)
+    assert corpus_bleu([], []) == 0.0

@@ -1,0 +1,93 @@
+"""What `evaluate` says about MedQuAD answers beyond the gate's metrics: BLEU, loss of the references, BERTScore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rlaif.config import EvalConfig
+from rlaif.evals.text import sentence_bleu
+from rlaif.progress import Screen
+from rlaif.prompts import Prompt
+from rlaif.render import answer_prompt
+from rlaif.scoring import completion_loss
+from rlaif.types import EvalItem, Question, content_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rlaif.evals.bertscore import Encoder
+
+CHUNK = 100  # items between two progress reports
+
+
+def more_rows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    items: Sequence[EvalItem],
+    prompt: Prompt,
+    settings: EvalConfig,
+    encoder: Encoder | None,
+    screen: Screen,
+) -> list[EvalItem]:
+    """All rows of this module for `items`, the rows of `medquad.evaluate` on `questions`; BERTScore where there is an encoder."""
+    answers = [item for item in items if item.metric == "token_f1"]
+    bar = screen.bar("loss of references", len(questions))
+    rows = bleu_rows(answers) + loss_rows(model, tokenizer, questions, answers, prompt, settings, bar.step)
+    bar.finish(f"{len(questions)} references")
+    if encoder:
+        bar = screen.bar("BERTScore", len(questions))
+        rows += bertscore_rows(encoder, answers, bar.step)
+        bar.finish(f"{len(questions)} answers")
+    return rows
+
+
+def bleu_rows(answers: Sequence[EvalItem]) -> list[EvalItem]:
+    """A row `sentence_bleu` (0-100) for each of `answers`, rows of one metric with the answer as prediction and the reference as target."""
+    return [replace(row, metric="sentence_bleu", value=sentence_bleu(row.prediction, row.target)) for row in answers]
+
+
+def loss_rows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    answers: Sequence[EvalItem],
+    prompt: Prompt,
+    settings: EvalConfig,
+    on_step: Callable[[int], None] = lambda items: None,
+) -> list[EvalItem]:
+    """Rows `item_loss` (mean nats a token of the reference after the question's prompt) and `reference_tokens` for each of `answers`.
+
+    A reference that does not fit into the model's window is cut at its end; where nothing of it is left the rows fail with a reason.
+    """
+    rows = []
+    for start in range(0, len(questions), CHUNK):
+        chunk = questions[start : start + CHUNK]
+        prompts, references = [answer_prompt(tokenizer, prompt, q) for q in chunk], [q.reference for q in chunk]
+        window = model.config.max_position_embeddings
+        losses = completion_loss(model, tokenizer, prompts, references, batch_size=settings.batch_size, max_length=window)
+        for row, (nats, count) in zip(answers[start : start + CHUNK], losses, strict=True):
+            row = replace(row, prediction="")
+            if count:
+                rows.append(replace(row, metric="item_loss", value=nats / count))
+                rows.append(replace(row, metric="reference_tokens", value=float(count)))
+            else:
+                reason = "no room for the reference behind its question in the model's window"
+                rows.append(replace(row, metric="item_loss", value=None, status="failed", reason=reason))
+        on_step(len(chunk))
+    return rows
+
+
+def bertscore_rows(encoder: Encoder, answers: Sequence[EvalItem], on_step: Callable[[int], None] = lambda items: None) -> list[EvalItem]:
+    """Rows `bertscore_precision`, `bertscore_recall` and `bertscore_f1` for each of `answers`; the encoder is part of their protocol."""
+    from rlaif.evals.bertscore import bertscore
+
+    scores = bertscore(encoder, [row.prediction for row in answers], [row.target for row in answers], on_step=on_step)
+    rows = []
+    for row, score in zip(answers, scores, strict=True):
+        protocol = content_id("bertscore", 1, row.protocol_hash, encoder.sha256)
+        for name, value in (("precision", score.precision), ("recall", score.recall), ("f1", score.f1)):
+            rows.append(replace(row, metric=f"bertscore_{name}", value=value, protocol_hash=protocol))
+    return rows

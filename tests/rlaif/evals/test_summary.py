@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from rlaif.evals import summary
+from rlaif.evals.text import corpus_bleu
+from rlaif.progress import Screen
+from rlaif.types import EvalItem
+
+
+def row(item: str, metric: str, value: float | None, prediction: str = "", target: str = "", benchmark: str = "medquad") -> EvalItem:
+    return EvalItem("p", benchmark, "gate", item, metric, prediction, target, value, "scored" if value is not None else "failed", "why")
+
+
+def label(item: str, target: str, prediction: str) -> EvalItem:
+    return row(item, "accuracy", float(target == prediction), prediction, target, "pubmedqa_style")
+
+
+LABELLED = [label("a", "yes", "yes"), label("b", "yes", "no"), label("c", "no", "no"), label("d", "maybe", "yes")]
+
+
+def test_the_confusion_matrix_is_part_of_the_metrics() -> None:
+    found = summary.metrics(LABELLED)
+    cells = {name: n for name, n in found.items() if name.startswith("confusion.") and n}
+    assert cells == {"confusion.yes.yes": 1, "confusion.yes.no": 1, "confusion.no.no": 1, "confusion.maybe.yes": 1}
+    assert len([name for name in found if name.startswith("confusion.")]) == 9
+    assert found["accuracy"] == 0.5 and found["unparsed"] == 0
+    assert found["macro_f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+
+
+def test_unparsed_answers_are_a_column_and_misses_of_their_label() -> None:
+    found = summary.metrics([*LABELLED, label("e", "no", "unparsed")])
+    assert found["unparsed"] == 1 and found["confusion.no.unparsed"] == 1 and found["confusion.yes.unparsed"] == 0
+    assert found["accuracy"] == 0.4
+    assert found["macro_f1"] == pytest.approx((0.5 + 0.5 + 0) / 3)
+
+
+def test_loss_counts_tokens_and_perplexity_is_its_exponential() -> None:
+    rows = [row("a", "item_loss", 1.0), row("a", "reference_tokens", 30.0), row("b", "item_loss", 3.0), row("b", "reference_tokens", 10.0)]
+    found = summary.metrics([*rows, row("c", "item_loss", None)])
+    assert found["item_loss"] == 2.0 and found["loss"] == 1.5 and found["perplexity"] == pytest.approx(math.exp(1.5))
+
+
+def test_bleu_of_the_corpus_is_not_the_mean_of_the_sentences() -> None:
+    texts = [("rest and water help", "rest and water help much"), ("tea", "see a doctor soon")]
+    found = summary.metrics([row(str(i), "sentence_bleu", 50.0 * i, a, r) for i, (a, r) in enumerate(texts)])
+    assert found["sentence_bleu"] == 25.0
+    assert found["bleu"] == corpus_bleu([a for a, _ in texts], [r for _, r in texts]) != 25.0
+
+
+def test_means_by_kind_of_question() -> None:
+    rows = [row("a", "token_f1", 0.2), row("b", "token_f1", 0.4), row("c", "token_f1", 0.9), row("c", "rouge_l", 0.5)]
+    found = summary.by_type(rows, {"a": "causes", "b": "causes", "c": ""})
+    assert found == {"causes": {"n": 2, "token_f1": pytest.approx(0.3)}, "other": {"n": 1, "token_f1": 0.9, "rouge_l": 0.5}}
+    assert summary.by_type(rows, dict.fromkeys("abc", "causes")) == summary.by_type(rows, dict.fromkeys("abc", "")) == {}
+
+
+def test_what_is_shown() -> None:
+    out = io.StringIO()
+    found = summary.metrics([*LABELLED, label("e", "no", "unparsed")])
+    kinds = {"causes": {"n": 2, "accuracy": 0.25}, "tests": {"n": 3, "accuracy": 0.75}}
+    result = {"policy": "p", "benchmark": "pubmedqa_style", "split": "gate", "n": 5, "metrics": found, "by_type": kinds}
+    summary.show(result, Screen(Console(file=out, width=80)))
+    lines = [" ".join(line.replace("│", " ").split()) for line in out.getvalue().splitlines()]
+    assert "p on 5 items of pubmedqa_style (gate)" in lines
+    assert {"accuracy 0.4000", "unparsed 1", "no 0 1 0 1", "causes 2 0.2500"} <= set(lines)
+    assert not any("confusion" in line for line in lines)
