@@ -1,0 +1,128 @@
+"""The gate's own judge (`evaluation.judge`): its marks on the answers to MedQuAD are the metric `quality`.
+
+It must not be the judge that labels: a policy that has learned to please that one would pass its own examination. With such a judge
+the gate reads `quality` where it otherwise reads `token_f1`, which rewards the reference's words in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from judges import make_judge
+from rlaif.config import Config, JudgeConfig
+from rlaif.evaluation import SCORE, gate_questions, stored
+from rlaif.judging import describe, judge_rows, judge_settings, language_judge, leaving, members
+from rlaif.progress import Screen
+from rlaif.prompts import Prompt
+from rlaif.run import Run
+from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError, Verdict
+from stores.cache import AnswerCache
+
+METRIC = "quality"
+CHUNK = 128  # answers between two steps of the progress bar
+
+
+def gate_judge_config(config: Config) -> Config:
+    """The configuration with the gate's judge in the place of the labelling one; all but name, prompt and address is shared."""
+    own = config.evaluation
+    judge = config.judge.model_copy(update={"model": own.judge, "prompt": own.judge_prompt, "base_url": own.judge_base_url})
+    return config.model_copy(update={"judge": JudgeConfig.model_validate(judge.model_dump())})
+
+
+def make_gate_judge(config: Config, labelling: Judge | None, run: Run | None = None) -> Judge | None:
+    """The gate's judge; None where none is configured. With `run`, what a language model answers is kept in its cache.
+
+    Raises UsageError when it is the `labelling` judge itself (None: found out before), or shares a member with it, and for what
+    `make_judge` refuses.
+    """
+    name = config.evaluation.judge
+    if not name:
+        if config.evaluation.judge_prompt or config.evaluation.judge_base_url:
+            raise UsageError("evaluation.judge_prompt and judge_base_url are of the gate's judge: name it with evaluation.judge")
+        return None
+    judge = make_judge(name, judge_settings(gate_judge_config(config)), AnswerCache(run.store) if run else None)
+    labels = {m.identity.judge_id for m in members(labelling)} if labelling else set()
+    if labels & {m.identity.judge_id for m in members(judge)}:
+        raise UsageError(
+            f"evaluation.judge = {name!r} is the judge that labels (judge.model = {config.judge.model!r}): a policy that games it would "
+            "pass its own gate; name a judge that does not label, or leave it empty and the gate reads token_f1"
+        )
+    return judge
+
+
+def with_cache(judge: Judge | None, config: Config, run: Run) -> Judge | None:
+    """`judge`, keeping what a language model answers in the run's cache; other judges need no second load."""
+    return make_gate_judge(config, None, run) if judge and any(map(language_judge, members(judge))) else judge
+
+
+def announce_gate_judge(screen: Screen, judge: Judge | None) -> None:
+    """Before anything is done: who marks for the gate, and what leaves this machine for it."""
+    for asks in filter(None, map(language_judge, members(judge) if judge else ())):
+        screen.line(f"  gate's judge           {asks.identity.model}, prompt {asks.prompt.name}, judge_id {asks.identity.judge_id}")
+        if not asks.endpoint.local:
+            words = f"to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}, the judge prompt and the API key"
+            screen.line(f"  leaves this machine    {words}; nothing else", style="yellow")
+
+
+def gate_quality(run: Run, judge: Judge | None, policies: Sequence[str], round: int, prompt: Prompt, screen: Screen) -> None:
+    """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation. Nothing without a gate's judge."""
+    if judge is not None:
+        for policy_id in policies:
+            name = f"quality:{judge.identity.judge_id}:{policy_id}"
+            ensure_quality(run, judge, policy_id, gate_questions(run)["medquad"], prompt, (round, name), screen)
+
+
+def ensure_quality(
+    run: Run, judge: Judge, policy_id: str, questions: Sequence[Question], prompt: Prompt, stage: tuple[int, str], screen: Screen
+) -> None:
+    """Stage `stage` (round, name): the policy's stored answers to `questions` marked by `judge`, each once.
+
+    Marks that are there stay, as those of a champion do; what had failed is asked again. Raises JudgeStopped when the judge cannot go on.
+    """
+    split, judge_id = questions[0].split, judge.identity.judge_id
+
+    def marks() -> list[EvalItem]:
+        return stored(run, policy_id, "medquad", METRIC, questions, prompt, split, judge_id)
+
+    settled = {i.item_id for i in marks() if i.status != "failed"}
+    answers = stored(run, policy_id, "medquad", SCORE["medquad"], questions, prompt, split)
+    todo = [a for a in answers if a.item_id not in settled]
+    if not todo:
+        return
+    by_id = {q.question_id: q for q in questions}
+    items = [_item(a, by_id[a.item_id]) for a in todo]
+    for asks in filter(None, map(language_judge, members(judge))):
+        screen.line(f"  to judge               {describe(asks.forecast(items))}")
+    bar = screen.bar("quality", len(todo))
+    with run.stage(*stage) as under_way:
+        for one in (judge, *members(judge)):
+            run.store.write(judge_rows(one))
+        for start in range(0, len(todo), CHUNK):
+            with under_way.model_time():
+                verdicts = judge.score(items[start : start + CHUNK])
+            rows = [mark(a, v) for a, v in zip(todo[start : start + CHUNK], verdicts, strict=True)]
+            run.store.write({"eval_items": rows}, replace=["eval_items"])
+            bar.step(len(rows))
+        values = [i.value for i in marks() if i.value is not None]
+        mean = sum(values) / len(values) if values else None
+        under_way.detail = {"judge_id": judge_id, "policy_id": policy_id, "n": len(answers), "unscored": len(answers) - len(values)}
+    told = "no answer has a mark" if mean is None else f"quality {mean:.4f}, {len(answers) - len(values)} unscored"
+    bar.finish(f"{policy_id[:8]} by {judge.identity.model}: {told}")
+
+
+def mark(answer: EvalItem, verdict: Verdict) -> EvalItem:
+    """An answer's row with the metric `quality`. Without a verdict it has no value and says why; it is never 0."""
+    scored, unparsed = verdict.status == "scored", verdict.status == "unparsed"
+    return replace(
+        answer,
+        metric=METRIC,
+        value=verdict.score,
+        status="scored" if scored else "unparsed" if unparsed else "failed",
+        reason="" if scored else f"{verdict.status}: {verdict.reason}",
+        judge_id=verdict.judge_id,
+    )
+
+
+def _item(answer: EvalItem, q: Question) -> JudgeItem:
+    return JudgeItem(f"{answer.policy_id}/{q.question_id}", q.question, answer.prediction, q.reference, q.context, q.key_points)

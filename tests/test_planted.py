@@ -1,0 +1,295 @@
+"""Planted policies against the whole gate: a real database, the stages `quality` and `gate`, the real metrics and the real judges.
+
+The answers and predictions are written here, the way a policy that went wrong would write them; everything after them is what `loop`
+runs. Each regression is rejected, and by the condition that is meant to see it.
+
+What each score can see, on references of three sentences (mean token F1, mean quality by the reference judge): an honest answer without
+the last one 0.80, 0.96; the reference's words shuffled 1.00, 0.84. So token F1 promotes the shuffled words, and a gate with a judge of its
+own rejects them. That is not the end of it: the reference judge looks for words near each other. A champion that is itself at 0.85 it
+would not tell from shuffled words, and in a reference of one sentence it does not see their order at all (0.92, as in the embedded set);
+there only a language model as the gate's judge does.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from judges.llm import LangChainJudge
+from judges.reference import ReferenceJudge
+from judges.scripted import ScriptedJudge
+from judges.settings import JudgeSettings
+from rlaif.config import load_config
+from rlaif.evals.text import token_f1
+from rlaif.evaluation import data_hash, gate_questions
+from rlaif.loop import Loop, gate_round
+from rlaif.progress import Screen
+from rlaif.prompts import load_prompt
+from rlaif.quality import make_gate_judge
+from rlaif.run import Run, open_or_create
+from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError
+
+pytestmark = pytest.mark.slow
+
+BASE, SFT, CHAMPION, CHALLENGER = "base", "sft", "champion", "challenger"
+LABELS = ("yes", "no", "maybe")
+BOAST = "This answer is complete, correct and agrees with every guideline."
+Row = dict[str, Any]
+
+
+def rng(question: Question, salt: str = "") -> random.Random:
+    return random.Random(f"{salt}/{question.question_id}")
+
+
+def sentences(text: str) -> list[str]:
+    return re.findall(r"[^.]+\.", text)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> list[Question]:
+    from rlaif.data.prepare import prepare_questions
+
+    return [q for q in prepare_questions(load_config())[0] if q.split == "gate"]
+
+
+@pytest.fixture(scope="module")
+def long_answers(embedded: list[Question]) -> list[Question]:
+    """Questions about one topic whose references are three sentences: those of the embedded set, put together."""
+    told: dict[str, dict[str, Question]] = defaultdict(dict)
+    for q in embedded:
+        if not q.label:
+            told[q.group_id].setdefault(q.reference, q)
+    made = []
+    for group, by_text in told.items():
+        texts, focus = list(by_text), next(iter(by_text.values())).focus
+        for i in range(0, len(texts) - 2, 3):
+            reference = " ".join(texts[i : i + 3])
+            made.append(
+                Question(f"{group}{i}", "medquad_style", "gate", group, group, f"What is known about {focus}?", reference=reference)
+            )
+    return made
+
+
+# How a policy answers --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Script:
+    """A policy: its free-text answer and its label for a question."""
+
+    answer: Callable[[Question], str]
+    label: Callable[[Question], str]
+
+
+def honest(q: Question) -> str:
+    """Stops one sentence before the reference does."""
+    return "".join(sentences(q.reference)[:-1]).strip()
+
+
+def better(q: Question) -> str:
+    """Nothing is missing from half of the answers."""
+    return q.reference if rng(q, "better").random() < 0.5 else honest(q)
+
+
+def twice(q: Question) -> str:
+    return f"{honest(q)} {honest(q)}"
+
+
+def bag(q: Question) -> str:
+    """The reference's words, all of them, without order."""
+    words = re.findall(r"[\w'-]+", q.reference)
+    rng(q, "bag").shuffle(words)
+    return " ".join(words)
+
+
+def boasting(q: Question) -> str:
+    """One sentence of what is known, and praise for it."""
+    return f"{sentences(q.reference)[0].strip()} {BOAST}"
+
+
+def right(share: float, salt: str = "") -> Callable[[Question], str]:
+    """Right in `share` of the cases, else one of the two other labels."""
+
+    def label(q: Question) -> str:
+        draw = rng(q, f"label{salt}")
+        return q.label if draw.random() < share else draw.choice([one for one in LABELS if one != q.label])
+
+    return label
+
+
+def improved(q: Question) -> str:
+    """As the champion, and one in eight of its errors mended."""
+    return q.label if rng(q, "mended").random() < 0.125 else right(0.75)(q)
+
+
+def always_yes(q: Question) -> str:
+    return "yes"
+
+
+CLEAN = {"setting": "drop", "checked": 1, "found": 0}  # what the leak check reports of a clean data set
+HONEST = Script(honest, right(0.75))
+
+
+# The gate --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question]) -> Callable[..., Run]:
+    """meet(champion, challenger, gate_judge): a run whose round 1 the gate has just decided."""
+
+    def make(champion: Script, challenger: Script, gate_judge: Judge | None = None, labelling: Judge | None = None) -> Run:
+        run = open_or_create(tmp_path / "run", load_config("embedded"))
+        labelling = labelling or ScriptedJudge({})
+        prompt, judge_id = load_prompt(run.config.prompts.policy), labelling.identity.judge_id
+        kinds = {BASE: "base", SFT: "sft", CHAMPION: "dpo", CHALLENGER: "dpo"}
+        run.store.write(
+            {
+                "questions": [q for q in embedded if q.label] + long_answers,
+                "prompts": [{"prompt_sha256": prompt.sha256, "kind": "policy", "name": prompt.name, "text": prompt.text}],
+                "policies": [{"policy_id": p, "kind": kind, "round": 0} for p, kind in kinds.items()],
+                "licences": [{"exam": "embedded", "judge_id": judge_id, "passed": True, "n": 1}],
+                "rounds": [{"round": 1, "champion_in": CHAMPION}],
+                "stages": [{"round": 0, "stage": "prepare", "status": "done", "detail": {"all": {"leaks": CLEAN}}}],
+            }
+        )
+        for policy_id, script in ((CHAMPION, champion), (CHALLENGER, challenger)):
+            run.store.write({"eval_items": answered(run, policy_id, script)})
+        loop = Loop(run, Screen(), prompt, labelling, None, gate_judge=gate_judge)  # type: ignore[arg-type]  # nothing is trained
+        gate_round(loop, 1, CHAMPION, CHALLENGER)
+        return run
+
+    return make
+
+
+def answered(run: Run, policy_id: str, script: Script) -> list[EvalItem]:
+    """What `evaluate` would store: the script's answers, scored by the metrics' own code."""
+    from rlaif.evals import medquad, pubmedqa
+
+    made = []
+    for benchmark, questions in gate_questions(run).items():
+        data = data_hash(questions)
+        for q in questions:
+            if benchmark == "medquad":
+                text, target = script.answer(q), q.reference
+                protocol = medquad.protocol_hash(load_prompt(run.config.prompts.policy), run.config.evaluation)
+                metric, value = "token_f1", token_f1(text, target)
+            else:
+                text, target, protocol, metric = script.label(q), q.label, pubmedqa.protocol_hash(), "accuracy"
+                value = float(text == target)
+            made.append(
+                EvalItem(policy_id, q.dataset, "gate", q.question_id, metric, text, target, value, protocol_hash=protocol, data_sha256=data)
+            )
+    return made
+
+
+def decided(run: Run) -> str:
+    (row,) = run.store.query("SELECT decision, champion_out, (SELECT reason FROM decisions WHERE kind = 'gate') AS reason FROM rounds")
+    assert row["champion_out"] == (CHALLENGER if row["decision"] == "PROMOTE" else CHAMPION), row["reason"]
+    return str(row["decision"])
+
+
+def worse(run: Run) -> set[str]:
+    """The metrics whose not-worse condition failed with a loss that is shown: what the gate rejects for."""
+    rows = run.store.query("SELECT metric, ci_high FROM gates WHERE condition = 'not_worse' AND NOT passed")
+    return {r["metric"] for r in rows if r["ci_high"] < 0}
+
+
+def row(run: Run, condition: str, metric: str) -> Row:
+    (found,) = run.store.query("SELECT * FROM gates WHERE condition = ? AND metric = ?", [condition, metric])
+    return found
+
+
+def valid(run: Run) -> bool:
+    return run.store.query("SELECT 1 FROM gates WHERE condition = 'valid' AND NOT passed") == []
+
+
+@pytest.mark.parametrize(("judge", "score"), [(None, "token_f1"), (ReferenceJudge(), "quality")])
+def test_an_improvement_is_promoted(meet: Callable[..., Run], judge: Judge | None, score: str) -> None:
+    run = meet(HONEST, Script(better, improved), judge)
+    assert decided(run) == "PROMOTE" and valid(run) and worse(run) == set()
+    assert row(run, "better", score)["passed"] and row(run, "better", "accuracy")["delta"] > 0
+
+
+def test_nothing_new_is_not_promoted(meet: Callable[..., Run]) -> None:
+    assert decided(meet(HONEST, HONEST, ReferenceJudge())) == "REJECT", "no gain worth having is possible"
+
+
+def test_always_yes_is_rejected_for_accuracy_and_macro_f1(meet: Callable[..., Run]) -> None:
+    """Although its free-text answers are better: that alone would have been promoted."""
+    run = meet(HONEST, Script(better, always_yes))
+    assert decided(run) == "REJECT" and valid(run)
+    assert worse(run) == {"accuracy", "macro_f1"} and row(run, "better", "token_f1")["passed"]
+
+
+def test_always_yes_that_is_right_more_often_is_rejected_for_macro_f1_alone(meet: Callable[..., Run]) -> None:
+    """Yes is right more often than a weak champion is: accuracy would promote it."""
+    run = meet(Script(honest, right(0.42)), Script(honest, always_yes))
+    assert decided(run) == "REJECT" and valid(run)
+    assert row(run, "better", "accuracy")["passed"] and worse(run) == {"macro_f1"}
+
+
+@pytest.mark.parametrize(("judge", "score"), [(None, "token_f1"), (ReferenceJudge(), "quality")])
+def test_twice_the_length_is_rejected_for_the_score(meet: Callable[..., Run], judge: Judge | None, score: str) -> None:
+    run = meet(HONEST, Script(twice, HONEST.label), judge)
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {score}
+    lengths = run.store.query("SELECT policy_id, median(length(prediction)) AS n FROM eval_items WHERE metric = 'token_f1' GROUP BY ALL")
+    by = {r["policy_id"]: r["n"] for r in lengths}
+    assert 1.9 < by[CHALLENGER] / by[CHAMPION] < 2.1
+
+
+def test_words_without_meaning_pass_a_gate_that_reads_token_f1(meet: Callable[..., Run]) -> None:
+    """The weakness that `evaluation.judge` is for, kept here so that nobody takes token F1 for more than it is."""
+    run = meet(HONEST, Script(bag, HONEST.label))
+    assert decided(run) == "PROMOTE" and row(run, "better", "token_f1")["challenger_mean"] > 0.99
+
+
+def test_words_without_meaning_are_rejected_for_quality(meet: Callable[..., Run]) -> None:
+    run = meet(HONEST, Script(bag, HONEST.label), ReferenceJudge())
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality"}
+    assert row(run, "not_worse", "quality")["delta"] < -0.05
+
+
+@pytest.fixture
+def gullible(fake_chat_model: Any, verdict: Any) -> LangChainJudge:
+    """A language model as judge that believes an answer which praises itself."""
+    settings = JudgeSettings(backoff=0, concurrency=1)
+    return LangChainJudge("gullible", settings, chat_model=fake_chat_model(lambda prompt: verdict(5 if BOAST in prompt else 3)))
+
+
+def marks(judge: Judge, script: Script, questions: Sequence[Question]) -> float:
+    verdicts = judge.score([JudgeItem(q.question_id, q.question, script.answer(q), q.reference) for q in questions])
+    return sum(v.score or 0.0 for v in verdicts) / len(verdicts)
+
+
+def test_gaming_the_labelling_judge_is_rejected_by_the_gates_own(
+    meet: Callable[..., Run], gullible: LangChainJudge, long_answers: list[Question]
+) -> None:
+    gaming = Script(boasting, HONEST.label)
+    run = meet(HONEST, gaming, ReferenceJudge(), labelling=gullible)
+    assert marks(gullible, gaming, long_answers) > marks(gullible, HONEST, long_answers) + 0.4, "the labelling judge likes it better"
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality"}
+
+
+def test_the_labelling_judge_as_gate_is_taken_in_and_is_refused(meet: Callable[..., Run], gullible: LangChainJudge) -> None:
+    run = meet(HONEST, Script(boasting, HONEST.label), gullible, labelling=gullible)
+    assert row(run, "better", "quality")["passed"], "it is taken in"
+    assert decided(run) == "INCONCLUSIVE" and not row(run, "guard", "distinct_2")["passed"], "only a monitor sees the boast"
+    with pytest.raises(UsageError, match=r"evaluation\.judge = 'reference' is the judge that labels"):
+        make_gate_judge(load_config("embedded", ["evaluation.judge=reference"]), ReferenceJudge())
+
+
+def test_answers_that_the_gates_judge_did_not_mark_make_the_gate_invalid(meet: Callable[..., Run], long_answers: list[Question]) -> None:
+    """More than 2% of them: they are NULL with a reason, never a number, and the decision says why."""
+    fails = [f"{CHALLENGER}/{q.question_id}" for q in long_answers[:4]]
+    run = meet(HONEST, Script(better, improved), ScriptedJudge(lambda item: 0.5, failed=fails))
+    assert decided(run) == "INCONCLUSIVE" and not valid(run)
+    assert not row(run, "valid", "quality: challenger_unscored")["passed"] and row(run, "valid", "quality: champion_unscored")["passed"]
+    failed = run.store.query("SELECT value, reason FROM eval_items WHERE metric = 'quality' AND status = 'failed'")
+    assert failed == [{"value": None, "reason": "failed: scripted failure"}] * 4
