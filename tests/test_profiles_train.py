@@ -1,0 +1,138 @@
+"""Every profile of a published recipe with a small random model of its architecture and local data, everything else as published."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rlaif.quiet import quiet
+
+import pytest
+
+import cli
+from rlaif.config import Config, load_config, profile_names
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+ROOT = Path(__file__).parents[1]
+RECIPES = [name for name in profile_names() if load_config(name).recipe.base]
+SHAPE = dict(
+    hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024
+)
+ALPACA = {
+    "instruction": "Answer the question.",
+    "input": "What helps against ailment {i}?",
+    "output": "Rest and water help against ailment {i} in {i} days.",
+}
+CHOICES = {"input": "Q: Which of these helps against ailment {i}? {{'A': 'rest', 'B': 'work'}}", "output": "A: rest", "instruction": ""}
+# One row of each format as it is published; {i} makes rows differ.
+ROWS: dict[str, dict[str, Any]] = {
+    "csv": {"Question": "What are the symptoms of ailment {i}?", "Answer": "Cough, fever and {i} spots are symptoms.", "qtype": "symptoms"},
+    "wikidoc": ALPACA, "mediqa": ALPACA, "cord19": ALPACA, "medqa": CHOICES, "mmlu": CHOICES,
+}  # fmt: skip
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as exit:
+            return int(exit.code or 0), out.getvalue(), err.getvalue()
+    raise AssertionError("cli.main returned")
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small random models with the embedded base's tokenizer, by architecture; `gptq` is a Qwen2 in int4."""
+    with quiet():
+        import torch
+        from transformers import (
+            LlamaConfig,
+            LlamaForCausalLM,
+            MistralConfig,
+            MistralForCausalLM,
+            Qwen2Config,
+            Qwen2ForCausalLM,
+        )  # fmt: skip
+
+        from rlaif.policy import EMBEDDED, load_tokenizer
+        from rlaif.quantize import quantize
+
+        kinds = {
+            "mistral": (MistralConfig, MistralForCausalLM),
+            "llama": (LlamaConfig, LlamaForCausalLM),
+            "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+        }
+        tokenizer, folders = load_tokenizer(EMBEDDED), {}
+        for name, (config, kind) in kinds.items():
+            torch.manual_seed(0)
+            folders[name] = tmp_path_factory.mktemp(name)
+            ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+            kind(config(vocab_size=len(tokenizer), **SHAPE, **ids)).save_pretrained(folders[name])
+            tokenizer.save_pretrained(folders[name])
+        folders["gptq"] = tmp_path_factory.mktemp("gptq") / "base"
+        quantize(folders["qwen2"], folders["gptq"])
+    return folders
+
+
+def architecture(config: Config) -> str:
+    name = config.recipe.base.lower()
+    if "gptq" in name:
+        return "gptq"
+    return next(kind for kind in ("mistral", "llama", "qwen2") if kind.removesuffix("2") in name)
+
+
+def local_data(config: Config, folder: Path) -> list[str]:
+    """Overrides that give every source of the profile a small local file in its own schema."""
+    given = ["data.pubmedqa=embedded"] if config.data.pubmedqa else []
+    given += ["data.medquad=embedded"] if config.data.medquad else []
+    for number, one in enumerate(config.data.sets):
+        if one.format not in ROWS:
+            pytest.skip(f"no small file of format {one.format} in this test")
+        rows = [{key: value.format(i=i) for key, value in ROWS[one.format].items()} for i in range(40)]
+        file = folder / f"{number}.{'csv' if one.format == 'csv' else 'jsonl'}"
+        if one.format == "csv":
+            lines = [",".join(rows[0])] + [",".join(f'"{v}"' for v in row.values()) for row in rows]
+        else:
+            lines = [json.dumps(row) for row in rows]
+        file.write_text("\n".join(lines) + "\n")
+        given.append(f"data.sets.{number}.path={file}")
+    return given
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_as_published(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    config = load_config(name)
+    if config.train.method == "galore":
+        pytest.importorskip("galore_torch")
+    small = ["sft_medquad=8", "sft_pubmedqa=8", "gate_medquad=4", "gate_pubmedqa=4"]
+    sets = [f"model.path={bases[architecture(config)]}", "model.threads=1", "evaluation.max_new_tokens=8", *(f"data.{s}" for s in small)]
+    arguments = [word for one in [*sets, *local_data(config, tmp_path)] for word in ("--set", one)]
+    code, out, err = call("train", "--profile", name, *arguments, "--run", tmp_path / "run", "--format", "json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["steps"] > 0 and {m["metric"] for m in result["metrics"]} >= {"loss", "perplexity"}
+    assert all(m["before"] is not None and m["after"] is not None for m in result["metrics"])
+
+
+@pytest.mark.parametrize("name", ["embedded", "qlora-llama-3.2-1b"])
+def test_a_dry_run_imports_no_torch_and_makes_no_run(name: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, cli\n"
+        f"sys.argv = ['cli.py', 'train', '--profile', '{name}', '--dry-run', '--run', '{tmp_path / 'run'}', '--format', 'json']\n"
+        "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    planned = json.loads(done.stdout)
+    assert planned["steps"] > 0 and planned["tokens"] > 0 and planned["memory"]["weights"] > 0
+    assert bool(planned["downloads"]) == (name != "embedded")
+    assert not (tmp_path / "run").exists()
