@@ -1,0 +1,174 @@
+"""Preferences out of a run and into another: the same texts, their lineage, nothing twice, nothing that the gate asks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from rlaif.exchange import COLUMNS, export_preferences
+from rlaif.imported import Imported, import_preferences
+from rlaif.run import Run, open_run
+from rlaif.training import dpo_pairs
+from rlaif.types import DataError, RlaifError, UsageError
+from stores.lock import run_lock
+
+
+@pytest.fixture
+def other(paired_folder: Path, tmp_path: Path) -> Run:
+    """Another run: the same questions and prompt, but no pairs."""
+    run = open_run(Path(shutil.copytree(paired_folder, tmp_path / "other")))
+    gone = [(f"DELETE FROM {table}", []) for table in ("preferences", "candidates", "decisions")]
+    run.store.execute([*gone, ("UPDATE runs SET run_id = 'other'", [])])
+    return run
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_pairs_go_from_one_run_to_another_with_their_lineage(paired_run: Run, other: Run, tmp_path: Path, kind: str) -> None:
+    told = export_preferences(paired_run, kind, tmp_path / "prefs", "")
+    assert told.startswith("4 pairs in ")
+    assert sorted(p.name for p in (tmp_path / "prefs").iterdir()) == ["README.md", f"train.{kind}"]
+    assert import_preferences(other, tmp_path / "prefs") == Imported(4, {}, 0)
+    texts = "SELECT question, chosen, rejected, chosen_score, rejected_score, margin, judge_model FROM preference_pairs ORDER BY question"
+    assert other.store.query(texts) == paired_run.store.query(texts)
+    (row,) = other.store.query("SELECT DISTINCT kind, round FROM preferences")
+    assert row == {"kind": "imported", "round": 0}
+    origin = json.loads(other.store.query("SELECT origin FROM preferences ORDER BY origin ->> 'pair_id'")[0]["origin"])
+    run_id = paired_run.store.query("SELECT run_id FROM runs")[0]["run_id"]
+    assert (origin["pair_id"], origin["round"], origin["policy_id"], origin["run_id"]) == ("p0", 1, "sft0", run_id)
+    assert len(origin["file_sha256"]) == 64 and origin["file"] == f"train.{kind}" and origin["row"] == "1"
+    (decision,) = other.store.query("SELECT kind, action, reason FROM decisions")
+    assert decision == {"kind": "manual", "action": "IMPORT", "reason": f"4 pairs from train.{kind}"}
+    # sampled by nobody here: no round's numbers change
+    assert other.store.query("SELECT count(*) AS n FROM candidates")[0]["n"] == 0
+
+
+def test_what_was_imported_goes_out_with_the_lineage_it_came_with(paired_run: Run, other: Run, tmp_path: Path) -> None:
+    export_preferences(paired_run, "jsonl", tmp_path / "a.jsonl", "")
+    import_preferences(other, tmp_path / "a.jsonl")
+    export_preferences(other, "jsonl", tmp_path / "b.jsonl", "")
+    first, second = ([json.loads(line) for line in (tmp_path / f"{n}.jsonl").read_text().splitlines()] for n in "ab")
+    assert sorted(first, key=str) == sorted(second, key=str)
+
+
+def test_nothing_is_imported_twice(paired_run: Run, other: Run, tmp_path: Path) -> None:
+    export_preferences(paired_run, "parquet", tmp_path / "prefs", "")
+    assert import_preferences(paired_run, tmp_path / "prefs") == Imported(0, {}, 4), "its own pairs"
+    import_preferences(other, tmp_path / "prefs")
+    assert import_preferences(other, tmp_path / "prefs") == Imported(0, {}, 4)
+    assert other.store.query("SELECT count(*) AS n FROM decisions")[0]["n"] == 1
+    other.store.execute([("UPDATE preferences SET status = 'dropped', reason = 'by hand'", [])])
+    assert import_preferences(other, tmp_path / "prefs") == Imported(0, {}, 4), "a pair that was excluded stays out"
+
+
+def test_the_questions_of_the_gate_stay_out(other: Run, tmp_path: Path) -> None:
+    gate = other.store.query("SELECT question_id, question FROM questions WHERE split = 'gate' AND label = '' LIMIT 1")[0]
+    rows = [
+        {"prompt": gate["question"].upper() + " ", "chosen": "rest", "rejected": "work"},
+        {"prompt": "in other words", "question_id": gate["question_id"], "chosen": "rest", "rejected": "work"},
+        {"prompt": "Is it?", "chosen": "yes", "rejected": " yes"},
+    ]
+    assert import_preferences(other, write(tmp_path / "f.jsonl", *rows)) == Imported(0, {"held_out": 2, "same": 1}, 0)
+    assert other.store.query("SELECT count(*) AS n FROM preference_pairs")[0]["n"] == 0
+
+
+def test_files_of_other_trainers(other: Run, tmp_path: Path) -> None:
+    """Strings, conversations with and without a prompt of their own; scores that are not given are NULL."""
+    user, good, bad = ({"role": r, "content": c} for r, c in (("user", "What helps?"), ("assistant", "Rest."), ("assistant", "No.")))
+    system = {"role": "system", "content": "Be brief."}
+    rows = [
+        {"prompt": "What helps against fever?", "chosen": " Rest.", "rejected": " No.", "margin": 0.25},
+        {"prompt": [system, user], "chosen": [good], "rejected": [bad], "chosen_score": 0.75, "rejected_score": 0.5},
+        {"chosen": [user, good], "rejected": [user, bad]},
+    ]
+    assert import_preferences(other, write(tmp_path / "f.jsonl", *rows)) == Imported(2, {}, 1)
+    found = other.store.query("SELECT question, chosen, rejected, margin, chosen_score FROM preference_pairs ORDER BY question")
+    assert [tuple(row.values()) for row in found] == [
+        ("What helps against fever?", "Rest.", "No.", 0.25, None),
+        ("What helps?", "Rest.", "No.", 0.25, 0.75),
+    ]
+    (row,) = other.store.query("SELECT DISTINCT dataset, split, reference FROM questions WHERE dataset = 'imported'")
+    assert row == {"dataset": "imported", "split": "train", "reference": ""}, "SFT and drawing take questions with references only"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "a", "chosen": "b"}, "rejected is null"),
+        ({"prompt": "a", "chosen": "", "rejected": "b"}, "chosen is empty"),
+        ({"chosen": "a", "rejected": "b"}, "prompt is empty"),
+        ({"prompt": "a", "chosen": [{"text": "b"}], "rejected": "b"}, "chosen is no list of messages"),
+        ({"prompt": "a", "chosen": 3, "rejected": "b"}, "chosen is int"),
+        ({"prompt": "a", "chosen": "c", "rejected": "b", "margin": "much"}, "margin is 'much'"),
+    ],
+)
+def test_what_is_no_pair_is_named_with_its_line(other: Run, tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    good = {"prompt": "q", "chosen": "x", "rejected": "y"}
+    with pytest.raises(DataError, match=rf"f\.jsonl line 2: {message}"):
+        import_preferences(other, write(tmp_path / "f.jsonl", good, row))
+    assert other.store.query("SELECT count(*) AS n FROM preferences")[0]["n"] == 0, "all or nothing"
+
+
+def test_wrong_files_are_one_line(other: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        import_preferences(other, tmp_path / "absent.parquet")
+    with pytest.raises(DataError, match="columns chosen, rejected missing"):
+        import_preferences(other, write(tmp_path / "f.jsonl", {"prompt": "a"}))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds 0 data files"):
+        import_preferences(other, tmp_path / "empty")
+
+
+def test_a_loop_at_work_is_not_disturbed(paired_run: Run, other: Run, tmp_path: Path) -> None:
+    export_preferences(paired_run, "jsonl", tmp_path / "prefs", "")
+    with run_lock(other.folder), pytest.raises(RlaifError):
+        import_preferences(open_run(other.folder), tmp_path / "prefs")
+
+
+def test_the_columns_and_types_of_the_file(paired_run: Run, tmp_path: Path) -> None:
+    export_preferences(paired_run, "parquet", tmp_path / "prefs", "")
+    schema = pq.read_schema(tmp_path / "prefs" / "train.parquet")
+    assert schema.names == list(COLUMNS)
+    assert str(schema.field("margin").type) == "double" and str(schema.field("round").type) == "int64"
+    row = pq.read_table(tmp_path / "prefs" / "train.parquet").to_pylist()[0]
+    assert [m["role"] for m in row["prompt"] + row["chosen"] + row["rejected"]] == ["system", "user", "assistant", "assistant"]
+    assert row["question"] in row["prompt"][1]["content"] and row["judge"] == "reference"
+
+
+def test_targets_are_not_overwritten(paired_run: Run, other: Run, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    (tmp_path / "there.parquet").touch()
+    for out in ("full", "there.parquet"):
+        with pytest.raises(UsageError, match="exists already"):
+            export_preferences(paired_run, "parquet", tmp_path / out, "")
+    with pytest.raises(UsageError, match="no kept preference pair"):
+        export_preferences(other, "parquet", tmp_path / "new", "")
+    with pytest.raises(UsageError, match="--out PATH is missing"):
+        export_preferences(paired_run, "parquet", None, "")
+    export_preferences(paired_run, "parquet", tmp_path / "one.parquet", "")
+    assert (tmp_path / "one.README.md").is_file() and not (tmp_path / "new").exists()
+
+
+def test_dpo_trains_on_imported_pairs_until_a_policy_of_the_line_has(paired_run: Run, tmp_path: Path) -> None:
+    def ids(champion: str, round: int) -> list[str]:
+        return [row["pair_id"] for row in dpo_pairs(paired_run, champion, round)]
+
+    assert ids("sft0", 1) == ["p0", "p1", "p2", "p3"] and ids("base0", 1) == []
+    rows = [{"prompt": f"What helps against {what}?", "chosen": "Rest.", "rejected": "No."} for what in ("fever", "cough")]
+    import_preferences(paired_run, write(tmp_path / "f.jsonl", *rows))
+    new = sorted(set(ids("sft0", 1)) - {"p0", "p1", "p2", "p3"})
+    assert len(new) == 2 and ids("base0", 1) == new
+    dpo = {"policy_id": "dpo1", "kind": "dpo", "round": 1, "parent_id": "sft0"}
+    paired_run.store.write({"policies": [dpo], "policy_items": [{"policy_id": "dpo1", "item_id": i, "role": "dpo"} for i in new]})
+    assert ids("dpo1", 2) == [], "it was trained on them, and wrote none of the run's own"
+    assert ids("sft0", 2) == sorted(["p0", "p1", "p2", "p3", *new]), "the champion was not: a challenger that failed does not use them up"
