@@ -29,6 +29,8 @@ judge_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Exami
 app.add_typer(judge_app, name="judge")
 gate_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What the promotion gate saw, and what it can see.")
 app.add_typer(gate_app, name="gate")
+export_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(export_app, name="export")
 UsageMistake: type[Exception] = typer.BadParameter.__mro__[2]  # typer's ClickException, which has no public name
 RunOption = Annotated[Path, typer.Option("--run", help="The run's folder.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")]
@@ -59,6 +61,9 @@ def loop(
     run: RunOption = DEFAULT_RUN,
     profile: ProfileOption = "embedded",
     set_: SetOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
+    after_sealed_test: Annotated[
+        bool, typer.Option("--after-sealed-test", help="Go on although the sealed test was opened; marks the run for ever.")
+    ] = False,
 ) -> None:
     """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run."""
     from rlaif.config import load_config
@@ -68,7 +73,42 @@ def loop(
     config = load_config(profile, set_)
     from rlaif.start import run_from_command_line
 
-    run_from_command_line(run, config, rounds)
+    run_from_command_line(run, config, rounds, after_sealed_test)
+
+
+@app.command()
+def train(
+    profile: ProfileOption = "embedded",
+    method: Annotated[str, typer.Option(help="sft, lora, qlora, gptq-lora, galore or knowtuning; the profile's own if not given.")] = "",
+    run: RunOption = DEFAULT_RUN,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be loaded, downloaded and trained.")] = False,
+    set_: SetOption = [],  # noqa: B006
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with it."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.config import load_config
+    from rlaif.methods import with_method
+
+    config = with_method(load_config(profile, set_), method)
+    if dry_run:
+        from dataclasses import asdict
+
+        from rlaif.estimate import plan
+
+        planned = plan(config)
+        if format == "json":
+            print(json.dumps(plain(asdict(planned)), ensure_ascii=False))
+        else:
+            stdout_screen().table("", ["train", "what it would take"], [list(line) for line in planned.lines()])
+        return
+    from rlaif.train import show, train_from_command_line
+
+    result = train_from_command_line(run, config)
+    if format == "json" and result:
+        print(json.dumps(plain(result), ensure_ascii=False))
+    elif result:
+        show(result, stdout_screen())
 
 
 @app.command()
@@ -104,42 +144,110 @@ def report(run: RunOption = DEFAULT_RUN) -> None:
 
 @app.command()
 def evaluate(
-    benchmark: Annotated[str, typer.Option(help="pubmedqa or medquad.")],
+    benchmark: Annotated[str, typer.Option(help="pubmedqa, medquad, medqa or mmlu; the last two need --data.")],
     policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
     run: RunOption = DEFAULT_RUN,
     data: Annotated[str, typer.Option(help="Another file of the same kind, evaluated whole unless --split is given.")] = "",
-    split: Annotated[str, typer.Option(help="train, gate or sealed; gate unless --data is given.")] = "",
+    split: Annotated[
+        str, typer.Option(help="train, gate or (of another file) sealed; gate unless --data is given. Of medqa and mmlu: test, dev or val.")
+    ] = "",
     limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
+    mode: Annotated[str, typer.Option(help="pubmedqa: loglik (the likeliest label) or generate (10 tokens, read for a label).")] = "loglik",
+    template: Annotated[str, typer.Option(help="pubmedqa: raw or chat (the model's chat template).")] = "raw",
+    bertscore: Annotated[str, typer.Option(metavar="FOLDER", help="medquad: BERTScore with the encoder in this folder.")] = "",
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
     """Score a policy of the run on a benchmark."""
-    one_of("--benchmark", benchmark, ("pubmedqa", "medquad"))
+    one_of("--benchmark", benchmark, ("pubmedqa", "medquad", "medqa", "mmlu"))
     one_of("--format", format, ("table", "json"))
+    one_of("--mode", mode, ("loglik", "generate"))
+    one_of("--template", template, ("raw", "chat"))
     if split:
-        one_of("--split", split, ("train", "gate", "sealed"))
+        one_of("--split", split, ("test", "dev", "val") if benchmark in ("medqa", "mmlu") else ("train", "gate", "sealed"))
+    if benchmark != "pubmedqa" and (mode, template) != ("loglik", "raw"):
+        raise UsageError(f"--mode and --template are of the benchmark pubmedqa; leave them out for {benchmark}")
+    if benchmark != "medquad" and bertscore:
+        raise UsageError(f"--bertscore is of the benchmark medquad; leave it out for {benchmark}")
+    if benchmark in ("medqa", "mmlu") and not data:
+        raise UsageError(f"--benchmark {benchmark}: no run holds its questions; give the file with --data FILE")
     if limit < 0:
         raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
     from rlaif.start import evaluate_from_command_line
 
-    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit)
+    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit, mode, template, bertscore)
     if format == "json":
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(plain(result), ensure_ascii=False))
     else:
-        metrics = [[name, f"{value:.4f}"] for name, value in result["metrics"].items()]
-        title = f"{result['policy']} on {result['n']} items of {result['benchmark']} ({result['split']})"
-        stdout_screen().table(title, ["metric", "mean"], metrics)
+        from rlaif.evals.summary import show
+
+        show(result, stdout_screen())
+
+
+@app.command("test")
+def sealed_test(
+    run: RunOption = DEFAULT_RUN,
+    force: Annotated[bool, typer.Option("--force", help="Open it once more; marks the run for ever.")] = False,
+    limit: Annotated[int, typer.Option(help="At most so many items of a benchmark; 0: all.")] = 0,
+) -> None:
+    """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for ever."""
+    not_negative("--limit", limit)
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+    from rlaif.sealed_command import run_sealed_test
+    from rlaif.status import print_sealed
+
+    run_sealed_test(run, force, limit, Screen())
+    print_sealed(open_run(run), stdout_screen(None if sys.stdout.isatty() else 160))  # in a file or a pipe nothing is folded
+
+
+@app.command()
+def compare(
+    policies: Annotated[list[str], typer.Argument(metavar="POLICY POLICY ...", help="base, sft, champion, or an id or its beginning.")],
+    benchmark: Annotated[str, typer.Option(help="pubmedqa or medquad.")],
+    run: RunOption = DEFAULT_RUN,
+    split: Annotated[str, typer.Option(help="train or gate.")] = "gate",
+    limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
+    plots: Annotated[Path | None, typer.Option(help="Also write charts as PNG into this folder.")] = None,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Compare policies on the same items, with paired intervals against the first. What they lack is evaluated first."""
+    one_of("--benchmark", benchmark, ("pubmedqa", "medquad"))
+    one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
+    one_of("--format", format, ("table", "json"))
+    not_negative("--limit", limit)
+    from rlaif.compare import compare as measure_and_compare
+    from rlaif.compare import show
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+
+    opened = open_run(run)
+    with Screen().live() as screen:
+        result = measure_and_compare(opened, policies, benchmark, split, limit, screen)
+    if plots is not None:
+        from rlaif.plots import write_plots
+
+        for path in write_plots(opened, result, plots):
+            screen.line(f"wrote {path}")
+    if format == "json":
+        print(json.dumps(plain(result), ensure_ascii=False))
+    else:
+        show(result, stdout_screen(None if sys.stdout.isatty() else 200))
 
 
 @app.command()
 def profiles() -> None:
-    """The profiles that ship with rlaif."""
+    """The profiles that ship with rlaif: base, method, memory for training on a GPU (an estimate), data."""
     from rlaif.config import load_config, profile_names
+    from rlaif.estimate import data_names, memory
 
     rows = []
     for name in profile_names():
         config = load_config(name)
-        rows.append([name, config.model.path, f"{config.data.medquad}, {config.data.pubmedqa}", config.description])
-    stdout_screen().table("", ["profile", "base", "data", "what it is"], rows)
+        used = memory(config)
+        gb = "not known" if used is None else f"{used.total:.1f} GB"
+        data = ", ".join(data_names(config))
+        rows.append([name, config.model.path.rpartition("/")[2], config.train.method, gb, data])
+    stdout_screen().table("", ["profile", "base", "method", "memory, an estimate", "data"], rows)
 
 
 @app.command()
@@ -215,6 +323,92 @@ def quantize(
 
     make(model, out)
     stdout_screen().line(f"wrote {out}")
+
+
+@export_app.callback()
+def export(
+    context: typer.Context,
+    format: Annotated[str, typer.Option(help="adapter, merged (16/32-bit) or gptq (int4).")] = "",
+    out: Annotated[Path | None, typer.Option(help="The folder to write; new or empty.")] = None,
+    policy: Annotated[str, typer.Option(help="base, sft, champion, or an id or its beginning.")] = "champion",
+    dtype: Annotated[str, typer.Option(help="Weights of merged: float32, bfloat16 or float16.")] = "float32",
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Take a policy away, as a model that needs no rlaif; or the preferences, as data."""
+    if context.invoked_subcommand:
+        return
+    from rlaif.export import DTYPES, FORMATS
+    from rlaif.export import export as make
+
+    one_of("--format", format, FORMATS)
+    one_of("--dtype", dtype, DTYPES)
+    if out is None:
+        raise UsageError("--out PATH is missing: the folder to write")
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+
+    opened = open_run(run)
+    with Screen().live() as screen:
+        difference = make(opened, policy, format, out, dtype, screen)
+    stdout_screen().line(f"wrote {out}" + (f": {difference}" if difference else ""))
+
+
+@export_app.command("preferences")
+def export_preferences(
+    to: Annotated[str, typer.Option(help="parquet, jsonl or hub.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write, or a file that ends in .parquet or .jsonl.")] = None,
+    repo: Annotated[str, typer.Option(help="For hub: owner/name. The token comes from HF_TOKEN; the data set is private.")] = "",
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Write the kept preference pairs in TRL's format, with their lineage and a data set card."""
+    from rlaif.exchange import KINDS
+    from rlaif.exchange import export_preferences as make
+    from rlaif.run import open_run
+
+    one_of("--to", to, KINDS)
+    stdout_screen().line(f"wrote {make(open_run(run), to, out, repo)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Preference pairs: parquet, jsonl, json or csv with prompt, chosen, rejected.")],
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Take preference pairs from a file into the run; the next DPO round trains on them too. Recorded in decisions."""
+    from rlaif.imported import import_preferences
+    from rlaif.run import open_run
+
+    found = import_preferences(open_run(run), file)
+    dropped = "".join(f", {n} dropped ({why})" for why, n in found.dropped.items())
+    stdout_screen().line(f"imported {found.kept} pairs{dropped}; {found.duplicates} were here already")
+
+
+@app.command()
+def chat(
+    question: Annotated[str | None, typer.Argument(help="One question; without it a session begins.")] = None,
+    run: RunOption = DEFAULT_RUN,
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id; the champion, or without a run the embedded base.")] = "",
+    context: Annotated[str, typer.Option(help="A text to answer from, such as an abstract; @FILE reads it from a file.")] = "",
+) -> None:
+    """Ask the champion, or any policy, in the terminal: answers appear as they are made. Not medical advice."""
+    if question is not None and not question.strip():
+        raise UsageError("the question is empty; leave it out for a session")
+    from rlaif.chat import start
+
+    start(run, DEFAULT_RUN, policy, question, context)
+
+
+@app.command()
+def serve(
+    run: RunOption = DEFAULT_RUN,
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
+    host: Annotated[str, typer.Option(help="The address to listen on; the server asks for no key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+) -> None:
+    """Serve a policy as an OpenAI-compatible endpoint until Ctrl-C. Needs the extra serving."""
+    from rlaif.serve import serve as until_stopped
+
+    until_stopped(run, policy, host, port)
 
 
 @judge_app.command("exam")

@@ -1,6 +1,6 @@
 """Items a second of a local judge: marks read from its logits against verdicts that it writes, same model, same items, one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/judging.py [--model embedded] [--threads 1] [--items 500] [--alone 50]
+    OMP_NUM_THREADS=1 python benchmarks/judging.py --model FOLDER [--threads 1] [--items 500] [--alone 50]
 
 Four answers a question, as the loop samples them. Writing is timed three ways: one item at a time with transformers' `generate()`, as a
 judge behind an endpoint works; `generate()` in batches; and our own decode loop, which drops rows that have ended, in the same batches.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from judges.asking import fill_item
-from judges.local import EMBEDDED, LocalJudge
+from judges.local import LocalJudge
 from judges.parse import Marks, parse_answer
 from rlaif.config import ModelConfig
 from rlaif.embedded import medquad_style
@@ -118,14 +118,14 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="a folder; by default the judge that ships")
+    parser.add_argument("--model", required=True, help="the folder of a model that was taught to mark")
     parser.add_argument("--prompt", default="prompts/judge/tiny.md")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--alone", type=int, default=50, help="of the items, for one at a time")
     args = parser.parse_args()
     prompt = load_judge_prompt(args.prompt)
-    base = load_base(ModelConfig(path=str(EMBEDDED) if args.model == "embedded" else args.model, threads=args.threads))
+    base = load_base(ModelConfig(path=args.model, threads=args.threads))
     judge = LocalJudge(base.model, base.tokenizer, prompt, name="benchmark", weights_sha256=base.sha256, batch_size=BATCH)
     todo = items(args.items)
     print(f"{len(todo)} items, {torch.get_num_threads()} thread(s), {base.device}, {base.dtype}, batches of {BATCH}\n")

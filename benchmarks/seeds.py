@@ -1,28 +1,27 @@
-"""Loops over several seeds, then base, SFT and champion side by side on items no gate ever saw.
+"""Loops over several seeds, then the sealed test of each: base, SFT and champion side by side on items no gate ever saw.
 
     python benchmarks/seeds.py --out runs/seeds --seeds 1 2 3
     python benchmarks/seeds.py --out runs/real --seeds 1 2 3 --profile real-small \\
         --set model.path=... --set data.medquad=... --set data.pubmedqa=...
 
-Runs that exist already are continued, not repeated. Prints Markdown: means, paired differences with 95% intervals (bootstrap clustered by
-group), the decisions of the gate and the time of each loop.
+Runs that exist already are continued, not repeated, and a sealed test is opened once. Prints Markdown: means, paired differences with 95%
+intervals (bootstrap clustered by group), the decisions of the gate and the time of each loop.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from rlaif.run import Run, open_run
-from rlaif.stats import bootstrap_mean
+from rlaif.progress import Screen
+from rlaif.run import open_run
+from rlaif.sealed import Opening, last_opening
+from rlaif.sealed_command import run_sealed_test
 
 ROOT = Path(__file__).parents[1]
-METRIC = {"medquad": "token_f1", "pubmedqa": "accuracy"}
 
 
 def cli(*args: str) -> str:
@@ -33,44 +32,27 @@ def cli(*args: str) -> str:
     return done.stdout
 
 
-def policies(run: Run) -> dict[str, str]:
-    """base, SFT (promoted or not) and champion by policy id."""
-    rows = run.store.query("SELECT policy_id, kind FROM policies WHERE round = 0")
-    ids = {row["kind"]: row["policy_id"] for row in rows}
-    return {"base": ids["base"], "SFT": ids["sft"], "champion": run.champion()}
-
-
-@cache
-def evaluate(folder: Path, policy: str, benchmark: str, limit: int) -> dict[str, Any]:
-    options = ["--policy", policy, "--benchmark", benchmark, "--split", "sealed", "--limit", str(limit), "--format", "json"]
-    return json.loads(cli("evaluate", "--run", str(folder), *options))  # type: ignore[no-any-return]
-
-
-def difference(a: dict[str, Any], b: dict[str, Any], groups: dict[str, str]) -> str:
-    """b - a on the same items with its 95% interval."""
-    items = [i["item_id"] for i in a["items"]]
-    mine, theirs = ({i["item_id"]: i["value"] for i in r["items"]} for r in (a, b))
-    r = bootstrap_mean([mine[i] for i in items], [theirs[i] for i in items], [groups[i] for i in items], seed=0)
-    return f"{r.delta:+.4f} [{r.ci_low:+.4f}, {r.ci_high:+.4f}]"
+def sealed_test(folder: Path, limit: int) -> Opening:
+    """The run's sealed test, opened now unless it was before."""
+    opening = last_opening(open_run(folder))
+    if opening is None or opening.unfinished:
+        return run_sealed_test(folder, False, limit, Screen())
+    if opening.rows is None:
+        sys.exit(f"{folder}: its sealed test was opened by an older version, policy by policy; make a new run")
+    return opening
 
 
 def report(folder: Path, seed: int, limit: int) -> list[str]:
-    run = open_run(folder)
-    names = policies(run)
-    groups = {
-        r["question_id"]: r["group_id"] for r in run.store.query("SELECT question_id, group_id FROM questions WHERE split = 'sealed'")
-    }
     lines = []
-    for benchmark, metric in METRIC.items():
-        results = {name: evaluate(folder, policy, benchmark, limit) for name, policy in names.items()}
-        labels = [i["target"] for i in results["base"]["items"]]
-        majority = f", always-yes {labels.count('yes') / len(labels):.4f}" if benchmark == "pubmedqa" else ""
-        cells = [f"{results[name]['metrics'][metric]:.4f}" for name in names]
-        gain = difference(results["base"], results["SFT"], groups)
-        more = difference(results["SFT"], results["champion"], groups)
-        title = f"{results['base']['benchmark']} {metric} (n={results['base']['n']}{majority})"
-        lines.append(f"| {seed} | {title} | {' | '.join(cells)} | {gain} | {more} |")
+    for row in sealed_test(folder, limit).rows or ():
+        cells = [f"{mean:.4f}" for mean in row["means"].values()]
+        gains = [difference(row["differences"][pair]) for pair in ("SFT - base", "champion - SFT")]
+        lines.append(f"| {seed} | {row['benchmark']} {row['metric']} (n={row['n']}) | {' | '.join(cells + gains)} |")
     return lines
+
+
+def difference(found: Mapping[str, float] | None) -> str:
+    return "same policy" if found is None else f"{found['delta']:+.4f} [{found['ci_low']:+.4f}, {found['ci_high']:+.4f}]"
 
 
 def decisions(folder: Path, seed: int) -> str:

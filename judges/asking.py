@@ -17,7 +17,7 @@ from rlaif.prompts import JudgePrompt, fill
 from rlaif.types import JudgeItem
 
 # A change of how texts are shielded or filled in gets a new number, and so a new judge_id.
-ASKING = "asking-1"
+ASKING = "asking-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ def nonce_of(prompt: JudgePrompt, *contents: str) -> str:
 def fill_item(prompt: JudgePrompt, item: JudgeItem) -> Asked:
     """The prompt for one answer (mode pointwise or key_points)."""
     nonce = nonce_of(prompt, content_hash(item))
-    answer, _ = shield(item.answer)
-    return _fill(prompt, item, nonce, {"answer": answer}, hits(item.answer))
+    return _fill(prompt, item, nonce, {"answer": shield(item.answer)[0].strip()}, hits(item.answer))
 
 
 def fill_pairwise(prompt: JudgePrompt, a: JudgeItem, b: JudgeItem) -> Asked:
@@ -57,7 +56,7 @@ def fill_pairwise(prompt: JudgePrompt, a: JudgeItem, b: JudgeItem) -> Asked:
     Swap the arguments for the other order: it is another prompt, with another nonce.
     """
     nonce = nonce_of(prompt, content_hash(a), content_hash(b))
-    answers = {"answer_a": shield(a.answer)[0], "answer_b": shield(b.answer)[0]}
+    answers = {"answer_a": shield(a.answer)[0].strip(), "answer_b": shield(b.answer)[0].strip()}
     return _fill(prompt, a, nonce, answers, tuple(dict.fromkeys((*hits(a.answer), *hits(b.answer)))))
 
 

@@ -22,14 +22,18 @@ RUN_COLUMNS = ["run", "profile", "seed", "rounds", "champion", "last used (UTC)"
 def promote(run: Run, policy_name: str, why: str) -> str:
     """Make a policy champion by hand, the base included. Returns a line that says what was done, or that it is champion already.
 
+    Where the controller has stopped the loop this lets it go on, also with the champion that there is.
+
     UsageError without a reason, for an unknown policy and for one whose weights are gone.
     """
+    from rlaif.watch import halted  # brings numpy and scipy, which the list of runs does without
+
     why = _reason(why)
     if not policy_name.strip():
         raise UsageError("name the policy to promote: base, or an id or its beginning")
     policy, previous = run.policy(policy_name), run.champion()
     policy_id = str(policy["policy_id"])
-    if policy_id == previous:
+    if policy_id == previous and not halted(run):
         return f"{policy_id} is the champion already: nothing changed"
     if policy["kind"] != "base":
         if not policy["path"]:
@@ -111,8 +115,9 @@ def folder_bytes(folder: Path) -> int:
 def prune(run: Run) -> list[tuple[str, int]]:
     """Delete the weights of policies that a gate did not promote; returns (policy id, bytes) of each.
 
-    The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under way. The database is
-    written first: killed in between, folders are left that the next prune deletes. RlaifError while a loop works on the run.
+    The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under way, and until the
+    sealed test was opened the SFT policy, which is part of it. The database is written first: killed in between, folders are left that
+    the next prune deletes. RlaifError while a loop works on the run.
     """
     with run_lock(run.folder):
         doomed = []
@@ -152,6 +157,7 @@ def _never_champion(run: Run) -> list[dict[str, Any]]:
     rows = run.store.query(
         "SELECT p.* FROM policies p WHERE p.kind <> 'base' AND EXISTS "
         "(SELECT 1 FROM rounds r WHERE r.challenger = p.policy_id AND r.decision IN ('REJECT', 'INCONCLUSIVE')) "
+        "AND (p.kind <> 'sft' OR EXISTS (SELECT 1 FROM sealed_tests)) "
         "ORDER BY p.round, p.policy_id"
     )
     return [row for row in rows if row["policy_id"] not in champions]

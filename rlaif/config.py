@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rlaif.types import UsageError, content_id
 
@@ -22,10 +22,9 @@ PROFILES = Path(__file__).parent / "profiles"
 # Of the judge: where and how fast it is asked and how much of it; not what it is asked, nor how it answers.
 OUTSIDE_JUDGE = """base_url require_licence failure_limit concurrency retries timeout requests_per_second
     max_calls max_tokens max_cost price_in price_out""".split()
-OUTSIDE_HASH = ("profile", "description", *(f"judge.{key}" for key in OUTSIDE_JUDGE))
-
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Blocker = Literal["logps_falling", "overfit", "distinct_2", "judge_up", "length_ratio", "kl_to_sft", "truncated"]
 
 
 class Section(BaseModel):
@@ -47,11 +46,48 @@ class ModelConfig(Section):
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+class DataSet(Section):
+    """One further source of questions, an entry of `data.sets`; read by rlaif.data.sets.
+
+    csv, json, jsonl and parquet are tables of any layout: `question`, `answer`, `context`, `qtype`, `focus` and `label` name their columns
+    ("" where there is none). The other formats are published data sets in their own schema. A name that begins with medquad or pubmedqa
+    makes the set part of that benchmark at the gate; other sets are trained on, and their gate and sealed rows are kept away from training.
+    """
+
+    format: Literal[
+        "csv", "json", "jsonl", "parquet", "pubmedqa", "medquad", "ultramedical", "ultramedical-preference",
+        "medqa", "mmlu", "wikidoc", "mediqa", "cord19",
+    ]  # fmt: skip
+    path: str  # a file, a folder or a hub id
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = ""  # what `questions.dataset` calls it; "": the format's name
+    question: str = "question"
+    answer: str = "answer"
+    context: str = ""
+    qtype: str = ""
+    focus: str = ""
+    label: str = ""
+    where: dict[str, str | tuple[str, ...]] = {}  # column -> the value, or one of the values, that a row must have; case does not count
+    limit: Annotated[int, Field(ge=0)] = 0  # so many rows, drawn by `split_seed`; 0: all
+    fractions: tuple[Share, Share, Share] = (0.8, 0.1, 0.1)  # train, gate, sealed
+    stratify: str = ""  # the column whose values keep their shares on each side of the split
+    split_seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("fractions")
+    @classmethod
+    def whole(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if abs(sum(value) - 1) > 1e-9:
+            raise ValueError("train, gate and sealed must add up to 1")
+        return value
+
+
 class DataConfig(Section):
     """Where questions come from: "embedded", a local file or folder, or a hub id. The limits count items; 0 means all."""
 
     pubmedqa: str = "embedded"
     medquad: str = "embedded"
+    leaks: Literal["drop", "stop", "off"] = "drop"  # what to do about eval items that are found in training; see rlaif.leaks
+    sets: tuple[DataSet, ...] = ()  # further sources, all concatenated
+    train_on: tuple[str, ...] = ()  # the data sets that SFT trains on, by name or its beginning; none: all of them
     max_reference_words: Annotated[int, Field(ge=0)] = 0  # longer references are cut to so many words for SFT, judging and scoring
     sft_medquad: Annotated[int, Field(ge=0)] = 0
     sft_pubmedqa: Annotated[int, Field(ge=0)] = 0
@@ -63,8 +99,8 @@ class PromptConfig(Section):
     policy: str = "prompts/policy/answer.md"
 
 
-class TrainConfig(Section):
-    """Settings common to SFT and DPO, handed to TRL."""
+class TrainerConfig(Section):
+    """Settings common to SFT, DPO and `train`, handed to TRL."""
 
     learning_rate: Annotated[float, Field(gt=0)]
     epochs: Annotated[float, Field(gt=0)] = 1.0
@@ -76,14 +112,71 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = False
 
 
-class SftConfig(TrainConfig):
+class SftConfig(TrainerConfig):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
 
 
-class DpoConfig(TrainConfig):
+class DpoConfig(TrainerConfig):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     beta: Annotated[float, Field(gt=0)] = 0.1
     sft_weight: Annotated[float, Field(ge=0)] = 1.0  # weight of the NLL of the chosen answer beside the DPO loss
+
+
+Method = Literal["sft", "lora", "qlora", "gptq-lora", "galore", "knowtuning"]
+
+
+class TrainConfig(SftConfig):
+    """The command `train`. What it shares with the loop (SHARED_WITH_TRAIN) is the same on both sides unless a profile sets both."""
+
+    method: Method = "lora"
+    lora_r: Positive = 16
+    lora_alpha: Positive = 32
+    lora_dropout: Share = 0.0
+    target_modules: tuple[str, ...] = ModelConfig().target_modules
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the computation; auto as model.dtype says
+    prompt: str = PromptConfig().policy
+    mask_prompt: bool = True  # the loss counts the answer's tokens only
+    report_to: tuple[str, ...] = ()  # trackers by their TRL names
+
+
+# Keys of [train] and where the loop has the same: setting one sets the other.
+SHARED_WITH_TRAIN = {
+    **{f"train.{key}": f"sft.{key}" for key in SftConfig.model_fields},
+    **{f"train.{key}": f"model.{key}" for key in ("lora_r", "lora_alpha", "lora_dropout", "target_modules")},
+    "train.prompt": "prompts.policy",
+}
+
+
+class RecipeConfig(Section):
+    """What a profile reproduces, with enough figures to estimate its cost without a download (0: unknown); see rlaif.estimate.
+
+    The shapes are the base's: `kv_size` is the width of its key projection (key-value heads times head size). `rows` is the number of
+    training rows, `row_tokens` their mean length in tokens, prompt included.
+    """
+
+    source: str = ""
+    base: str = ""  # the model.path that the shapes describe
+    parameters: Annotated[int, Field(ge=0)] = 0
+    layers: Annotated[int, Field(ge=0)] = 0
+    hidden_size: Annotated[int, Field(ge=0)] = 0
+    intermediate_size: Annotated[int, Field(ge=0)] = 0
+    kv_size: Annotated[int, Field(ge=0)] = 0
+    vocabulary: Annotated[int, Field(ge=0)] = 0
+    rows: Annotated[int, Field(ge=0)] = 0
+    row_tokens: Annotated[int, Field(ge=0)] = 0
+    data_gb: Annotated[float, Field(ge=0)] = 0.0  # download, in 10^9 bytes
+    metrics: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()  # its figures, as published: to compare with, not reproduced here
+
+
+OUTSIDE_HASH = (
+    "profile",
+    "description",
+    "train.report_to",
+    "evaluation.judge_base_url",
+    *(f"judge.{key}" for key in OUTSIDE_JUDGE),
+    *(f"recipe.{key}" for key in RecipeConfig.model_fields),
+)
 
 
 class SamplingConfig(Section):
@@ -131,6 +224,14 @@ class PairsConfig(Section):
 
 
 class EvalConfig(Section):
+    """How policies are measured. `judge` is one that does not label: the gate then reads its marks (`quality`) instead of token F1.
+
+    It is named as in [judge], with a prompt and an address of its own; how fast and how much it is asked is as in [judge].
+    """
+
+    judge: str = ""
+    judge_prompt: str = ""
+    judge_base_url: str = ""
     max_new_tokens: Positive = 96
     batch_size: Positive = 64
 
@@ -149,6 +250,24 @@ class GateConfig(Section):
     resamples: Annotated[int, Field(ge=1000)] = 10_000
 
 
+class MonitorConfig(Section):
+    """When a monitor of rlaif.monitors is red, which red ones hold up a promotion, and when the controller gives up."""
+
+    logps_chosen: Annotated[float, Field(lt=0)] = -0.2  # nats a token
+    train_accuracy: Share = 0.95
+    heldout_accuracy: Share = 0.6
+    length_low: Annotated[float, Field(gt=0, le=1)] = 0.8  # words by the champion's
+    length_high: Annotated[float, Field(ge=1)] = 1.25
+    distinct_2: Share = 0.8  # of the champion's
+    pair_yield: Share = 0.5  # of round 1's
+    score_spread: Share = 0.5  # of round 1's
+    judge_gain: Share = 0.02  # of the labelling judge's mean
+    kl_to_sft: Annotated[float, Field(gt=0)] = 0.1  # nats a token
+    truncated: Share = 0.02
+    blocking: tuple[Blocker, ...] = ("logps_falling", "overfit", "distinct_2", "judge_up")
+    patience: Positive = 3  # rejections in a row after which the loop stops
+
+
 class Config(Section):
     profile: str = "embedded"
     description: str = ""
@@ -163,6 +282,9 @@ class Config(Section):
     dpo: DpoConfig = DpoConfig()
     evaluation: EvalConfig = EvalConfig()
     gate: GateConfig = GateConfig()
+    monitors: MonitorConfig = MonitorConfig()
+    train: TrainConfig = TrainConfig()
+    recipe: RecipeConfig = RecipeConfig()
 
     @property
     def config_hash(self) -> str:
@@ -178,8 +300,15 @@ def flat(config: BaseModel, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, BaseModel):
             out |= flat(value, f"{prefix}{name}.")
         else:
-            out[prefix + name] = list(value) if isinstance(value, tuple) else value
+            out[prefix + name] = plain(value)
     return out
+
+
+def plain(value: Any) -> Any:
+    """A leaf as JSON has it. An entry of `data.sets` says only what is not its default."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def profile_names() -> list[str]:
@@ -195,6 +324,7 @@ def load_config(profile: str = "embedded", overrides: list[str] | tuple[str, ...
     tree = read_profile(profile)
     for text in overrides:
         apply_override(tree, text)
+    agree(tree)
     return validate(tree, where=f"profile {profile}" + (" with --set" if overrides else ""))
 
 
@@ -212,6 +342,19 @@ def read_profile(profile: str) -> dict[str, Any]:
     return {"profile": path.stem} | tree
 
 
+def agree(tree: dict[str, Any]) -> None:
+    """Where only one of two keys of SHARED_WITH_TRAIN is set, set the other to the same, so that `train` and the loop's SFT do the same."""
+    for pair in SHARED_WITH_TRAIN.items():
+        (one, key), (other, same) = (key.split(".") for key in pair)
+        ours, theirs = tree.get(one, {}), tree.get(other, {})
+        if not isinstance(ours, dict) or not isinstance(theirs, dict):
+            return  # validation will say so
+        if key in ours and same not in theirs:
+            tree.setdefault(other, {})[same] = ours[key]
+        elif same in theirs and key not in ours:
+            tree.setdefault(one, {})[key] = theirs[same]
+
+
 def nearest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
@@ -224,12 +367,11 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
     if not sign or not key:
         raise UsageError(f"--set needs key.sub=value, got {text!r}")
     known = list(flat(Config()))
+    if key.startswith("data.sets."):
+        return override_set(tree, key, raw)
     if key not in known:
         raise UsageError(f"unknown key {key!r} in --set{nearest(key, known)}")
-    try:
-        value = tomllib.loads(f"v = {raw}")["v"]
-    except tomllib.TOMLDecodeError:
-        value = raw
+    value = toml_or_text(raw)
     *sections, leaf = key.split(".")
     node = tree
     for section in sections:
@@ -239,6 +381,27 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
     if not isinstance(value, str) and isinstance(flat(Config())[key], str):
         value = raw  # a folder called 7 is still a name
     node[leaf] = value
+
+
+def toml_or_text(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {raw}")["v"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def override_set(tree: dict[str, Any], key: str, raw: str) -> None:
+    """`data.sets.0.path=FILE`: one key of one entry of the profile's data.sets, counted from 0."""
+    number, _, leaf = key.removeprefix("data.sets.").partition(".")
+    data = tree.get("data", {})
+    sets = data.get("sets", []) if isinstance(data, dict) else []
+    if leaf not in DataSet.model_fields:
+        raise UsageError(f"unknown key {key!r} in --set{nearest(leaf, list(DataSet.model_fields))}; write data.sets.NUMBER.KEY")
+    if not number.isdecimal() or not isinstance(sets, list) or int(number) >= len(sets) or not isinstance(sets[int(number)], dict):
+        there = f"has {len(sets)}, counted from 0" if isinstance(sets, list) else "is no list"
+        raise UsageError(f"--set {key}: data.sets of the profile {there}")
+    text = DataSet.model_fields[leaf].annotation is str
+    sets[int(number)][leaf] = raw.strip("\"'") if text else toml_or_text(raw)
 
 
 def validate(tree: dict[str, Any], where: str) -> Config:
@@ -266,12 +429,21 @@ def to_toml(config: Config) -> str:
             if isinstance(value, BaseModel):
                 inner.append((value, f"{name}.{field}" if name else field))
             else:
-                lines.append(f"{field} = {json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}")
+                lines.append(f"{field} = {toml_value(plain(value))}")
         for value, inner_name in inner:
             table(value, inner_name)
 
     table(config, "")
     return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """JSON-ready `value` in TOML; objects as inline tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)} = {toml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def differing_keys(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -9,19 +9,23 @@ ends with the same rows as one that was never killed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rlaif import drawing, training
+from rlaif import controller, drawing, training, watch
 from rlaif.candidates import sample_round
-from rlaif.data.prepare import prepare_questions
-from rlaif.evaluation import evaluate_policy, results
+from rlaif.data.prepare import prepare_questions, take_leak_rows
+from rlaif.drift import measure_drift
+from rlaif.evaluation import check_benchmarks, evaluate_policy, gate_questions, results
 from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.gate import Check, Checks, GateSettings, Look, decide
 from rlaif.judging import is_local, judge_item, judge_round, load_verdicts, members
+from rlaif.leaks import gate_check, summary
+from rlaif.monitors import Monitor
 from rlaif.pairs import PairSettings, prefer
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
+from rlaif.quality import gate_judge_config, gate_quality
 from rlaif.run import Run, check_disk
 from rlaif.types import Candidate, Decision, Judge, Preference, Question, UsageError, Verdict
 
@@ -40,6 +44,7 @@ class Loop:
     judge: Judge
     base: Base
     pairwise: PairwiseJudge | None = None  # confirms narrow margins, if configured
+    gate_judge: Judge | None = None  # one that does not label, whose marks the gate reads, if configured
 
 
 Data = tuple[list[Question], dict[str, Any]]  # questions, and the report on where they came from
@@ -51,9 +56,17 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     `data` is what a new run starts with; where it is missing and needed, it is read as configured.
     """
     prepare(loop, data)
+    check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
     ensure_licence(loop.run, loop.judge, loop.screen, hold_here=all(map(is_local, members(loop.judge))))
+    if loop.gate_judge:  # its word decides promotions, so it sits the same exam
+        own = replace(loop.run, config=gate_judge_config(loop.run.config))
+        hold_here = all(map(is_local, members(loop.gate_judge)))
+        ensure_licence(own, loop.gate_judge, loop.screen, hold_here=hold_here, work="marks for the gate")
     first_round(loop)
     for round in range(1, rounds + 1):
+        if not finished(loop.run, round) and (why := watch.halted(loop.run)):
+            loop.screen.line(watch.stop_words(why), style="bold yellow")
+            return
         preference_round(loop, round)
 
 
@@ -71,9 +84,12 @@ def prepare(loop: Loop, data: Data | None) -> None:
                 "prompts": [{"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}],
                 "policies": [base],
             }
+            if leaks := take_leak_rows(stage.detail):
+                stage.rows["leaks"] = leaks
         for name, source in stage.detail.items():
             splits = ", ".join(f"{source['splits'].get(s, 0):,} {s}" for s in ("train", "gate", "sealed"))
-            loop.screen.line(f"  {name:<22} {splits} questions from {source['source']}")
+            told = f"; {summary(source['leaks'])}" if "leaks" in source else ""
+            loop.screen.line(f"  {name:<22} {splits} questions from {source['source']}{told}")
             if source.get("unofficial_split"):
                 loop.screen.line(
                     f"  warning: {source['source']} does not say which rows are the official test; its split is by hash", style="yellow"
@@ -116,17 +132,23 @@ def preference_round(loop: Loop, round: int) -> None:
     loop.screen.heading(f"Round {round}")
     check_disk(run.folder)
     champion = start_round(run, round, run.champion())
+    untuned, loop = loop, replace(loop, run=watch.tuned(run, round))
+    if settings := controller.settings_for(watch.decisions(run), round):
+        loop.screen.line("  set by the controller  " + ", ".join(f"{key} = {value:g}" for key, value in settings.items()))
+    run = loop.run
     questions = drawing.draw(run, round)
     candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
+    measure_drift(run, loop.base, champion, round, loop.prompt, loop.screen)
     verdicts = judge_round(loop, round, questions, candidates)
     kept = pair_round(loop, round, questions, candidates, verdicts)
     if kept < training.MIN_PAIRS:
         reason = f"only {kept} pairs were kept, {training.MIN_PAIRS} are needed to train; the champion stays"
-        close_round(loop, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept})
+        found = watch.monitor_round(run, round, champion, None)
+        close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=found)
         return
     challenger = training.dpo(run, loop.base, champion, round, loop.prompt, loop.screen)
     evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen)
-    gate_round(loop, round, champion, challenger)
+    gate_round(untuned, round, champion, challenger)
 
 
 def finished(run: Run, round: int) -> bool:
@@ -139,9 +161,7 @@ def start_round(run: Run, round: int, champion: str) -> str:
     return str(run.store.query("SELECT champion_in FROM rounds WHERE round = ?", [round])[0]["champion_in"])
 
 
-def pair_round(
-    loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
-) -> int:
+def pair_round(loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> int:
     """Make the round's preference pairs; returns how many were kept."""
     run = loop.run
     detail = run.done(round, "pairs")
@@ -199,23 +219,29 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
     settings = GateSettings(**run.config.gate.model_dump())
-    mine, theirs = results(run, champion, loop.prompt), results(run, challenger, loop.prompt)
-    result = decide(mine, theirs, look=look, settings=settings, checks=checks(loop), seed=run.config.seed)
+    gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
+    judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
+    mine, theirs = (results(run, policy_id, loop.prompt, judge_id) for policy_id in (champion, challenger))
+    # SFT has no monitors: it may change length and likelihood at will, and there is no round before it.
+    found = watch.monitor_round(run, round, champion, challenger) if round else []
+    conditions = replace(checks(loop), guards=watch.guards(found, run.config))
+    result = decide(mine, theirs, look=look, settings=settings, checks=conditions, seed=run.config.seed)
     rows = [
         {k: v for k, v in row_dict(row).items() if v is not None}
         | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
         for row in result.rows
     ]
     evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
-    close_round(loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows)
+    close_round(loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows, monitors=found)
 
 
 def checks(loop: Loop) -> Checks:
-    """What was found out elsewhere: whether the labelling judge has a licence. Without one the run says so in each gate."""
+    """What was found out elsewhere: whether the labelling judge has a licence, and what the leak check found."""
     judge_id = loop.judge.identity.judge_id
     licensed = check_licence(loop.run, judge_id) is True
     detail = f"judge {judge_id} has passed the exam" if licensed else f"judge {judge_id} has no licence; judge.require_licence=false"
-    return Checks(valid=(Check("exam", licensed or not loop.run.config.judge.require_licence, detail),))
+    exam = Check("exam", licensed or not loop.run.config.judge.require_licence, detail)
+    return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {})))
 
 
 def row_dict(row: Any) -> dict[str, Any]:
@@ -231,17 +257,32 @@ def close_round(
     reason: str,
     evidence: dict[str, Any],
     gates: Sequence[Any] = (),
+    monitors: Sequence[Monitor] = (),
 ) -> None:
-    """The last stage of a round, in one transaction: the gate's rows, the decision, and who is champion now."""
+    """The last stage of a round, in one transaction: monitors, the gate's rows, the decisions, and who is champion now.
+
+    The controller acts after the rounds that have monitors, which are those of preferences.
+    """
+    run = loop.run
     winner = challenger if action == "PROMOTE" and challenger else champion
-    with loop.run.stage(round, "gate") as stage:
-        stage.rows = {
+    next_steps: list[Decision] = []
+    with run.stage(round, "gate") as stage:
+        decisions = [*watch.reports(monitors, round, run.config), Decision(round, "gate", action, reason, {"policy_id": winner} | evidence)]
+        if monitors:
+            next_steps, winner = watch.control(run, round, monitors, action, winner, challenger)
+        rows: dict[str, Sequence[Any]] = {
+            "monitors": [m.row | {"round": round} for m in monitors],
             "gates": gates,
-            "decisions": [Decision(round, "gate", action, reason, {"policy_id": winner} | evidence)],
+            "decisions": decisions + next_steps,
             "rounds": [{"round": round, "champion_in": champion, "challenger": challenger, "champion_out": winner, "decision": action}],
         }
-        if not gates:
-            del stage.rows["gates"]
+        stage.rows = {table: members for table, members in rows.items() if members}
         stage.detail = {"action": action}
+    for monitor in monitors:
+        if monitor.red:
+            loop.screen.line(f"  monitor                {monitor.name} is red: {monitor.detail}", style="yellow")
     style = {"PROMOTE": "bold green", "REJECT": "bold red"}.get(action, "bold yellow")
     loop.screen.line(f"  gate                   {action}: {reason}", style=style)
+    for step in next_steps:
+        if step.action != "continue":
+            loop.screen.line(f"  controller             {step.action}: {step.reason}", style="bold yellow")

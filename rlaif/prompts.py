@@ -10,6 +10,9 @@ Answer the health question.
 Leaflet: {context}
 Question: {question}
 
+A policy prompt may say `format: raw`: then it is all that the model reads, without a chat template, both parts one after the other with
+one line break at the end; and questions answered by yes/no/maybe are put the same way. Its placeholders: question, context, qtype.
+
 A judge's prompt (`load_judge_prompt`) says in its front matter also what it asks for:
 
 ---
@@ -35,7 +38,7 @@ from rlaif.types import UsageError
 
 BESIDE_PACKAGE = Path(__file__).parents[1]  # the checkout, or site-packages: `prompts/` is installed beside `rlaif/`
 KINDS = ("policy", "judge")
-POLICY_PLACEHOLDERS = frozenset({"question", "context"})
+POLICY_PLACEHOLDERS = frozenset({"question", "context", "qtype"})
 PAIRWISE_PLACEHOLDERS = frozenset({"question", "answer_a", "answer_b", "reference", "key_points", "context", "nonce"})
 JUDGE_PLACEHOLDERS = frozenset({"question", "answer", "reference", "key_points", "context", "nonce"})
 
@@ -58,6 +61,7 @@ class Prompt:
     user: str
     sha256: str
     text: str
+    raw: bool = False
 
 
 def load_prompt(path: str | Path) -> Prompt:
@@ -71,7 +75,9 @@ def load_prompt(path: str | Path) -> Prompt:
     """
     head, parts, text = _read(Path(path))
     _check_placeholders(path, parts, POLICY_PLACEHOLDERS if head["kind"] == "policy" else JUDGE_PLACEHOLDERS, needed=("question",))
-    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text)
+    if head.get("format", "chat") not in ("chat", "raw"):
+        raise UsageError(f"{path}: format is {head['format']!r}; it must be chat or raw")
+    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, head.get("format") == "raw")
 
 
 @dataclass(frozen=True, slots=True)

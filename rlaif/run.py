@@ -100,18 +100,18 @@ class Run:
         return str(base[0]["policy_id"])
 
     def policy(self, name: str) -> dict[str, Any]:
-        """The row of a policy by id (or its unique beginning), or of "base" or "champion". UsageError if there is none."""
+        """The row of a policy by id (or its unique beginning), or of "base", "sft" or "champion". UsageError if there is none."""
         if not name:
-            raise UsageError("name a policy: base, champion, or an id or its beginning")
+            raise UsageError("name a policy: base, sft, champion, or an id or its beginning")
         if name == "champion":
             name = self.champion()
-        where = "kind = 'base'" if name == "base" else "starts_with(policy_id, ?)"
-        rows = self.store.query(f"SELECT * FROM policies WHERE {where}", [] if name == "base" else [name])
+        where = "kind = ?" if name in ("base", "sft") else "starts_with(policy_id, ?)"
+        rows = self.store.query(f"SELECT * FROM policies WHERE {where}", [name])
         if len(rows) == 1:
             return rows[0]
         known = ", ".join(r["policy_id"] for r in self.store.query("SELECT policy_id FROM policies ORDER BY created_at"))
         problem = "is ambiguous" if rows else "is no policy of this run"
-        raise UsageError(f"{name!r} {problem}; there are: base, champion, {known or '(none yet)'}")
+        raise UsageError(f"{name!r} {problem}; there are: base, sft, champion, {known or '(none yet)'}")
 
     def decide(self, decision: Decision) -> None:
         self.store.write({"decisions": [decision]})

@@ -22,30 +22,50 @@ def continuation_logprobs(
     batch_size: int,
     max_length: int,
 ) -> np.ndarray:
-    """Summed log-probability (nats, float64, shape (contexts, choices)) of " " + choice after each context.
+    """Summed log-probability (nats, float64, shape (contexts, choices)) of " " + choice after each context: see `choice_logprobs`."""
+    rows = [[f" {choice}" for choice in choices]] * len(contexts)
+    return choice_logprobs(model, tokenizer, contexts, rows, batch_size, max_length).reshape(len(contexts), len(choices))
 
-    lm-evaluation-harness' rule for multiple choice: c = encode(context), t = encode(context + continuation)[len(c):], the model reads
-    (c + t)[-(max_length + 1):][:-1], cut on the left; log-softmax in float32; no length normalisation.
+
+def choice_logprobs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    contexts: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    batch_size: int,
+    max_length: int,
+) -> np.ndarray:
+    """Summed log-probability (nats, float64, shape (contexts, choices)) of each context's own choices, blanks before them included.
+
+    Every context has the same number of choices. lm-evaluation-harness' rule for multiple choice: c = encode(context),
+    t = encode(context + choice)[len(c):], the model reads (c + t)[-(max_length + 1):][:-1], cut on the left; log-softmax in float32; no
+    length normalisation. Blanks and line breaks at a context's end (a chat template's) are scored with the choice, as there.
     """
     pieces: list[tuple[list[int], list[int]]] = []  # row i * len(choices) + j: what the model reads, and the tokens of the choice
-    for context in contexts:
-        start = _encode(tokenizer, context)
-        for choice in choices:
-            target = _encode(tokenizer, f"{context} {choice}")[len(start) :]
+    for context, own in zip(contexts, choices, strict=True):
+        start = _encode(tokenizer, context.rstrip())
+        for choice in own:
+            target = _encode(tokenizer, context + choice)[len(start) :]
             if not target:
-                raise RlaifError(f"the choice {choice!r} has no tokens of its own after {context[-20:]!r}; give another choice")
+                raise RlaifError(f"the choice {choice.strip()!r} has no tokens of its own after {context[-20:]!r}; give another choice")
             pieces.append(((start + target)[-(max_length + 1) :][:-1], target))
-    shape = (len(contexts), len(choices))
+    width = len(choices[0]) if choices else 0
+    shape = (len(contexts), width)
     if all(len(target) == 1 for _, target in pieces):  # then all choices of a context follow the same text: one pass scores them
-        reads = [pieces[i * len(choices)][0] for i in range(len(contexts))]
-        targets = [[pieces[i * len(choices) + j][1][0] for j in range(len(choices))] for i in range(len(contexts))]
+        reads = [pieces[i * width][0] for i in range(len(contexts))]
+        targets = [[pieces[i * width + j][1][0] for j in range(width)] for i in range(len(contexts))]
         return np.array(_next_token_logprobs(model, tokenizer, reads, targets, batch_size), dtype=np.float64).reshape(shape)
-    if all(len(read) + 1 <= max_length for read, _ in pieces) and all(len(r) >= len(t) for r, t in pieces):  # nothing was cut
-        starts = [read[: len(read) + 1 - len(target)] for read, target in pieces[:: len(choices)]]
-        rows = [[pieces[i * len(choices) + j][1] for j in range(len(choices))] for i in range(len(contexts))]
-        return np.array(_choice_logprobs(model, starts, rows, batch_size), dtype=np.float64).reshape(shape)
-    sums = _target_logprobs(model, tokenizer, pieces, batch_size)
-    return np.array(sums, dtype=np.float64).reshape(shape)
+    groups = [pieces[i : i + width] for i in range(0, len(pieces), width)]
+    out = np.zeros(shape, dtype=np.float64)
+    uncut = [i for i, group in enumerate(groups) if all(len(target) <= len(read) < max_length for read, target in group)]
+    if uncut:
+        starts = [groups[i][0][0][: len(groups[i][0][0]) + 1 - len(groups[i][0][1])] for i in uncut]
+        out[uncut] = _read_once(model, starts, [[target for _, target in groups[i]] for i in uncut], batch_size)
+    cut = sorted(set(range(len(groups))) - set(uncut))  # what is read differs from choice to choice
+    if cut:
+        sums = _target_logprobs(model, tokenizer, [piece for i in cut for piece in groups[i]], batch_size)
+        out[cut] = np.reshape(sums, (len(cut), width))
+    return out
 
 
 def completion_loss(
@@ -59,14 +79,14 @@ def completion_loss(
 ) -> list[tuple[float, int]]:
     """(negative log-likelihood in nats, number of tokens) of each completion after its prompt; perplexity is exp(sum / count).
 
-    Every token of the completion counts, the end token only when the text names it; what is longer than `max_length` is cut on the
-    left. An empty completion gives (0.0, 0).
+    Every token of the completion counts, the end token only when the text names it. A completion is cut at its end where it does not
+    fit into `max_length` behind its prompt, as a reader would meet it. Where nothing of it is left, (0.0, 0).
     """
     pieces = []
     for prompt, completion in zip(prompts, completions, strict=True):
         start, whole = _encode(tokenizer, prompt), _encode(tokenizer, prompt + completion)
-        target = whole[len(start) :][-max_length:]
-        pieces.append((whole[-(max_length + 1) :][:-1], target))
+        whole = whole[: max_length + 1]
+        pieces.append((whole[:-1], whole[len(start) :]))
     sums = _target_logprobs(model, tokenizer, pieces, batch_size)
     return [(-value, len(target)) for value, (_, target) in zip(sums, pieces, strict=True)]
 
@@ -118,7 +138,7 @@ def read_on(
 
 
 @torch.inference_mode()
-def _choice_logprobs(model: PreTrainedModel, starts: list[list[int]], rows: list[list[list[int]]], batch_size: int) -> list[list[float]]:
+def _read_once(model: PreTrainedModel, starts: list[list[int]], rows: list[list[list[int]]], batch_size: int) -> list[list[float]]:
     """Sum of log p over the tokens of every choice of every row; each row's start is read once, whatever the number of choices."""
     out: list[list[float]] = [[] for _ in starts]
     for batch in plan_batches([len(s) for s in starts], batch_size):
@@ -131,9 +151,7 @@ def _choice_logprobs(model: PreTrainedModel, starts: list[list[int]], rows: list
             sums = [float(first[n, target[0]]) for n, target in enumerate(targets)]
             longest = max(map(len, targets)) - 1
             if longest:
-                fed = [
-                    target[:-1] or target for target in targets
-                ]  # of one token: nothing to feed, and nothing of it is used
+                fed = [target[:-1] or target for target in targets]  # of one token: nothing to feed, and nothing of it is used
                 logits, _ = read_on(model, fed, mask, cache, keep=longest)
                 cache.crop(-longest)
                 logp = logits.float().log_softmax(-1)

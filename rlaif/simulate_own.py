@@ -33,7 +33,8 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     prompt, settings = load_prompt(run.config.prompts.policy), GateSettings(**run.config.gate.model_dump())
     with quiet():  # it imports what also evaluates
-        champion, challenger = (results(run, gates[0][side], prompt) for side in ("champion", "challenger"))
+        judge_id = gate_judge_id(run)
+        champion, challenger = (results(run, gates[0][side], prompt, judge_id) for side in ("champion", "challenger"))
     accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
     discordance = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True)) / len(accuracy.champion)
 
@@ -65,6 +66,15 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
         "null": _shares(null) | {"by_look": list(null.by_look)},
         "power": power,
     }
+
+
+def gate_judge_id(run: Run) -> str:
+    """The judge whose `quality` the latest gate read; "" where it read token_f1."""
+    rows = run.store.query(
+        "SELECT e.judge_id FROM gates g LEFT JOIN eval_items e ON e.policy_id = g.challenger AND e.split = 'gate' AND e.metric = g.metric "
+        "WHERE g.condition = 'better' AND g.metric <> 'accuracy' ORDER BY g.round DESC LIMIT 1"
+    )
+    return str(rows[0]["judge_id"] or "") if rows else ""
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:

@@ -28,6 +28,8 @@ _BRIEF = {
 _REST = {
     "summary": "SELECT * FROM round_summary ORDER BY round",
     "gates": "SELECT * FROM gates WHERE delta IS NOT NULL ORDER BY round, look",
+    "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
+    "red": "SELECT round, name, value, threshold FROM monitors WHERE red ORDER BY round, name",
     "means": "SELECT * FROM leaderboard WHERE split = 'gate' AND mean IS NOT NULL ORDER BY n DESC",
 }
 
@@ -47,6 +49,8 @@ class Snapshot:
     summary: Rows = field(default_factory=list)
     gates: Rows = field(default_factory=list)
     means: Rows = field(default_factory=list)
+    sealed: Rows = field(default_factory=list)
+    red: Rows = field(default_factory=list)  # the red monitors
 
 
 def take(store: Store, *, brief: bool = False) -> Snapshot:
@@ -99,7 +103,8 @@ def state(snapshot: Snapshot) -> str:
         since = f" since {last['started_at']:%Y-%m-%d %H:%M} UTC" if last and is_running(snapshot, last) else ""
         return f"running: pid {snapshot.holder}{since}; {stage_under_way(snapshot)}"
     if last is not None and last["exit_code"] == 0 and open_round is None and finished is not None:
-        return f"finished round {finished}"
+        halted = snapshot.decisions[-1:] and snapshot.decisions[-1]["kind"] == "controller" and snapshot.decisions[-1]["action"] == "stop"
+        return f"finished round {finished}" + (", where the controller stopped the loop" if halted else "")
     where = f"in round {open_round}" if open_round is not None else "before round 0" if finished is None else f"after round {finished}"
     if last is None:
         return f"stopped {where}, no session was recorded: continue with the same command"

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from pathlib import Path
 from typing import Any
 
 from rlaif.config import Config
 from rlaif.data import load_questions
 from rlaif.data.prepare import cut_reference, prepare_questions
-from rlaif.evaluation import SCORE, benchmark_questions, evaluate_questions
-from rlaif.judging import announce, check_pairwise, judge_settings, mean_chars, pairwise_judge
+from rlaif.evals.more import More
+from rlaif.evals.summary import by_type, metrics
+from rlaif.evaluation import CHOICE_BENCHMARKS, PRIMARY, benchmark_questions, check_benchmarks, evaluate_questions
+from rlaif.judging import announce, check_pairwise, judge_settings, language_judge, mean_chars, members, pairwise_judge
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
-from rlaif.run import Run, check_disk, find, now, open_or_create, open_run, session
-from rlaif.stats import macro_f1
+from rlaif.quality import announce_gate_judge, make_gate_judge, with_cache
+from rlaif.run import check_disk, find, now, open_or_create, open_run, session
+from rlaif.sealed import goes_on_after, record_going_on, record_look
 from rlaif.types import UsageError
+from rlaif.watch import halted, stop_words
 from rlaif.weights import check_weights
 from stores.cache import AnswerCache
 from stores.lock import run_lock
 
 
-def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
-    """The command `loop`: one loop a run, a session's record, the rounds that are missing, and a summary at the end."""
+def run_from_command_line(folder: Path, config: Config, rounds: int, after_sealed_test: bool = False) -> None:
+    """The command `loop`: one loop a run, a session's record, the rounds that are missing, and a summary at the end.
+
+    Rounds after the sealed test need `after_sealed_test`, which marks the run (see `sealed`).
+    """
     from rlaif.status import print_summary
 
     screen = Screen()
@@ -37,34 +43,58 @@ def run_from_command_line(folder: Path, config: Config, rounds: int) -> None:
     if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
         print_summary(run, screen)
         return
+    if run:
+        goes_on_after(run, rounds, after_sealed_test)
+    if run and (why := halted(run)):
+        print_summary(run, screen)
+        screen.line(stop_words(why), style="bold yellow")
+        return
 
+    screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")  # before the imports, which take seconds
     from judges import make_judge
     from rlaif.loop import Loop, check_prompt, run_loop
     from rlaif.policy import load_base
 
     started = now()  # after the imports
-    screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")
     # All that can be wrong with the input is found before a run folder is made.
     prompt, judge = load_prompt(config.prompts.policy), make_judge(config.judge.model, settings)
+    gate_judge = make_gate_judge(config, judge)
     data = None if run else prepare_questions(config)
+    if data:
+        check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
     if run and run.done(0, "prepare") is not None:
         check_prompt(run, prompt)
     check_disk(folder)
     base = load_base(config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
-        judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
+        if opened := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it
+            record_going_on(run, opened, rounds)
+        if any(map(language_judge, members(judge))):  # now that there is a run, its answers are kept; other judges need no second load
+            judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
+        gate_judge = with_cache(gate_judge, config, run)
         with session(run, started), screen.live():
             done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
             announce(screen, judge, config, max(rounds - done, 0), mean_chars(run, data[0] if data else ()))
-            run_loop(Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run)), rounds, data)
+            announce_gate_judge(screen, gate_judge)
+            run_loop(Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge), rounds, data)
     print_summary(run, screen)
 
 
-def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: str, split: str, limit: int) -> dict[str, Any]:
-    """The command `evaluate`: results as the contract's JSON object. Rows go to the database too.
+def evaluate_from_command_line(
+    folder: Path,
+    name: str,
+    benchmark: str,
+    data: str,
+    split: str,
+    limit: int,
+    mode: str = "loglik",
+    template: str = "raw",
+    encoder: str = "",
+) -> dict[str, Any]:
+    """The command `evaluate`: results as the contract's JSON object, and means by kind of question. Rows go to the database too.
 
-    Opening the sealed split is recorded in `sealed_tests` and in `runs`.
+    UsageError for the run's sealed split, which is the command `test`'s; sealed items in a file are evaluated, and the look is recorded.
     """
     run = open_run(folder)
     policy = run.policy(name)
@@ -76,52 +106,53 @@ def evaluate_from_command_line(folder: Path, name: str, benchmark: str, data: st
 
     if data:
         loaded = load_questions(benchmark, data, eval_only=not split)  # type: ignore[arg-type]
-        questions = [q for q in loaded.questions if not split or q.split == split]
+        part = "part" if benchmark in CHOICE_BENCHMARKS else "split"
+        questions = [q for q in loaded.questions if not split or getattr(q, part) == split]
         if benchmark == "medquad":
             questions = [cut_reference(q, run.config.data.max_reference_words) for q in questions]
         questions = sorted(questions, key=lambda q: q.question_id)[: limit or None]
         shown = split or "file"
+        mine = run.store.query("SELECT question_id FROM questions WHERE split = 'sealed'")
+        known = {r["question_id"] for r in mine} & {q.question_id for q in questions}
     else:
-        shown = split or "gate"
+        shown, known = split or "gate", set()
         questions = benchmark_questions(run, benchmark, shown, limit)
     if not questions:
         raise UsageError(f"no {shown} items of {benchmark} in {data or folder}")
     screen = Screen()
-    # What can be wrong is found before the slow part, and before the sealed split counts as opened.
+    # What can be wrong is found before the slow part.
     prompt, adapter = load_prompt(run.config.prompts.policy), adapter_folder(run, policy)
     if adapter:
         check_weights(adapter, policy["sha256"])
     check_prompt(run, prompt)
+    more = More(mode, template)
+    if encoder:
+        from rlaif.evals.bertscore import load_encoder
+
+        more = More(mode, template, load_encoder(encoder))
     base = load_base(run.config.model)
+    if template == "chat" and not base.tokenizer.chat_template:
+        raise UsageError(f"--template chat: {base.path} has no chat template; use --template raw")
     check_base(run, base)
-    if shown == "sealed" and not data:
-        open_sealed(run, policy_id)
+    if known:
+        record_look(run, policy_id, data, len(known))
+        screen.line(f"warning: {data} holds {len(known):,} of this run's sealed items; the look is on record", style="yellow")
     with screen.live():
-        items, _ = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen)
+        items, _ = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen, more)
     if data:
         items = [dataclasses.replace(item, split=shown) for item in items]
     run.store.write({"eval_items": items})
-    means = {m: [i.value for i in items if i.metric == m and i.value is not None] for m in dict.fromkeys(i.metric for i in items)}
-    metrics = {m: sum(v) / len(v) for m, v in means.items() if v}
-    main = [i for i in items if i.metric == SCORE[benchmark]]
-    if benchmark == "pubmedqa":
-        metrics["macro_f1"] = macro_f1([i.target for i in main], [i.prediction for i in main])
+    main = [i for i in items if i.metric == PRIMARY[benchmark]]
     sources = {q.question_id: q.source_id for q in questions}
     return {
         "policy": policy_id,
         "benchmark": questions[0].dataset,
         "split": shown,
         "n": len(main),
-        "metrics": metrics,
+        "metrics": metrics(items),
+        "by_type": by_type(items, {q.question_id: q.qtype for q in questions}),
         "items": [
             {"item_id": i.item_id, "source_id": sources[i.item_id], "prediction": i.prediction, "target": i.target, "value": i.value}
             for i in main
         ],
     }
-
-
-def open_sealed(run: Run, policy_id: str) -> None:
-    """Record that sealed items are about to be looked at: when, at which round, for which policy."""
-    rounds = run.store.query("SELECT coalesce(max(round), 0) AS r FROM rounds WHERE decision IS NOT NULL")[0]["r"]
-    run.store.write({"sealed_tests": [{"session_id": uuid.uuid4().hex[:16], "round": rounds, "policies": [policy_id]}]})
-    run.store.execute([("UPDATE runs SET sealed_opened_at_round = coalesce(sealed_opened_at_round, ?)", [rounds])])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from rlaif import sealed
 from rlaif.progress import Screen
 from rlaif.run import Run
 from rlaif.snapshot import Rows, Snapshot, champion, state, take, time_spent
@@ -21,17 +24,37 @@ def show(run: Run, screen: Screen) -> None:
     screen.line(f"  profile {row['profile']}, seed {row['seed']}, id {row['run_id']}, made {row['created_at']:%Y-%m-%d %H:%M} UTC")
     screen.line(f"  champion: {champion_words(snapshot)}")
     screen.line(f"  {state(snapshot)}")
+    if words := watch_words(snapshot):
+        screen.line(f"  {words}", style="yellow" if snapshot.red else "")
     columns, rows = round_table(snapshot)
     if rows:
         screen.line("")
         screen.table("Rounds", columns, rows)
     _print_summary(snapshot, screen)
+    _print_sealed(snapshot, screen)
+
+
+def print_sealed(run: Run, screen: Screen) -> None:
+    """What the latest opening of the sealed test showed, and what marks it. Nothing while it is sealed."""
+    _print_sealed(take(run.store), screen)
+
+
+def _print_sealed(snapshot: Snapshot, screen: Screen) -> None:
+    opening = sealed.latest(snapshot.sealed, snapshot.decisions)
+    if opening and opening.rows:
+        screen.line("")
+        screen.table(f"Sealed test, opened after round {opening.round}", *sealed.result_table(opening))
+        screen.line(sealed.LEGEND)
+    best = champion(snapshot)
+    for mark in sealed.marks(snapshot.sealed, snapshot.decisions, snapshot.rounds, best["policy_id"] if best else ""):
+        screen.line(f"  {mark}", style="yellow")
 
 
 def print_summary(run: Run, screen: Screen) -> None:
     """What came out so far: the policies side by side, why each was decided on, where the time went, and the champion."""
     snapshot = take(run.store)
     _print_summary(snapshot, screen)
+    _print_sealed(snapshot, screen)
     screen.line(f"champion: {champion_words(snapshot)}", style="bold")
 
 
@@ -54,6 +77,8 @@ def _print_summary(snapshot: Snapshot, screen: Screen) -> None:
     if snapshot.decisions:
         screen.heading("Decisions")
     for d in snapshot.decisions:
+        if (d["kind"], d["action"]) == ("controller", "continue"):
+            continue  # nothing was changed
         screen.line(f"  round {d['round']}, {d['kind']}: {d['action']}: {d['reason']}")
     columns, rows = stage_times(snapshot)
     if rows:
@@ -69,6 +94,19 @@ def champion_words(snapshot: Snapshot) -> str:
     """The champion with its kind and round."""
     policy = champion(snapshot)
     return f"{policy['policy_id']} ({policy['kind']}, round {policy['round']})" if policy else "none yet: the base is not prepared"
+
+
+def watch_words(snapshot: Snapshot) -> str:
+    """The red monitors of the last round that has any rows of them, and what the controller chose; empty before there is one."""
+    chosen = [d for d in snapshot.decisions if d["kind"] == "controller" and d["action"] != "PROMOTE"]
+    if not chosen:
+        return ""
+    last = chosen[-1]
+    red = ", ".join(m["name"] for m in snapshot.red if m["round"] == last["round"])
+    settings = ", ".join(f"{key} = {value:g}" for key, value in json.loads(last["evidence"]).get("settings", {}).items())
+    return f"after round {last['round']}: red monitors: {red or 'none'}; next: {last['action']}" + (
+        f"; in force: {settings}" if settings else ""
+    )
 
 
 def round_table(snapshot: Snapshot) -> Table:

@@ -14,7 +14,8 @@ from unittest import mock
 
 from rlaif.quiet import quiet
 
-from rlaif.config import TrainConfig
+from rlaif import processes
+from rlaif.config import TrainerConfig
 from rlaif.policy import Base, save_adapter
 from rlaif.types import RlaifError
 
@@ -25,6 +26,7 @@ with quiet():
 
 OnLog = Callable[[int, dict[str, float]], None]  # step, {name: value}
 OnProgress = Callable[[int, int], None]  # step, number of steps
+Save = Callable[[Any, Path], str]  # writes what was trained and returns its sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,13 @@ class Report(TrainerCallback):
             self.progress(state.global_step, state.max_steps)
 
 
-def arguments(config: TrainConfig, base: Base, seed: int, folder: str) -> dict[str, Any]:
-    """Keyword arguments common to TRL's SFTConfig and DPOConfig."""
+def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict[str, Any]:
+    """Keyword arguments common to TRL's SFTConfig and DPOConfig.
+
+    The batch is that of all processes together: each takes its share, so the recipe is the same however many there are.
+    """
     cuda = base.device == "cuda"
+    batch_size, accumulation = processes.share_of(config.batch_size, config.gradient_accumulation)
     return {
         "output_dir": folder,
         "seed": seed,
@@ -80,9 +86,10 @@ def arguments(config: TrainConfig, base: Base, seed: int, folder: str) -> dict[s
         "lr_scheduler_type": config.scheduler,
         "warmup_steps": config.warmup_steps,
         "num_train_epochs": config.epochs,
-        "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": accumulation,
         "gradient_checkpointing": config.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,  # a frozen base has many, and looking for them at every step is slow
         "max_length": config.max_length,
         "train_sampling_strategy": "group_by_length",  # neighbours in length share a batch: less padding
         "dataloader_num_workers": 0,
@@ -112,7 +119,7 @@ def _score_answers_only() -> Iterator[None]:
 @contextlib.contextmanager
 def scratch_folder(out: Path) -> Iterator[str]:
     """A folder beside `out` for what TRL insists on writing. One that a killed training left is cleared first."""
-    scratch = out.with_name(".scratch")
+    scratch = out.with_name(".scratch" if processes.world() == 1 else f".scratch{processes.rank()}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
@@ -129,10 +136,12 @@ def train(
     out: Path,
     on_log: OnLog | None,
     on_progress: OnProgress | None,
+    save: Save = save_adapter,
 ) -> TrainResult:
-    """Build the trainer with `make(scratch folder)`, run it and save adapter "default" to `out`.
+    """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default", to `out`.
 
-    Raises RlaifError when no example fits `max_length` or the loss is no longer finite. No checkpoint and no tracker file is written.
+    Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits `max_length`, the loss is
+    no longer finite, or processes end with different weights. No checkpoint is written.
     """
     report = Report(name, on_log, on_progress)
     started = time.perf_counter()
@@ -151,5 +160,6 @@ def train(
         with _score_answers_only():
             trainer.train()
         seconds = time.perf_counter() - started
-    digest = save_adapter(trainer.model, out)
+    processes.check_same(trainer.model)
+    digest = save(trainer.model, out) if processes.rank() == 0 else ""
     return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest)

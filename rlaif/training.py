@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import time
@@ -13,7 +14,7 @@ from rlaif.config import Config
 from rlaif.drawing import load_questions
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
-from rlaif.render import answer_prompt, pubmedqa_prompt
+from rlaif.render import answer_prompt, label_example
 from rlaif.run import Run, Stage, check_disk
 from rlaif.types import Question, RlaifError, content_id
 
@@ -50,7 +51,7 @@ def check_base(run: Run, base: Base) -> None:
 
 
 def adapter_folder(run: Run, policy: dict[str, Any]) -> Path | None:
-    """Where a policy's adapter lies; None for the base. RlaifError when its weights were pruned."""
+    """Where a policy's adapter, or its whole model, lies; None for the base. RlaifError when its weights were pruned."""
     if policy["kind"] == "base":
         return None
     if not policy["path"]:
@@ -58,13 +59,32 @@ def adapter_folder(run: Run, policy: dict[str, Any]) -> Path | None:
     return run.folder / policy["path"]
 
 
+def is_whole(policy: dict[str, Any]) -> bool:
+    """Whether all weights of a policy were trained: then its folder holds a whole model, and no adapter."""
+    return bool(json.loads(policy["recipe"]).get("whole"))
+
+
+def base_under(run: Run, base: Base, policy: dict[str, Any]) -> Base:
+    """What a policy's adapter lies on: the nearest whole model among the policy and those it came from, else the run's base.
+
+    RlaifError when that model is missing, pruned or damaged.
+    """
+    while policy["kind"] != "base":
+        if is_whole(policy) and (folder := adapter_folder(run, policy)):
+            from rlaif.whole import load_whole
+
+            return load_whole(base, folder, expected_sha256=policy["sha256"])
+        policy = run.policy(policy["parent_id"])
+    return base
+
+
 def load_policy(run: Run, base: Base, policy_id: str) -> Any:
     """The policy ready for sampling and scoring. RlaifError when its adapter is missing, pruned or damaged."""
     from rlaif.policy import fast_copy
 
     policy = run.policy(policy_id)
-    folder = adapter_folder(run, policy)
-    return fast_copy(base, folder, expected_sha256=policy["sha256"] if folder else None)
+    folder = None if is_whole(policy) else adapter_folder(run, policy)
+    return fast_copy(base_under(run, base, policy), folder, expected_sha256=policy["sha256"] if folder else None)
 
 
 def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[str]]:
@@ -75,13 +95,14 @@ def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[
     rng = random.Random(f"sft/{run.config.seed}")
 
     def some(where: str, limit: int) -> list[Question]:
-        questions = load_questions(run, f"split = 'train' AND {where}", [])
+        asked = " OR ".join("starts_with(dataset, ?)" for _ in data.train_on) or "true"
+        questions = load_questions(run, f"split = 'train' AND {where} AND ({asked})", list(data.train_on))
         return rng.sample(questions, limit) if 0 < limit < len(questions) else questions
 
     free = some("label = '' AND reference <> ''", data.sft_medquad)
     labelled = some("label <> ''", data.sft_pubmedqa)
     both = [(q.question_id, Example(answer_prompt(base.tokenizer, prompt, q), q.reference)) for q in free]
-    both += [(q.question_id, Example(pubmedqa_prompt(q), f" {q.label}")) for q in labelled]
+    both += [(q.question_id, Example(*label_example(prompt, base.tokenizer, q))) for q in labelled]
     rng.shuffle(both)
     return [example for _, example in both], [question_id for question_id, _ in both]
 
@@ -114,7 +135,7 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with itself as reference. Returns the policy id.
 
     After a round that changed nothing the champion is the one of the round before, and so are its answers: all of them are trained on, so
-    each try has more to learn from than the last.
+    each try has more to learn from than the last. Imported pairs are trained on too, unless the champion or an ancestor of it was already.
     """
     from rlaif.dpo import PairExample, train_dpo
     from rlaif.policy import attach_adapter, load_adapter
@@ -122,12 +143,7 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     done = run.done(round, "dpo")
     if done is not None:
         return str(done["policy_id"])
-    rows = run.store.query(
-        "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
-        "JOIN candidates ch ON ch.candidate_id = p.chosen_id JOIN candidates re ON re.candidate_id = p.rejected_id "
-        "WHERE ch.policy_id = ? AND p.round <= ? AND p.status = 'kept' ORDER BY p.pair_id",
-        [champion, round],
-    )
+    rows = dpo_pairs(run, champion, round)
     ids = [row["pair_id"] for row in rows]
     recipe = recipe_of(run.config, "dpo", prompt, base)
     seed = random.Random(f"dpo/{run.config.seed}/{round}").getrandbits(31)
@@ -138,17 +154,30 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     with run.stage(round, "dpo") as stage:
 
         def train(out: Path, log: Any, progress: Any) -> Any:
-            folder = adapter_folder(run, policy)
-            if folder is None:  # SFT was not promoted: a fresh adapter, which starts as the base itself
-                model = attach_adapter(base, run.config.model, seed)
+            folder, under = adapter_folder(run, policy), base_under(run, base, policy)
+            if folder is None or is_whole(policy):  # SFT was not promoted, or trained all weights: a fresh adapter, which starts as these
+                model = attach_adapter(under, run.config.model, seed)
             else:
-                model = load_adapter(base, folder, trainable=True, expected_sha256=policy["sha256"])
-            return train_dpo(base, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
+                model = load_adapter(under, folder, trainable=True, expected_sha256=policy["sha256"])
+            return train_dpo(under, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
 
         row = {"policy_id": policy_id, "parent_id": champion, "reference_id": champion, "kind": "dpo", "round": round, "recipe": recipe}
         items = [{"policy_id": policy_id, "item_id": i, "role": "dpo"} for i in ids]
         train_stage(run, base, stage, screen, row, items, train, f"{len(pairs)} pairs")
     return policy_id
+
+
+def dpo_pairs(run: Run, champion: str, round: int) -> list[dict[str, Any]]:
+    """pair_id, question_id, chosen and rejected of what a round trains on: see :func:`dpo`."""
+    return run.store.query(
+        "WITH RECURSIVE line(policy_id) AS (SELECT ? UNION SELECT parent_id FROM policies JOIN line USING (policy_id)) "
+        "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
+        "JOIN answers ch ON ch.candidate_id = p.chosen_id JOIN answers re ON re.candidate_id = p.rejected_id "
+        # the margin again, because the controller may have raised it since the pair was made
+        "WHERE p.status = 'kept' AND ((ch.policy_id = ? AND p.round <= ? AND coalesce(p.margin, 1) >= ? - 1e-9) "
+        "OR (p.kind = 'imported' AND p.pair_id NOT IN (SELECT item_id FROM policy_items JOIN line USING (policy_id)))) ORDER BY p.pair_id",
+        [champion, champion, round, run.config.pairs.min_margin],
+    )
 
 
 def recipe_of(config: Config, kind: str, prompt: Prompt, base: Base) -> dict[str, Any]:

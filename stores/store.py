@@ -13,15 +13,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 
 from rlaif.types import RlaifError, UsageError
 from stores import migrations
 from stores.connect import one_line, reading, writing
-from stores.rows import to_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DATABASE = "rlaif.duckdb"
 Row = Mapping[str, Any] | Any  # a mapping or a dataclass instance
@@ -176,6 +177,8 @@ def _column_types(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
 
 
 def _insert_all(con: duckdb.DuckDBPyConnection, rows: Mapping[str, Sequence[Row]], replace: Collection[str]) -> None:
+    from stores.rows import to_arrow  # here, because reading needs no Arrow, and its import takes as long as a query
+
     for table, members in rows.items():
         types = _column_types(con, table)
         for batch in to_arrow(table, types, members):
@@ -184,6 +187,8 @@ def _insert_all(con: duckdb.DuckDBPyConnection, rows: Mapping[str, Sequence[Row]
 
 def _insert(con: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], batch: pa.Table, replace: bool) -> None:
     """One batch of rows with the same columns."""
+    import pyarrow as pa
+
     if replace and "created_at" in types and "created_at" not in batch.column_names:
         now = datetime.now(UTC).replace(tzinfo=None)
         batch = batch.append_column("created_at", pa.array([now] * len(batch), type=pa.timestamp("us")))

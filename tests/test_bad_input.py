@@ -257,7 +257,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "m.jsonl").write_bytes(
         lines(*({"question": f"What is {i}?", "answer": f"Number {i} is good for health."} for i in range(40)))
     )
-    return ["--set", f"data.pubmedqa={folder / 'p.jsonl'}", "--set", f"data.medquad={folder / 'm.jsonl'}"]
+    # Their questions are alike on purpose, so the leak check would drop them.
+    return ["--set", f"data.pubmedqa={folder / 'p.jsonl'}", "--set", f"data.medquad={folder / 'm.jsonl'}", "--set", "data.leaks=off"]
 
 
 @pytest.fixture
@@ -339,7 +340,7 @@ def test_a_folder_without_data(call: Call, no_model: ModuleType, tmp_path: Path,
         (["--rounds", "0"], ["--rounds 0", "at least 1"]),
         (["--rounds", "-2"], ["--rounds -2", "at least 1"]),
         (["--profile", "embeded"], ["'embeded'", "did you mean 'embedded'"]),
-        (["--profile", "xyz"], ["'xyz'", "embedded, real-small", "TOML"]),
+        (["--profile", "xyz"], ["'xyz'", "embedded, llama-3.2-3b-galore", "real-small", "TOML"]),
         (["--profile", "no/such.toml"], ["no profile file no/such.toml"]),
         (["--set", "dpo.betta=0.2"], ["'dpo.betta'", "did you mean 'dpo.beta'"]),
         (["--set", "sed=3"], ["'sed'", "did you mean 'seed'"]),
@@ -402,7 +403,7 @@ def test_typer_refuses_what_is_no_command_line(call: Call, tmp_path: Path, monke
     ("old", "new", "words"),
     [
         ("", None, ["prompt.md", "cannot read the prompt file", "No such file"]),
-        ("{context}", "{leaflet}", ["unknown placeholder {leaflet}", "# user", "{context}, {question}"]),
+        ("{context}", "{leaflet}", ["unknown placeholder {leaflet}", "# user", "{context}, {qtype}, {question}"]),
         ("{question}", "it", ["no {question}"]),
         ("# user", "# human", ["'# user'"]),
         ("kind: policy", "kind: question", ["kind is 'question'", "policy"]),
@@ -549,11 +550,11 @@ def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path
         (["evaluate", "--benchmark", "medquad", "--split", "test"], ["--split 'test'", "train, gate, sealed"]),
         (["evaluate", "--benchmark", "medquad", "--limit", "-1"], ["--limit -1", "positive"]),
         (["evaluate", "--benchmark", "medquad", "--format", "jsn"], ["did you mean 'json'"]),
-        (["evaluate", "--benchmark", "medquad", "--policy", "zzzz"], ["'zzzz' is no policy of this run", "base, champion, aaaa, bbbb"]),
+        (["evaluate", "--benchmark", "medquad", "--policy", "zzzz"], ["'zzzz' is no policy", "base, sft, champion, aaaa, bbbb"]),
         (["evaluate", "--benchmark", "medquad", "--policy", ""], ["name a policy"]),
-        (["evaluate", "--benchmark", "medquad", "--split", "sealed"], ["no sealed items of medquad"]),
+        (["evaluate", "--benchmark", "medquad", "--split", "sealed"], ["by the command test alone", "on record"]),
         (["evaluate", "--benchmark", "pubmedqa"], ["no gate items of pubmedqa"]),
-        (["promote", "zzzz", "--why", "better"], ["'zzzz' is no policy of this run", "base, champion, aaaa, bbbb"]),
+        (["promote", "zzzz", "--why", "better"], ["'zzzz' is no policy of this run", "base, sft, champion, aaaa, bbbb"]),
         (["promote", "", "--why", "better"], ["name the policy"]),
         (["promote", "aaaa", "--why", " "], ["say why"]),
         (["exclude", "zzzz", "--why", "wrong"], ["'zzzz' is no pair of this run", "SELECT pair_id FROM preference_pairs"]),
@@ -597,16 +598,15 @@ DAMAGE = [(lose, "no weights"), (cut, "a damaged safetensors file"), (change, "t
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGE)
-def test_evaluate_looks_at_the_adapter_before_it_loads_the_base_or_opens_the_sealed_split(
+def test_the_adapter_is_looked_at_before_the_base_is_loaded_or_the_sealed_test_opened(
     call: Call, no_model: ModuleType, folder: Path, damage: Callable[[Path], None], words: str
 ) -> None:
-    sealed = Question("sealed0", "medquad-style", "sealed", "s", "sealed0", "What is it?", reference="a cold and a cough")
-    Store.open(folder).write({"questions": [sealed]})
+    sealed = [Question(f"s{i}", "medquad-style", "sealed", "s", f"s{i}", "What is it?", reference="a cold and a cough") for i in range(2)]
+    Store.open(folder).write({"questions": sealed})
     damage(folder / "policies" / "bbbb")
-    with untouched(folder):
-        call("evaluate", "--run", folder, "--benchmark", "medquad", "--split", "sealed").refuses(
-            1, str(folder / "policies" / "bbbb"), words, "restore"
-        )
+    for command in (["evaluate", "--benchmark", "medquad"], ["test"]):
+        with untouched(folder):
+            call(*command, "--run", folder).refuses(1, str(folder / "policies" / "bbbb"), words, "restore")
 
 
 def test_a_pruned_policy_cannot_be_evaluated_or_promoted(call: Call, no_model: ModuleType, folder: Path) -> None:
@@ -726,6 +726,8 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
         base_sha256=base.sha256,
         adapter=lambda out: policy.save_adapter(adapter, out),
     )
+    other = Question("abstract", "pubmedqa-style", "gate", "s9", "g9", "Does it?", context="It did.", label="yes")
+    Store.open(run).write({"questions": [other]})  # the gate wants both benchmarks
     monkeypatch.setattr(policy, "load_base", lambda config: base)
     kept = tmp_path / "kept"
     shutil.copytree(run / "policies" / "bbbb", kept)

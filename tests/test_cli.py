@@ -17,7 +17,10 @@ from rlaif import start
 from stores.store import Store
 
 ROOT = Path(cli.__file__).parent
-COMMANDS = ("loop", "sql", "status", "evaluate", "profiles", "doctor", "runs", "promote", "exclude", "quantize")
+COMMANDS = (
+    "loop", "sql", "status", "evaluate", "test", "profiles", "doctor", "runs", "promote", "exclude", "quantize", "compare", "export",
+    "import", "train", "chat", "serve",
+)  # fmt: skip
 
 
 class Result:
@@ -132,6 +135,13 @@ def test_evaluate_looks_for_the_run_before_it_loads_a_model(call: Any, tmp_path:
         (("--benchmark", "medquad", "--format", "yaml"), "table, json"),
         (("--benchmark", "medquad", "--split", "test"), "train, gate, sealed"),
         (("--benchmark", "medquad", "--limit", "-1"), "--limit -1"),
+        (("--benchmark", "pubmedqa", "--mode", "generation"), "did you mean 'generate'"),
+        (("--benchmark", "pubmedqa", "--template", "chatml"), "did you mean 'chat'"),
+        (("--benchmark", "medquad", "--mode", "generate"), "--mode and --template are of the benchmark pubmedqa"),
+        (("--benchmark", "medqa", "--template", "chat", "--data", "x"), "leave them out for medqa"),
+        (("--benchmark", "pubmedqa", "--bertscore", "x"), "--bertscore is of the benchmark medquad"),
+        (("--benchmark", "medqa"), "give the file with --data FILE"),
+        (("--benchmark", "mmlu", "--data", "x", "--split", "gate"), "test, dev, val"),
     ],
 )
 def test_evaluate_checks_its_options(call: Any, tmp_path: Path, arguments: tuple[str, ...], part: str) -> None:

@@ -17,7 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import cli
-from rlaif.config import load_config, to_toml
+from rlaif.config import flat, load_config, to_toml
+from rlaif.evaluation import results
+from rlaif.prompts import load_prompt
+from rlaif.run import open_run
 from stores.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -25,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 TINY = Path(__file__).parent / "tiny.toml"
 FILLED = """
     runs sessions rounds stages policies policy_items questions prompts candidates
-    judges verdicts preferences eval_items gates decisions train_log
+    judges verdicts preferences eval_items gates monitors decisions train_log
 """.split()
 
 
@@ -173,6 +176,19 @@ def test_the_decisions_explain_each_round(query: Any) -> None:
     assert rounds[1]["champion_in"] == rounds[0]["champion_out"]
 
 
+def test_each_dpo_round_is_monitored_and_the_controller_acts(query: Any) -> None:
+    found = {m["name"]: m for m in query("SELECT * FROM monitors")}
+    assert {m["round"] for m in found.values()} == {1} and len(found) == 9
+    assert found["kl_to_sft"]["value"] in (0.0, None), "round 1 samples the SFT policy, or the base where that was not promoted"
+    assert found["judge_up"]["value"] is None and found["pair_yield"]["value"] == 1.0
+    red = [d["action"] for d in query("SELECT * FROM decisions WHERE kind = 'monitor' ORDER BY seq")]
+    assert sorted(red) == sorted(m["name"] for m in found.values() if m["red"])
+    (action,) = query("SELECT * FROM decisions WHERE kind = 'controller'")
+    assert action["round"] == 1 and bool(red) == (action["action"] != "continue")
+    guards = query("SELECT metric, passed FROM gates WHERE round = 1 AND condition = 'guard'")
+    assert {g["metric"] for g in guards} == {m["name"] for m in found.values() if m["value"] is not None}
+
+
 def test_the_training_log_has_every_step(query: Any) -> None:
     for kind, stage, extra in (("sft", "sft", set()), ("dpo", "dpo", {"rewards/margins", "logps/chosen"})):
         steps = json.loads(query("SELECT detail FROM stages WHERE stage = ?", [stage])[0]["detail"])["steps"]
@@ -205,7 +221,14 @@ def test_a_larger_number_of_rounds_goes_on(run: Path, tmp_path: Path) -> None:
         grown = [r for r in after[table] if r not in before[table]] if table != "questions" else []
         assert [r for r in after[table] if r not in grown] == before[table], f"{table}: what was there has changed"
         new = {"sessions", "rounds", "stages", "policies", "policy_items", "candidates", "verdicts", "preferences", "eval_items", "gates"}
-        assert bool(grown) == (table in new | {"decisions", "train_log"}), table
+        assert bool(grown) == (table in new | {"decisions", "monitors", "train_log"}), table
+    # Round 2 used what the controller set after round 1, and nothing else has changed.
+    (action,) = [d for d in before["decisions"] if d["kind"] == "controller"]
+    settings = flat(load_config(str(TINY))) | json.loads(action["evidence"])["settings"]
+    recipes = {p["round"]: json.loads(p["recipe"]) for p in after["policies"] if p["kind"] == "dpo"}
+    assert (recipes[2]["sft_weight"], recipes[2]["learning_rate"]) == (settings["dpo.sft_weight"], settings["dpo.learning_rate"])
+    assert max(c["sample_index"] for c in after["candidates"] if c["round"] == 2) == settings["sampling.k"] - 1
+    assert (recipes[1] == recipes[2]) == (action["action"] not in ("add_nll_weight", "lower_learning_rate"))
     last = after["rounds"][-1]
     assert last["round"] == 2 and last["champion_in"] == before["rounds"][-1]["champion_out"]
     used = {q for (q,) in ((c["question_id"],) for c in before["candidates"])}
@@ -237,7 +260,10 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("benchmark", "policy", "metrics", "main"),
-    [("pubmedqa", "champion", {"accuracy", "macro_f1"}, "accuracy"), ("medquad", "base", {"token_f1", "rouge_l"}, "token_f1")],
+    [
+        ("pubmedqa", "champion", {"accuracy", "macro_f1", "unparsed", "confusion.yes.no"}, "accuracy"),
+        ("medquad", "base", {"token_f1", "rouge_l", "bleu", "sentence_bleu", "loss", "perplexity"}, "token_f1"),
+    ],
 )
 def test_evaluate_prints_the_contract(copy: Path, benchmark: str, policy: str, metrics: set[str], main: str) -> None:
     result = evaluated("--policy", policy, "--benchmark", benchmark, "--run", copy, "--limit", 6)
@@ -254,6 +280,39 @@ def test_evaluate_prints_the_contract(copy: Path, benchmark: str, policy: str, m
     # Other items stand beside them in a batch here than in the loop, so only the greedy choice has to be the same, not every bit.
     agree = [abs(stored[i["item_id"]] - i["value"]) < 0.5 for i in result["items"]]
     assert sum(agree) >= 5
+
+
+def test_generated_answers_never_meet_the_gates_own(copy: Path) -> None:
+    policy, before = Store.open(copy).query("SELECT champion_out AS p FROM rounds ORDER BY round DESC")[0]["p"], tables(copy)
+    opened = open_run(copy)
+    prompt = load_prompt(opened.config.prompts.policy)
+    gated = results(opened, policy, prompt)
+    same_items = ["--policy", policy, "--benchmark", "pubmedqa", "--limit", len(gated.accuracy.values), "--run", copy]
+    for template in ("raw", "chat"):
+        result = evaluated(*same_items, "--mode", "generate", "--template", template)
+        assert {i["prediction"] for i in result["items"]} <= {"yes", "no", "maybe", "unparsed"}
+        assert result["metrics"]["unparsed"] == sum(i["prediction"] == "unparsed" for i in result["items"])
+        assert sum(n for name, n in result["metrics"].items() if name.startswith("confusion.")) == result["n"]
+    grown = [r for r in tables(copy)["eval_items"] if r not in before["eval_items"]]
+    assert len(grown) == 2 * len(gated.accuracy.values)
+    assert len({r["protocol_hash"] for r in grown}) == 2
+    assert {r["data_sha256"] for r in grown} == {gated.accuracy.data_sha256}, "the same items as the gate's"
+    assert results(open_run(copy), policy, prompt) == gated
+
+
+def test_evaluate_on_multiple_choice(copy: Path, tmp_path: Path) -> None:
+    file = tmp_path / "medqa.jsonl"
+    options = {"A": "Rest", "B": "An operation", "C": "Sport", "D": "Nothing at all"}
+    rows = [{"question": f"What helps in case {i}?", "options": options, "answer_idx": "ABCD"[i % 4], "split": "test"} for i in range(5)]
+    steps = ["step1", "step2&3", "step1", "step1", "step1"]
+    file.write_text("".join(json.dumps(row | {"meta_info": step}) + "\n" for row, step in zip(rows, steps, strict=True)))
+    result = evaluated("--policy", "base", "--benchmark", "medqa", "--data", file, "--run", copy)
+    assert (result["benchmark"], result["split"], result["n"]) == ("medqa", "file", 5)
+    assert result["metrics"].keys() == {"accuracy", "cloze_acc", "cloze_acc_norm"}
+    assert {kind: means["n"] for kind, means in result["by_type"].items()} == {"step1": 4, "step2&3": 1}
+    assert [i["value"] for i in result["items"]] == [float(i["prediction"] == i["target"]) for i in result["items"]]
+    code, out, err = call("evaluate", "--benchmark", "medqa", "--data", file, "--split", "dev", "--run", copy)
+    assert (code, out) == (2, "") and "no dev items of medqa" in err
 
 
 def test_evaluate_a_file_the_run_has_never_seen(copy: Path, tmp_path: Path) -> None:

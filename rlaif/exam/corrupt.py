@@ -143,7 +143,7 @@ def reformat(text: str, rng: random.Random) -> str:
         "\n".join(f"- {part}" for part in parts),
         "\n".join(f"{number}. {part}" for number, part in enumerate(parts, start=1)),
         "\n\n".join(parts),
-        f"**{words[0]}** {' '.join(words[1:])}",
+        " ".join([f"**{words[0]}**", *words[1:]]) if words else text,
         f"# Answer\n\n{text}",
         "\n".join(" ".join(words[i : i + 7]) for i in range(0, len(words), 7)),
         f"  {text}\n\n",

@@ -15,8 +15,8 @@ from rlaif.types import Decision, Judge, RlaifError, UsageError
 EXAM = "embedded"  # the exam that licenses; medquad and human are reported
 
 
-def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool) -> None:
-    """Returns when `judge` may label in `run`.
+def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, work: str = "labels") -> None:
+    """Returns when `judge` may do its `work` in `run`: it labels, or it marks for the gate.
 
     It may with a passed exam on record. Without one, a judge that is local and free (`hold_here`) sits the exam now: stage
     `exam:<judge_id>` of round 0. `judge.require_licence=false` lets any judge label, and is recorded in `decisions` (kind "licence").
@@ -27,15 +27,15 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool) -
     if check_licence(run, judge_id) is True:
         return
     if not run.config.judge.require_licence:
-        _record_override(run, judge_id, name)
-        screen.line(f"warning: {name} labels without a licence (judge.require_licence=false); recorded in decisions", style="yellow")
+        _record_override(run, judge_id, name, work)
+        screen.line(f"warning: {name} {work} without a licence (judge.require_licence=false); recorded in decisions", style="yellow")
         return
     if hold_here:
         _sit(run, judge, screen)
     passed = check_licence(run, judge_id)
     if passed is None:
         raise UsageError(
-            f"the judge {name} ({judge_id}) has sat no exam, and a judge labels only with a licence; examine it: {command(run)}"
+            f"the judge {name} ({judge_id}) has sat no exam, and a judge {work} only with a licence; examine it: {command(run)}"
         )
     if not passed:
         found = run.store.query("SELECT reasons FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, EXAM])[0]["reasons"]
@@ -81,10 +81,10 @@ def forget(run: Run, judge_id: str, exam: str) -> None:
     run.store.execute([(f"DELETE FROM {table} WHERE judge_id = ? AND exam = ?", [judge_id, exam]) for table in tables])
 
 
-def _record_override(run: Run, judge_id: str, name: str) -> None:
+def _record_override(run: Run, judge_id: str, name: str, work: str) -> None:
     known = run.store.query("SELECT evidence FROM decisions WHERE kind = 'licence' AND action = 'OVERRIDE'")
     if any(json.loads(row["evidence"]).get("judge_id") == judge_id for row in known):
         return
-    reason = f"judge.require_licence=false: {name} labels without a licence"
+    reason = f"judge.require_licence=false: {name} {work} without a licence"
     round = int(run.store.query("SELECT coalesce(max(round), 0) AS round FROM rounds")[0]["round"])
     run.decide(Decision(round, "licence", "OVERRIDE", reason, {"judge_id": judge_id, "passed": check_licence(run, judge_id)}))

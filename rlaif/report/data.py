@@ -91,22 +91,22 @@ _QUERIES = {
                vc.completeness AS chosen_completeness, vr.completeness AS rejected_completeness,
                vc.key_point_coverage AS chosen_coverage, vr.key_point_coverage AS rejected_coverage
         FROM few f LEFT JOIN questions q ON q.question_id = f.question_id LEFT JOIN judges j ON j.judge_id = f.judge_id
-        LEFT JOIN candidates c ON c.candidate_id = f.chosen_id LEFT JOIN candidates r ON r.candidate_id = f.rejected_id
+        LEFT JOIN answers c ON c.candidate_id = f.chosen_id LEFT JOIN answers r ON r.candidate_id = f.rejected_id
         LEFT JOIN verdicts vc ON vc.candidate_id = f.chosen_id AND vc.judge_id = f.judge_id AND vc.replicate = 0
         LEFT JOIN verdicts vr ON vr.candidate_id = f.rejected_id AND vr.judge_id = f.judge_id AND vr.replicate = 0
         ORDER BY f.round, f.place
     """,
     "gates": "SELECT * FROM gates ORDER BY round, look, condition, benchmark, metric",
     "monitors": "SELECT * FROM monitors ORDER BY name, round",
+    "prepared": "SELECT detail FROM stages WHERE round = 0 AND stage = 'prepare' AND status = 'done'",
     "leaks": """
         SELECT kind, count(*) AS n, count(DISTINCT question_id) AS questions, max(similarity) AS similarity
         FROM leaks GROUP BY kind ORDER BY kind
     """,
     "leak_examples": f"""
-        SELECT l.kind, l.similarity, left(coalesce(q.question, l.question_id), 300) AS question,
-               left(coalesce(m.question, l.matched), 300) AS matched
-        FROM leaks l LEFT JOIN questions q ON q.question_id = l.question_id LEFT JOIN questions m ON m.question_id = l.matched
-        ORDER BY l.similarity DESC, l.question_id, l.matched LIMIT {PAIRS_TO_READ}
+        SELECT kind, similarity, left(coalesce(nullif(question, ''), question_id), 300) AS question,
+               left(coalesce(nullif(matched_question, ''), matched), 300) AS matched
+        FROM leaks ORDER BY similarity DESC, question_id, matched LIMIT {PAIRS_TO_READ}
     """,
     "licences": "SELECT l.*, j.model, j.prompt_name FROM licences l LEFT JOIN judges j ON j.judge_id = l.judge_id ORDER BY l.created_at",
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",

@@ -125,10 +125,10 @@ def promoted_ids(data: Data) -> set[str]:
 
 
 def score_charts(data: Data, split: str) -> list[Chart]:
-    """A panel for each metric on the items of `split`, accuracy and the gate's score first."""
+    """A panel for each metric on the items of `split`, accuracy and the gate's score first; not for what other metrics are made of."""
     names, promoted = words.policy_names(data["policies"]), promoted_ids(data)
     first = [*words.METRICS]
-    found = {key: members for key, members in compared(data).items() if key[1] == split}
+    found = {key: members for key, members in compared(data).items() if key[1] == split and key[2] not in words.PARTS}
     made = []
     for i, key in enumerate(sorted(found, key=lambda k: (first.index(k[2]) if k[2] in first else len(first), k))):
         points = [(names[s.policy_id], s, s.policy_id in promoted) for s in found[key]]

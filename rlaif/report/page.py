@@ -67,6 +67,7 @@ def render(data: Data) -> str:
         verdict=verdict(data),
         scores=evidence.score_charts(data, "gate"),
         sealed=evidence.score_charts(data, "sealed") if data["sealed"] else [],
+        sealed_result=tables.sealed_result(data),
         gains=evidence.gain_charts(data),
         measurements=tables.measurements(data),
         gate=evidence.gate_rounds(data),

@@ -22,7 +22,7 @@ INK, FAINT, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = tuple(f"#0501{i:02x}" for i in range(8))
 _VARIABLES = {INK: "ink", FAINT: "faint", GRID: "grid", PAPER: "paper"} | {color: f"c{i}" for i, color in enumerate(SERIES)}
 
-_SETTINGS = {
+SETTINGS = {
     "svg.fonttype": "none",  # <text>, which can be read, searched and scaled
     "svg.hashsalt": "rlaif",  # the same figure gives the same bytes
     "text.parse_math": False,  # a $ in a name is a dollar
@@ -56,11 +56,11 @@ def axes(height: float = HEIGHT) -> tuple[Any, Any, Any]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    context = mpl.rc_context(_SETTINGS)  # type: ignore[arg-type]
+    context = mpl.rc_context(SETTINGS)  # type: ignore[arg-type]
     with context:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_visible(False)
-        return mpl.rc_context(_SETTINGS), figure, figure.add_subplot()  # type: ignore[arg-type]
+        return mpl.rc_context(SETTINGS), figure, figure.add_subplot()  # type: ignore[arg-type]
 
 
 def svg(figure: Any, prefix: str, title: str) -> Markup:
@@ -68,7 +68,7 @@ def svg(figure: Any, prefix: str, title: str) -> Markup:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():  # type: ignore[arg-type]
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():  # type: ignore[arg-type]
         warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has the letters that our font has not
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif import sealed
 from rlaif.report import words
 from rlaif.report.data import Data
 from rlaif.snapshot import champion, duration
@@ -118,6 +119,12 @@ def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[st
     return facts + ([f"weights {policy['sha256'][:12]}"] if policy["sha256"] else [])
 
 
+def leak_reports(data: Data) -> dict[str, dict[str, Any]]:
+    """Data set -> what the leak check said of it (see `rlaif.leaks.check_leaks`); empty before the run is prepared."""
+    detail = json.loads(data["prepared"][0]["detail"]) if data["prepared"] else {}
+    return {name: source["leaks"] for name, source in detail.items() if isinstance(source, dict) and "leaks" in source}
+
+
 def checks(data: Data) -> list[Table]:
     """Monitors, leaks, licences, sealed tests: whatever the run has."""
     made = []
@@ -127,6 +134,10 @@ def checks(data: Data) -> list[Table]:
             for m in data["monitors"]
         ]
         made.append(Table("Monitors", ("monitor", "round", "value", "threshold", "state"), monitors))
+    if checked := leak_reports(data):
+        sides = ("checked", "found", "eval_dropped", "train_dropped")
+        counts = tuple((name, *(f"{r.get(side, 0):,}" for side in sides)) for name, r in checked.items())
+        made.append(Table("Leak check", ("data set", "items checked", "leaked", "items dropped", "training questions dropped"), counts))
     if data["leaks"]:
         kinds = [(r["kind"], f"{r['n']:,}", f"{r['questions']:,}", words.number(r["similarity"], 2)) for r in data["leaks"]]
         made.append(Table("Leaks found", ("kind", "matches", "questions", "highest similarity"), kinds))
@@ -151,6 +162,24 @@ def checks(data: Data) -> list[Table]:
         opened = [(f"{r['opened_at']:%Y-%m-%d %H:%M} UTC", str(r["round"]), w) for r, w in zip(data["sealed"], who, strict=True)]
         made.append(Table("Sealed test opened", ("when", "round", "policies"), opened, "words"))
     return made
+
+
+def sealed_result(data: Data) -> Table | None:
+    """Base, SFT and champion on the sealed items, and their paired differences; None before the sealed test is finished."""
+    opening = sealed.latest(data.snapshot.sealed, data.snapshot.decisions)
+    if opening is None or not opening.rows:
+        return None
+    names = [(name, [words.number(r["means"][name]) for r in opening.rows]) for name in opening.policies or {}]
+    pairs = [(pair, [_difference(r["differences"][pair]) for r in opening.rows]) for pair in opening.rows[0]["differences"]]
+    columns = ("", *(f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups)" for r in opening.rows))
+    note = "paired differences with two-sided 95% intervals, bootstrap clustered by group"
+    return Table("Base, SFT and champion side by side", columns, [(name, *cells) for name, cells in names + pairs], note=note)
+
+
+def _difference(found: dict[str, float] | None) -> str:
+    if found is None:
+        return "the same policy"
+    return f"{words.signed(found['delta'])} ({words.interval(found['ci_low'], found['ci_high'])})"
 
 
 def _color(red: bool) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif import sealed
 from rlaif.report import words
 from rlaif.report.data import Data
 from rlaif.snapshot import Rows, champion, state
@@ -120,21 +121,24 @@ def last_look(gates: Rows, round: int) -> Rows:
 
 
 def _warnings(data: Data) -> list[str]:
-    found = []
-    if len(data["sealed"]) > 1:
-        found.append(f"The sealed test was opened {len(data['sealed'])} times: only the first result is an honest one.")
-    opened = data.snapshot.run.get("sealed_opened_at_round")
-    later = [r["round"] for r in data.snapshot.rounds if opened is not None and r["round"] > opened]
-    if later:
-        found.append(f"The loop went on after the sealed test was opened at round {opened}: later champions have no untouched test.")
+    snapshot, best = data.snapshot, champion(data.snapshot)
+    marks = sealed.marks(snapshot.sealed, snapshot.decisions, snapshot.rounds, best["policy_id"] if best else "")
+    found = [f"{mark[0].upper()}{mark[1:]}." for mark in marks]
     red = [m for m in data["monitors"] if m["red"]]
     if red:
         names = words.join(sorted({m["name"].replace("_", " ") for m in red}))
         rounds = words.join([str(round) for round in sorted({m["round"] for m in red})])
         found.append(f"Red monitors in round {rounds}: {names}.")
+    for decision in data.snapshot.decisions:
+        if decision["kind"] == "controller" and decision["action"] in ("roll_back", "stop"):
+            what = "took the last promotion back" if decision["action"] == "roll_back" else "stopped the loop"
+            found.append(f"After round {decision['round']} the controller {what}: {words.hide_places(decision['reason'])}.")
     if data["leaks"]:
         n = sum(row["n"] for row in data["leaks"])
-        found.append(f"The leak check found {n:,} {'match' if n == 1 else 'matches'} between training and evaluation questions.")
+        matches = "match" if n == 1 else "matches"
+        found.append(f"The leak check found {n:,} {matches} between training and evaluation questions, and left one side of each out.")
+    if data.config.get("data.leaks") == "off":
+        found.append("This run does not look for evaluation questions in its training data (data.leaks = off): nothing is promoted.")
     refused = {words.hide_places(row["model"] or row["judge_id"]) for row in data["licences"] if not row["passed"]}
     if refused:
         found.append(f"Failed an exam for judges: {words.join(sorted(refused))}.")

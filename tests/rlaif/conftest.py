@@ -1,12 +1,15 @@
-"""A tiny random model on disk, for tests of what reads or trains one."""
+"""A tiny random model on disk, and small runs, for tests of what reads or trains one."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from rlaif.quiet import quiet
 
 import pytest
+
+from rlaif.run import Run, open_run
 
 TEXT = "what helps against asthma fever cough ? a doctor gives yes no maybe rest water tablets and of the is . Answer: Question: yes"
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}<|im_start|>"
@@ -39,3 +42,82 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Qwen2ForCausalLM(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def paired_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_paired_run(tmp_path_factory.mktemp("paired") / "run").folder
+
+
+@pytest.fixture
+def paired_run(paired_folder: Path, tmp_path: Path) -> Run:
+    """A run without weights: 6 train and 80 gate questions, an SFT champion, 4 kept pairs and a dropped one. Each test has its own copy."""
+    return open_run(Path(shutil.copytree(paired_folder, tmp_path / "run")))
+
+
+def make_paired_run(folder: Path) -> Run:
+    from rlaif.config import load_config
+    from rlaif.embedded import dataset
+    from rlaif.prompts import load_prompt
+    from rlaif.run import open_or_create
+    from rlaif.types import Candidate, Decision, Preference
+
+    run = open_or_create(folder, load_config("embedded", ["model.threads=1", "evaluation.max_new_tokens=16"]))
+    prompt = load_prompt(run.config.prompts.policy)
+    questions = dataset.load("medquad")
+    train, gate = ([q for q in questions if q.split == split] for split in ("train", "gate"))
+    labelled = [q for q in dataset.load("pubmedqa") if q.split == "gate"][:24]
+    candidates, preferences = [], []
+    for i, question in enumerate(train[:5]):
+        texts = question.reference, " ".join(reversed(question.reference.split()))
+        ids = [f"c{i}{side}" for side in "ab"]
+        for side, (candidate_id, text) in enumerate(zip(ids, texts, strict=True)):
+            sampling = {"temperature": 0.8}
+            candidates.append(
+                Candidate(candidate_id, 1, question.question_id, "sft0", prompt.sha256, side, 0, 1, text, 9, "stop", -1.0, sampling)
+            )
+        kept = i < 4
+        preferences.append(
+            Preference(
+                f"p{i}", 1, question.question_id, "j0", "kept" if kept else "dropped", "" if kept else "tie: same", *ids, 0.9, 0.4, 0.5
+            )
+        )
+    run.store.write(
+        {
+            "questions": [*train[:6], *gate[:56], *labelled],
+            "prompts": [{"prompt_sha256": prompt.sha256, "kind": "policy", "name": prompt.name, "text": prompt.text}],
+            "policies": [
+                {"policy_id": "base0", "kind": "base", "round": 0, "path": "embedded", "recipe": {"quantization": "gptq"}},
+                {"policy_id": "sft0", "kind": "sft", "round": 0, "parent_id": "base0", "path": "policies/sft0", "recipe": {"lora_r": 16}},
+            ],
+            "policy_items": [{"policy_id": "sft0", "item_id": q.question_id, "role": "sft"} for q in train[:6]],
+            "candidates": candidates,
+            "judges": [{"judge_id": "j0", "model": "reference", "prompt_name": "none"}],
+            "preferences": preferences,
+            "decisions": [Decision(0, "gate", "PROMOTE", "better", {"policy_id": "sft0"})],
+        }
+    )
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same with the real embedded base and an adapter of random weights that changes its answers."""
+    import torch
+
+    from rlaif import policy
+    from rlaif.training import base_row
+
+    run = make_paired_run(tmp_path_factory.mktemp("trained") / "run")
+    base = policy.load_base(run.config.model)
+    model = policy.attach_adapter(base, run.config.model, 0)
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    sha256 = policy.save_adapter(model, run.policies / "sft0")
+    rows = run.store.query("SELECT * EXCLUDE (created_at) FROM policies")
+    known = base_row(base, run.config) | {"policy_id": "base0"}
+    changed = [r | (known if r["kind"] == "base" else {"sha256": sha256, "base_sha256": base.sha256}) for r in rows]
+    run.store.write({"policies": changed}, replace=["policies"])
+    return run

@@ -191,6 +191,20 @@ def test_prune_keeps_who_was_champion_by_hand(run: Run) -> None:
     assert [policy_id for policy_id, _ in admin.prune(run)] == ["id-dpo3"]
 
 
+def test_prune_keeps_a_rejected_sft_for_the_sealed_test(run: Run) -> None:
+    run.store.execute(
+        [
+            ("UPDATE rounds SET decision = 'REJECT', champion_out = 'id-base' WHERE round = 0", []),
+            ("UPDATE rounds SET champion_in = 'id-base' WHERE champion_in = 'id-sft'", []),
+            ("UPDATE rounds SET champion_out = 'id-base' WHERE champion_out = 'id-sft'", []),
+            ("UPDATE decisions SET action = 'REJECT' WHERE round = 0", []),
+        ]
+    )
+    assert "id-sft" not in {policy_id for policy_id, _ in admin.prune(run)}
+    run.store.write({"sealed_tests": [{"session_id": "s", "round": 3, "policies": ["id-base", "id-sft", "id-dpo2"]}]})
+    assert [policy_id for policy_id, _ in admin.prune(run)] == ["id-sft"]
+
+
 def test_prune_finishes_one_that_was_killed_after_its_record(run: Run) -> None:
     run.store.execute([("UPDATE policies SET path = '' WHERE policy_id = 'id-dpo1'", [])])
     assert ("id-dpo1", 1000) in admin.prune(run)

@@ -11,7 +11,8 @@ from rlaif.types import UsageError
 
 OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}
 OUTSIDE |= {"judge.concurrency", "judge.retries", "judge.timeout", "judge.requests_per_second", "judge.price_in", "judge.price_out"}
-OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost"}
+OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost", "evaluation.judge_base_url"}
+OUTSIDE |= {"train.report_to"} | {key for key in flat(Config()) if key.startswith("recipe.")}
 # A value that differs from the default and is allowed, for keys where default + 1 is not.
 OTHER: dict[str, Any] = {
     "model.quantization": "nf4",
@@ -21,6 +22,18 @@ OTHER: dict[str, Any] = {
     "dpo.scheduler": "linear",
     "pairs.max_length_ratio": 2.0,
     "model.target_modules": ["q_proj"],
+    "data.leaks": "off",
+    "monitors.length_high": 2.0,
+    "monitors.blocking": [],
+    "train.target_modules": ["q_proj"],
+    "train.scheduler": "linear",
+    "train.method": "sft",
+    "train.precision": "fp16",
+    "train.report_to": ["tensorboard"],
+    "data.train_on": ["pubmedqa"],
+    "data.sets": [{"format": "csv", "path": "a.csv"}],
+    "recipe.metrics": ["accuracy"],
+    "recipe.published": ["accuracy 0.5"],
 }
 
 
@@ -233,3 +246,38 @@ def test_the_resolved_toml_is_a_profile_that_gives_the_same_run(name: str, tmp_p
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().seed = 3
+
+
+def test_train_and_the_loops_sft_share_their_settings(tmp_path: Path) -> None:
+    one = load_config(written(tmp_path, "[train]\nlearning_rate = 2e-4\nlora_r = 4\nprompt = 'p.md'\n"))
+    assert (one.sft.learning_rate, one.model.lora_r, one.prompts.policy) == (2e-4, 4, "p.md")
+    other = load_config("embedded", ["sft.epochs=3", "model.lora_alpha=8"])
+    assert (other.train.epochs, other.train.lora_alpha, other.train.learning_rate) == (3, 8, other.sft.learning_rate)
+    both = load_config(written(tmp_path, "[train]\nepochs = 2\n[sft]\nepochs = 5\n"))
+    assert (both.train.epochs, both.sft.epochs) == (2, 5)
+
+
+SETS = "[[data.sets]]\nformat = 'csv'\npath = 'a.csv'\nwhere = {qtype = 'x'}\n[[data.sets]]\nformat = 'wikidoc'\npath = 'b.json'\n"
+
+
+def test_one_key_of_one_data_set_can_be_set(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, SETS), ["data.sets.1.path=7", "data.sets.0.where={qtype = ['y', 'z']}", "data.sets.0.limit=5"])
+    assert [s.path for s in config.data.sets] == ["a.csv", "7"]
+    assert config.data.sets[0].where == {"qtype": ("y", "z")} and config.data.sets[0].limit == 5
+    assert validate(tomllib.loads(to_toml(config)), "test") == config
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data.sets.2.path=x", "has 2, counted from 0"),
+        ("data.sets.x.path=x", "has 2, counted from 0"),
+        ("data.sets.0.pth=x", "did you mean 'path'"),
+        ("data.sets.0.limit=-1", "data.sets.0.limit"),
+        ("data.sets.0.format=excel", "data.sets.0.format"),
+        ("data.sets.0.fractions=[0.5, 0.1, 0.1]", "must add up to 1"),
+        ("data.sets.0.name=a b", "data.sets.0.name"),
+    ],
+)
+def test_a_wrong_data_set_names_its_key(tmp_path: Path, text: str, words: str) -> None:
+    assert words in refused(text, profile=written(tmp_path, SETS))

@@ -129,7 +129,7 @@ def test_simulate_on_the_runs_own_results(run: Run, monkeypatch: pytest.MonkeyPa
     challenger = policy("chall", gained(25), SCORE + RNG.normal(0, 0.05, 120))
     judged(run, 1, challenger)
     monkeypatch.setattr(simulate_own, "load_prompt", lambda name: None)
-    monkeypatch.setattr(simulate_own, "results", lambda run, policy_id, prompt: {"champ": CHAMPION, "chall": challenger}[policy_id])
+    monkeypatch.setattr(simulate_own, "results", lambda run, policy_id, *_: {"champ": CHAMPION, "chall": challenger}[policy_id])
     monkeypatch.setattr(simulate_own, "POWER_DRAWS", 2)
     result = simulate_own.simulate_own(run, 3, 2, screen)
     assert result["sizes"] == {"accuracy": {"n": 250, "groups": 125, "discordance": 0.1}, "token_f1": {"n": 120, "groups": 60}}

@@ -184,3 +184,13 @@ def test_a_line_with_only_empty_placeholders_vanishes_with_its_label() -> None:
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     with pytest.raises(UsageError, match="{context} has no value; given: question"):
         fill("{context}", {"question": "a"})
+
+
+def test_a_policy_prompt_is_raw_only_where_it_says_so(tmp_path: Path) -> None:
+    def text(line: str) -> str:
+        return f"---\nname: a\nkind: policy\n{line}---\n# system\nBe brief.\n# user\n{{qtype}}: {{question}}\n"
+
+    assert load_prompt(written(tmp_path, text("format: raw\n"))).raw
+    assert not load_prompt(written(tmp_path, text(""))).raw and not load_prompt(written(tmp_path, text("format: chat\n"))).raw
+    with pytest.raises(UsageError, match="format is 'alpaca'; it must be chat or raw"):
+        load_prompt(written(tmp_path, text("format: alpaca\n")))

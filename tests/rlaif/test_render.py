@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlaif.prompts import Prompt, load_prompt
-from rlaif.render import answer_prompt, messages, pubmedqa_prompt
+from rlaif.render import answer_prompt, label_example, messages, pubmedqa_prompt
 from rlaif.types import Question
 
 PROMPT = Prompt("p", "policy", "Be brief.", "Leaflet: {context}\nQuestion: {question}", "0" * 64, "")
@@ -63,3 +64,27 @@ def test_no_prompt_shows_the_answer() -> None:
     shipped = load_prompt(ANSWER)
     texts = [answer_prompt(tokenizer(t), p, q) for t in (None, "any") for p in (PROMPT, shipped) for q in (QUESTION, LABELLED)]
     assert all("SECRET" not in text and "maybe" not in text for text in [*texts, pubmedqa_prompt(LABELLED)])
+
+
+def shipped(name: str) -> Prompt:
+    return load_prompt(ANSWER.with_name(name))
+
+
+def test_a_raw_prompt_is_all_that_the_model_reads() -> None:
+    for template in (None, "x"):
+        text = answer_prompt(tokenizer(template), shipped("qlora.md"), LABELLED)
+        assert text == (
+            "### Instruction:\nAnswer the following medical question.\n\nTrial text.\nQuestion: Does it help?\n\n### Response:\n"
+        )
+
+
+def test_the_symptoms_template_tells_the_type_where_there_is_one() -> None:
+    prompt, typed = shipped("symptoms.md"), dataclasses.replace(QUESTION, qtype="symptoms")
+    assert answer_prompt(tokenizer("x"), prompt, typed) == "### Question Type: symptoms\n### Question: What is gout?\n### Answer:\n"
+    assert answer_prompt(tokenizer("x"), prompt, QUESTION) == "### Question: What is gout?\n### Answer:\n"
+
+
+def test_labels_are_taught_in_the_words_of_a_raw_prompt_and_else_in_pubmedqas() -> None:
+    prompt, label = label_example(shipped("qlora.md"), tokenizer("x"), LABELLED)
+    assert prompt.endswith("### Response:\n") and label == "maybe" and "SECRET" not in prompt
+    assert label_example(shipped("answer.md"), tokenizer("x"), LABELLED) == (pubmedqa_prompt(LABELLED), " maybe")

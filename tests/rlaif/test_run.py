@@ -82,7 +82,7 @@ def test_another_configuration_is_refused_and_the_keys_are_named(run: Run) -> No
 
 def test_many_differences_are_counted(run: Run) -> None:
     changes = ["seed=8", "dpo.beta=0.3", "dpo.epochs=3", "sampling.k=5", "sft.epochs=2", "pairs.min_best=0.4"]
-    with pytest.raises(UsageError, match="and 2 more"):
+    with pytest.raises(UsageError, match="and 3 more"):
         open_or_create(run.folder, load_config("embedded", changes))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from rlaif import policy
 from rlaif.config import ModelConfig
-from rlaif.scoring import completion_loss, continuation_logprobs
+from rlaif.scoring import choice_logprobs, completion_loss, continuation_logprobs
 from rlaif.types import RlaifError
 
 CONTEXTS = [
@@ -26,10 +26,10 @@ def base(tiny_model: Path) -> policy.Base:
     return policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
 
 
-def naive(base: policy.Base, context: str, choice: str, max_length: int) -> float:
+def naive(base: policy.Base, context: str, choice: str, max_length: int, gap: str = " ") -> float:
     encode = lambda text: base.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     start = encode(context)
-    target = encode(f"{context} {choice}")[len(start) :]
+    target = encode(f"{context}{gap}{choice}")[len(start) :]
     read = (start + target)[-(max_length + 1) :][:-1]
     with torch.inference_mode():
         logp = base.model(torch.tensor([read])).logits[0].float().log_softmax(-1)
@@ -45,6 +45,12 @@ def test_choices_follow_the_rule_of_lm_eval(base: policy.Base, choices: list[str
     expected = np.array([[naive(base, c, choice, max_length) for choice in choices] for c in CONTEXTS])
     assert found.shape == (4, 3)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_blanks_at_the_end_of_a_context_are_scored_with_the_choice(base: policy.Base) -> None:
+    found = choice_logprobs(base.model, base.tokenizer, ["is asthma cough Answer:\n", "fever"], [["yes", "no"], [" a", " no"]], 4, 64)
+    one, two = (naive(base, "is asthma cough Answer:", choice, 64, "\n") for choice in ("yes", "no"))
+    np.testing.assert_allclose(found[0], [one, two], atol=1e-4)
 
 
 def test_no_contexts_give_an_empty_table(base: policy.Base) -> None:

@@ -71,6 +71,7 @@ def test_drawn_pairs_have_the_rates_asked_for_and_keep_their_champion() -> None:
     assert ((first.accuracy.champion_says == first.accuracy.targets) == (first.accuracy.champion == 1)).all()
 
 
+@pytest.mark.slow
 def test_no_promotion_is_screened_out() -> None:
     """Of looks near the line, `could_be_promoted` lets every one through that the whole gate promotes."""
     stream = drawn_pairs(n_accuracy=250, discordance=0.12, gain_accuracy=0.04, gain_score=0.015, n_score=200, n_groups=100)

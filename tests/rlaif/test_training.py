@@ -19,6 +19,8 @@ from rlaif.sft import Example, train_sft
 from rlaif.types import RlaifError
 from rlaif.weights import weights_sha256
 
+pytestmark = pytest.mark.slow  # trains
+
 EXAMPLES = [
     Example("what helps against fever ?", " rest and water ."),
     Example("Question: is asthma a cough ? Answer:", " no"),

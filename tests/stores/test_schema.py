@@ -20,7 +20,9 @@ SCHEMA = {
     "pairwise_verdicts": "judge_id candidate_a candidate_b order winner status reason",
     "judge_cache": "key judge_id attempt raw finish tokens_in tokens_out cost seconds calls created_at",
     "judge_usage": "usage_id judge_id calls tokens_in tokens_out cost created_at",
-    "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status reason",
+    "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status reason kind origin",
+    "imported_answers": "candidate_id question_id text",
+    "answers": "candidate_id question_id text policy_id prompt_sha256 n_tokens",
     "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id protocol_hash data_sha256",
     "gates": "round look champion challenger condition benchmark metric test n n_clusters b c champion_mean "
     "challenger_mean delta ci_low ci_high p_value p_adjusted alpha threshold mde passed detail",
@@ -28,11 +30,11 @@ SCHEMA = {
     "decisions": "seq round kind action reason evidence created_at",
     "sealed_tests": "session_id round opened_at policies",
     "train_log": "policy_id step name value",
-    "leaks": "question_id kind matched similarity",
+    "leaks": "question_id kind matched similarity question matched_question dropped",
     "exam_items": "exam judge_id item_type pair outcome good_score bad_score reason question good bad",
     "licences": "exam judge_id passed n pair_accuracy lower_bound kappa reasons bounds exam_sha256 created_at",
     "preference_pairs": "round pair_id question_id question chosen rejected chosen_score rejected_score margin judge_model "
-    "prompt_name chosen_id rejected_id judge_id",
+    "prompt_name chosen_id rejected_id judge_id kind",
     "round_summary": "round candidates scored_verdicts unscored_verdicts mean_score pairs_kept pairs_dropped pair_yield "
     "champion_in challenger champion_out decision",
     "leaderboard": "policy_id kind round benchmark split metric mean n n_unscored judge_id protocol_hash data_sha256",
@@ -54,7 +56,7 @@ def test_times_lists_and_dicts_have_the_promised_types(store):
     times = {"applied_at", "created_at", "started_at", "ended_at", "finished_at", "opened_at"}
     assert {kind for name, kind in types if name in times} == {"TIMESTAMP"}
     assert {kind for name, kind in types if name in {"key_points", "flags", "argv", "policies"}} == {"VARCHAR[]"}
-    json_columns = {"config", "recipe", "sampling", "decoding", "evidence", "versions", "overrides", "bounds"}
+    json_columns = {"config", "recipe", "sampling", "decoding", "evidence", "versions", "overrides", "bounds", "origin"}
     assert {kind for name, kind in types if name in json_columns} == {"JSON"}
 
 

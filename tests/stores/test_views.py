@@ -18,8 +18,8 @@ def test_preference_pairs_shows_kept_pairs_with_their_texts(store, rows):
     })  # fmt: skip
     found = store.query("SELECT * EXCLUDE (round, question_id) FROM preference_pairs ORDER BY pair_id")
     assert [tuple(row.values()) for row in found] == [
-        ("x", "Why?", "answer a", "answer b", 0.9, 0.4, 0.5, "m", "strict", "a", "b", "j1"),
-        ("z", "Why?", "answer a", None, None, None, None, None, None, "a", "lost", "unknown"),
+        ("x", "Why?", "answer a", "answer b", 0.9, 0.4, 0.5, "m", "strict", "a", "b", "j1", "judged"),
+        ("z", "Why?", "answer a", None, None, None, None, None, None, "a", "lost", "unknown", "judged"),
     ]
 
 

@@ -15,6 +15,8 @@ from rlaif.report.page import write_report
 from rlaif.types import Decision, RlaifError, UsageError
 from stores.store import Store
 
+pytestmark = pytest.mark.slow  # draws charts
+
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></style></title>{{ 7 * 7 }} $\\frac{ \x00\x1b & </svg>"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -128,7 +130,10 @@ def test_every_text_is_escaped(finished: Store, rows: SimpleNamespace) -> None:
     finished.write(
         {
             "monitors": [{"round": 1, "name": HOSTILE, "value": None, "threshold": HOSTILE, "red": True}],
-            "leaks": [{"question_id": "q1", "kind": HOSTILE, "matched": HOSTILE, "similarity": 0.9}],
+            "leaks": [
+                {"question_id": "q1", "kind": HOSTILE, "matched": HOSTILE, "similarity": 0.9}
+                | {"question": HOSTILE, "matched_question": HOSTILE, "dropped": "question"}
+            ],
             "licences": [{"exam": HOSTILE, "judge_id": "j1", "passed": False, "n": 3}],
         }
     )
@@ -139,6 +144,18 @@ def test_every_text_is_escaped(finished: Store, rows: SimpleNamespace) -> None:
     assert found.tags.count("style") == found.tags.count("title") - found.tags.count("svg") == 1
     assert "<script>alert(1)</script>" in found.text  # as text
     assert "{{ 7 * 7 }}" in found.text and "\x00" not in html and "\x1b" not in html
+
+
+def test_the_leak_check_says_what_it_found_and_what_went(finished: Store) -> None:
+    assert "Leak check" not in report(finished).text, "a run from before the check"
+    counts = {"setting": "drop", "checked": 1234, "found": 7, "eval_dropped": 7, "train_dropped": 0}
+    detail = {"medquad": {"splits": {}, "leaks": counts}}
+    leak = {"question_id": "gone", "kind": "exact_answer", "matched": "q1", "similarity": 1.0}
+    texts = {"question": "What helps against gout?", "matched_question": "What is done about gout?", "dropped": "question"}
+    prepared = {"round": 0, "stage": "prepare", "status": "done", "detail": detail}
+    finished.write({"stages": [prepared], "leaks": [leak | texts]}, replace=["stages"])
+    text = report(finished).text
+    assert all(said in text for said in ("Leak check", "1,234", "What helps against gout?", "What is done about gout?"))
 
 
 def test_the_folders_name_is_escaped(finished: Store, tmp_path: Path) -> None:
@@ -200,6 +217,22 @@ def test_the_sealed_test_is_shown_once_it_was_opened(finished: Store) -> None:
     finished.write({"sealed_tests": [{"session_id": "s1", "round": 1, "policies": ["base0000aa", "sft00000bb"]}]})
     found = report(finished)
     assert "the figures to quote" in found.text and "base and SFT" in found.text
+
+
+def test_the_sealed_tests_result_stands_in_the_report(finished: Store) -> None:
+    finished.write({"sealed_tests": [{"session_id": "s1", "round": 1, "policies": ["base0000aa", "sft00000bb"]}]})
+    gain = {"delta": 0.2, "ci_low": 0.1, "ci_high": 0.3}
+    row = {"benchmark": "pubmedqa_style", "metric": "accuracy", "n": 550, "groups": 55, "means": {"base": 0.5, "champion": 0.7}}
+    names = {"base": "base0000aa", "champion": "sft00000bb"}
+    opened = Decision(1, "sealed", "OPENED", "opened", {"opening": 1, "policies": names, "limit": 0})
+    finished.write({"decisions": [opened]})
+    assert "is not finished: go on with" in report(finished).text
+    rows = [row | {"differences": {"champion - base": gain}}]
+    finished.write({"decisions": [Decision(1, "sealed", "RESULT", "better", {"opening": 1, "policies": names, "rows": rows})]})
+    found = report(finished).text
+    assert "is not finished: go on with" not in found
+    for part in ("Base, SFT and champion side by side", "pubmedqa_style accuracy (n = 550, 55 groups)", "+0.200 (+0.100 to +0.300)"):
+        assert part in found
 
 
 def test_an_error_leaves_the_old_report_and_no_draft(finished: Store, monkeypatch: pytest.MonkeyPatch) -> None:

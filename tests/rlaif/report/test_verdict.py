@@ -56,6 +56,28 @@ def test_a_failed_session_shows_no_folder(finished: Store, rows: SimpleNamespace
     assert (found.finished, found.state) == (False, "Stopped after round 1, last exit code 1.")
 
 
+def test_a_run_without_leak_check_is_warned_of(finished: Store) -> None:
+    finished.execute([("UPDATE runs SET config = json_merge_patch(config, ?)", ['{"data.leaks": "off"}'])])
+    (warning,) = verdict(read(finished)).warnings
+    assert "data.leaks = off" in warning
+
+
+def test_what_the_controller_took_back_is_said(finished: Store) -> None:
+    finished.write(
+        {
+            "decisions": [
+                Decision(1, "controller", "roll_back", "judge_up is red", {"settings": {}}),
+                Decision(1, "controller", "PROMOTE", "rolled back", {"policy_id": "base0000aa", "previous": "sft00000bb"}),
+                Decision(2, "controller", "stop", "3 rejections in a row", {"settings": {}}),
+            ]
+        }
+    )
+    found = verdict(read(finished))
+    assert "After round 1 the controller took the last promotion back: judge_up is red." in found.warnings
+    assert "After round 2 the controller stopped the loop: 3 rejections in a row." in found.warnings
+    assert "the base model" in found.summary
+
+
 def test_a_round_without_challenger(finished: Store) -> None:
     finished.write({"rounds": [{"round": 2, "champion_in": "sft00000bb", "champion_out": "sft00000bb", "decision": "INCONCLUSIVE"}]})
     assert verdict(read(finished)).steps[2].sentence == "No challenger was made, so SFT stayed the champion."
@@ -78,6 +100,6 @@ def test_what_a_reader_has_to_know_first(finished: Store) -> None:
         "The sealed test was opened 2 times: only the first result is an honest one.",
         "The loop went on after the sealed test was opened at round 0: later champions have no untouched test.",
         "Red monitors in round 1: length.",
-        "The leak check found 1 match between training and evaluation questions.",
+        "The leak check found 1 match between training and evaluation questions, and left one side of each out.",
         "Failed an exam for judges: reference.",
     )
