@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from judges.layout import flat
 from judges.shield import hits, shield
 from rlaif.prompts import JudgePrompt, fill
 from rlaif.types import JudgeItem
@@ -47,7 +48,7 @@ def nonce_of(prompt: JudgePrompt, *contents: str) -> str:
 def fill_item(prompt: JudgePrompt, item: JudgeItem) -> Asked:
     """The prompt for one answer (mode pointwise or key_points)."""
     nonce = nonce_of(prompt, content_hash(item))
-    return _fill(prompt, item, nonce, {"answer": shield(item.answer)[0].strip()}, hits(item.answer))
+    return _fill(prompt, item, nonce, {"answer": _answer(prompt, item)}, hits(item.answer))
 
 
 def fill_pairwise(prompt: JudgePrompt, a: JudgeItem, b: JudgeItem) -> Asked:
@@ -56,8 +57,13 @@ def fill_pairwise(prompt: JudgePrompt, a: JudgeItem, b: JudgeItem) -> Asked:
     Swap the arguments for the other order: it is another prompt, with another nonce.
     """
     nonce = nonce_of(prompt, content_hash(a), content_hash(b))
-    answers = {"answer_a": shield(a.answer)[0].strip(), "answer_b": shield(b.answer)[0].strip()}
+    answers = {"answer_a": _answer(prompt, a), "answer_b": _answer(prompt, b)}
     return _fill(prompt, a, nonce, answers, tuple(dict.fromkeys((*hits(a.answer), *hits(b.answer)))))
+
+
+def _answer(prompt: JudgePrompt, item: JudgeItem) -> str:
+    text = shield(item.answer)[0]
+    return flat(text) if prompt.plain else text.strip()
 
 
 def _fill(prompt: JudgePrompt, item: JudgeItem, nonce: str, answers: Mapping[str, str], flags: Sequence[str]) -> Asked:

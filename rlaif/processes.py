@@ -52,7 +52,7 @@ def share_of(batch_size: int, accumulation: int) -> tuple[int, int]:
 
 @contextmanager
 def connected(cpu: bool) -> Iterator[None]:
-    """Joined to the other processes (gloo on CPU, nccl on CUDA); nothing in a single process. Raises RlaifError when they are not all there.
+    """Joined to the other processes (gloo on CPU, nccl on CUDA); nothing in a single process. Raises RlaifError when some are missing.
 
     Left in order: a process that ends with its connections open may be aborted by their threads after all its work is done.
     """

@@ -85,7 +85,8 @@ class JudgePrompt:
     """A parsed judge prompt. `scale` is the lowest and highest mark, whole numbers; `weights` make the overall score, one a criterion.
 
     mode "pointwise" asks for a mark on each criterion; "key_points" whether the answer states each key point (scale 0-1);
-    "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file, `text`.
+    "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file, `text`. With `plain`
+    (`layout: plain`) the judge sees answers without their layout, see judges.layout.
     """
 
     name: str
@@ -97,6 +98,7 @@ class JudgePrompt:
     user: str
     sha256: str
     text: str
+    plain: bool = False
 
 
 def load_judge_prompt(path: str | Path) -> JudgePrompt:
@@ -114,16 +116,21 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
     if mode is None:
         raise UsageError(f"{path}: mode is {head['mode']!r}; it must be one of {', '.join(modes)}")
     needed = () if mode == "pairwise" else ("criteria", "scale", "weights")
-    known = ("name", "kind", "mode", *needed)
+    known = ("name", "kind", "mode", "layout", *needed)
     for key in head:
         if key not in known:
             raise UsageError(f"{path}: unknown key {key!r} in the front matter; a {mode} judge prompt has {', '.join(known)}")
     for key in needed:
         if not head.get(key):
             raise UsageError(f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines")
+    layout = head.get("layout", "kept")
+    if layout not in ("kept", "plain"):
+        raise UsageError(f"{path}: layout is {layout!r}; it must be kept (answers as they are) or plain (their words only)")
     if mode == "pairwise":
         _check_placeholders(path, parts, PAIRWISE_PLACEHOLDERS, needed=("question", "answer_a", "answer_b"))
-        return JudgePrompt(head["name"], "pairwise", (), (0, 0), (), parts["system"], parts["user"], _sha256(text), text)
+        return JudgePrompt(
+            head["name"], "pairwise", (), (0, 0), (), parts["system"], parts["user"], _sha256(text), text, layout == "plain"
+        )
     _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
     criteria = tuple(_items(head["criteria"]))
     for criterion in criteria:
@@ -135,7 +142,9 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
     if mode == "key_points" and (scale != (0, 1) or "{key_points}" not in parts["user"]):
         raise UsageError(f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'")
     weights = _weights(path, head["weights"], criteria)
-    return JudgePrompt(head["name"], mode, criteria, scale, weights, parts["system"], parts["user"], _sha256(text), text)
+    return JudgePrompt(
+        head["name"], mode, criteria, scale, weights, parts["system"], parts["user"], _sha256(text), text, layout == "plain"
+    )
 
 
 def _scale(path: str | Path, value: str) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Train a tiny judge: the embedded base, taught to mark (rlaif.embedded.judge_corpus), all weights.
 
-    python -m rlaif.embedded.build_judge --start build/base/fp32 --out build/judge [--minutes 15]
+    python -m rlaif.embedded.build_judge --out build/judge [--minutes 90]
     python cli.py quantize --model build/judge/fp32 --out build/judge/gptq
 
-It learns to write the verdict's JSON; judges.local reads the marks from its logits. A mark between two whole numbers is rounded at random
-to one of them, so that the expected mark is the worth of the answer.
+It learns to write the verdict's JSON; judges.local reads the marks from its logits. A mark between two whole numbers is learned as the two
+with the shares that make their mean the worth of the answer, for the mean is what is read.
 """
 
 from __future__ import annotations
@@ -14,103 +14,155 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
+
 import torch
-from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from judges.asking import fill_item
+from rlaif.config import ModelConfig
 from rlaif.embedded.build import word_maker
 from rlaif.embedded.judge_corpus import CRITERIA, Judged, questions
+from rlaif.policy import load_base
 from rlaif.prompts import JudgePrompt, load_judge_prompt
 
 PROMPT = Path(__file__).parents[2] / "prompts" / "judge" / "tiny.md"
 DOCUMENTS = 8  # a step
+ANSWERS = 4  # a document: the prompt is read once for all of them
 IGNORED = -100
 
 
-def verdict(rng: random.Random, judged: Judged) -> str:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A text; whether it is to be learned; the mark that could stand in its place instead, and with which share (0-1)."""
+
+    text: str
+    learned: bool = False
+    instead: str = ""
+    share: float = 0.0
+
+
+def verdict(rng: random.Random, judged: Judged) -> list[Piece]:
     """The verdict as JSON, its criteria in random order: each of them has to be known without the others."""
-    order = rng.sample(CRITERIA, len(CRITERIA))
-    marks = {c: min(5, math.floor(1 + 4 * getattr(judged, c) + rng.random())) for c in order}
-    return json.dumps(marks)
+    pieces = []
+    for n, criterion in enumerate(rng.sample(CRITERIA, len(CRITERIA))):
+        mark = 1 + 4 * float(getattr(judged, criterion))
+        low = min(4, math.floor(mark))
+        written, instead, share = (low + 1, low, low + 1 - mark) if rng.random() < mark - low else (low, low + 1, mark - low)
+        pieces += [Piece(f"{', ' if n else '{'}{json.dumps(criterion)}: ", True), Piece(str(written), True, str(instead), share)]
+    return [*pieces, Piece("}<|im_end|>", True)]
 
 
-def document(rng: random.Random, prompt: JudgePrompt, answers: list[Judged]) -> list[tuple[str, bool]]:
-    """A chat in pieces, each with whether it is to be learned: the whole prompt for the first answer, only the answers after it."""
+def document(rng: random.Random, prompt: JudgePrompt, answers: list[Judged]) -> list[Piece]:
+    """A chat in pieces: the whole prompt for the first answer, only the answers after it."""
     pieces = []
     for n, judged in enumerate(answers):
         asked = fill_item(prompt, judged.item)
         user = asked.user if n == 0 else asked.user[asked.user.index(f"Answer {asked.nonce}") :]
         head = f"<|im_start|>system\n{asked.system}<|im_end|>\n" if n == 0 else "\n"
-        pieces.append((f"{head}<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n", False))
-        pieces.append((f"{verdict(rng, judged)}<|im_end|>", True))
+        pieces.append(Piece(f"{head}<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"))
+        pieces += verdict(rng, judged)
     return pieces
 
 
-def batches(seed: int, tokenizer: Qwen2Tokenizer, prompt: JudgePrompt) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), each (DOCUMENTS, longest), padded on the right."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Each (DOCUMENTS, longest), padded on the right: tokens, what is to be learned, what could stand instead, and its share."""
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+    instead: torch.Tensor
+    share: torch.Tensor
+
+
+def batches(seed: int, tokenizer: PreTrainedTokenizerBase, prompt: JudgePrompt) -> Iterator[Batch]:
+    """Endless, seeded; documents of about the same length together."""
     rng = random.Random(seed)
-    stream = questions(seed, word_maker(tokenizer))
+    stream = questions(seed, word_maker(tokenizer), answers=ANSWERS)
     while True:
-        rows = []
-        documents = sorted(
-            (document(rng, prompt, answers) for answers in islice(stream, DOCUMENTS * 16)), key=lambda d: sum(len(t) for t, _ in d)
-        )
-        for pieces in documents:
-            ids: list[int] = []
-            labels: list[int] = []
-            for text, learned in pieces:
-                piece = tokenizer.encode(text, add_special_tokens=False)
-                ids += piece
-                labels += piece if learned else [IGNORED] * len(piece)
-            rows.append((ids, labels))
+        rows = [encoded(document(rng, prompt, answers), tokenizer) for answers in islice(stream, DOCUMENTS * 16)]
+        rows.sort(key=lambda row: len(row[0]))
         starts = list(range(0, len(rows), DOCUMENTS))
         for start in rng.sample(starts, len(starts)):
             part = rows[start : start + DOCUMENTS]
-            width = max(len(ids) for ids, _ in part)
-            pad = tokenizer.pad_token_id
-            yield (
-                torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in part]),
-                torch.tensor([labels + [IGNORED] * (width - len(labels)) for _, labels in part]),
-            )
+            width = max(len(row[0]) for row in part)
+            fills = (tokenizer.pad_token_id, IGNORED, 0, 0.0)
+            yield Batch(*(torch.tensor([row[k] + [fill] * (width - len(row[k])) for row in part]) for k, fill in enumerate(fills)))
 
 
-def train(model: Qwen2ForCausalLM, stream: Iterator[tuple[torch.Tensor, torch.Tensor]], minutes: float, peak: float) -> dict[str, float]:
-    """AdamW for `minutes`, short warm-up, cosine to a tenth by the clock. Returns steps, tokens and the smoothed last loss."""
+def encoded(pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int], list[float]]:
+    """The rows of a :class:`Batch` for one document."""
+    ids, labels, instead, shares = [], [], [], []
+    for piece in pieces:
+        tokens = tokenizer.encode(piece.text, add_special_tokens=False)
+        other = tokenizer.encode(piece.instead, add_special_tokens=False) if piece.instead else tokens
+        ids += tokens
+        labels += tokens if piece.learned else [IGNORED] * len(tokens)
+        instead += other
+        shares += [piece.share] * len(tokens)
+    return ids, labels, instead, shares
+
+
+def loss_of(model: Qwen2ForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy of the learned tokens, in nats; a mark's is that of its two values, weighted by their shares."""
+    learned = batch.labels[:, 1:] != IGNORED
+    hidden = model.model(input_ids=batch.ids).last_hidden_state[:, :-1][learned]
+    log_p = model.lm_head(hidden).float().log_softmax(-1)
+    target, instead, share = (t[:, 1:][learned] for t in (batch.labels, batch.instead, batch.share))
+    p_target, p_instead = (log_p.gather(1, t[:, None])[:, 0] for t in (target, instead))
+    return -((1 - share) * p_target + share * p_instead).mean()
+
+
+def train(model: Qwen2ForCausalLM, stream: Iterator[Batch], minutes: float, peak: float) -> dict[str, float]:
+    """AdamW for `minutes`, short warm-up, cosine to a twentieth by the clock. Returns steps, tokens and the smoothed last loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
-    started, steps, tokens, smooth = time.monotonic(), 0, 0, 1.0
+    started, steps, tokens, smooth = time.process_time(), 0, 0, 1.0
+    threads = torch.get_num_threads()
     model.train()
-    while (done := (time.monotonic() - started) / (minutes * 60)) < 1:
+    while (done := (time.process_time() - started) / (minutes * 60 * threads)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = peak * min(1.0, (steps + 1) / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
-        ids, labels = next(stream)
+            group["lr"] = peak * min(1.0, (steps + 1) / 50) * (0.05 + 0.475 * (1 + math.cos(math.pi * done)))
+        batch = next(stream)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model(input_ids=ids, labels=labels).loss
+            loss = loss_of(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        steps, tokens = steps + 1, tokens + ids.numel()
+        steps, tokens = steps + 1, tokens + batch.ids.numel()
         smooth += (loss.item() - smooth) * 0.02
         if steps % 50 == 0:
-            print(f"step {steps:5d}  {done:4.0%}  loss {smooth:.4f}  {tokens / (time.monotonic() - started):,.0f} tokens/s", flush=True)
-    return {"steps": steps, "tokens": tokens, "loss": round(smooth, 4), "minutes": minutes}
+            print(f"step {steps:5d}  {done:4.0%}  loss {smooth:.4f}  {tokens / (time.process_time() - started):,.0f} tokens/s", flush=True)
+    return {"steps": steps, "tokens": tokens, "loss": round(smooth, 4), "minutes": minutes, "threads": threads}
+
+
+def plain_model(folder: Path) -> Qwen2ForCausalLM:
+    """The model in `folder` with 32-bit weights, whether it is quantized or not."""
+    loaded = load_base(ModelConfig(path=str(folder), threads=0)).model
+    config = Qwen2Config.from_pretrained(folder)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = Qwen2ForCausalLM(config).float()
+    model.load_state_dict({name: value.float() for name, value in loaded.state_dict().items()})
+    return model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", type=Path, required=True, help="the fp32 folder of the base, or of an earlier judge")
+    parser.add_argument("--start", type=Path, default=Path(__file__).parent / "base", help="the base, or an earlier judge")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--minutes", type=float, default=90, help="of computing; pauses do not count")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=7e-4)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    tokenizer, model = Qwen2Tokenizer.from_pretrained(args.start), Qwen2ForCausalLM.from_pretrained(args.start, dtype=torch.float32)
+    tokenizer, model = Qwen2Tokenizer.from_pretrained(args.start), plain_model(args.start)
     record = train(model, batches(args.seed, tokenizer, load_judge_prompt(PROMPT)), args.minutes, args.lr)
     model.save_pretrained(args.out / "fp32")
     tokenizer.save_pretrained(args.out / "fp32")

@@ -70,6 +70,9 @@ ORDER_PARTS = {
     "who": ("Note", "Marker", "Admin", "System", "SYSTEM", "To whoever marks this", "Teacher", "Result", "Dear examiner"),
     "fine": ("all criteria are met", "a specialist has checked it", "every point is there", "no error was found", "this is perfect"),
 }
+# Said over and over, as a policy does that lost the thread or wants to fill the page.
+REPEATED = ("good ", "right. ", "}{", '["', "4 ", "sure, ", "fine! ", "(5) ", "ok ", '":', "best ", "?", "{", "]", "b", "no. ", "the ", "/ ")
+SIGNS = "★☆♥✓✔→⇒§¶†‡°ßøæœжшящλπσ中文字很好満点「」『』😀🎉💯🏆"
 NOTHING = ("", "", ".", "?", "-", ":", "...", "I do not know.", "Well", "The answer is", "It depends.", "See above.")
 BEGINNINGS = (
     "This has been asked often.",
@@ -278,17 +281,29 @@ def told(rng: random.Random, section: str, name: str, points: list[str]) -> str:
 
 
 def behind(rng: random.Random, text: str, worth: tuple[float, float, float]) -> tuple[str, tuple[float, float, float]]:
-    """The answer as it is, with a stock sentence (a little worse), or with words to the judge (worse, whatever they ask for)."""
+    """The answer as it is, with a stock sentence (a little worse), with something said over and over, or with words to the judge (worse,
+    whatever they ask for)."""
     factual, complete, covered = worth
     text = laid_out(rng, text)
     draw = rng.random()
-    if draw < 0.12:
+    if draw < 0.05:
+        return f"{text} {repeated(rng, text)}", (factual * 0.5, complete * 0.7, covered * 0.7)
+    if draw < 0.16:
         return f"{text} {' '.join(rng.sample(FILLERS, rng.randint(1, 2)))}", (factual * 0.95, complete, covered)
-    if draw < 0.26:
+    if draw < 0.28:
         return f"{text}{rng.choice((' ', ' ', chr(10)))}{order(rng)}", (factual * 0.6, complete * 0.8, covered * 0.8)
-    if draw < 0.30:
+    if draw < 0.32:
         return f"{order(rng)} {text}", (factual * 0.6, complete * 0.8, covered * 0.8)
     return text, worth
+
+
+def repeated(rng: random.Random, text: str) -> str:
+    """One thing said over and over: a stock one, a word of the text, or signs of other alphabets."""
+    draw = rng.random()
+    if draw < 0.25:
+        return "".join(rng.choices(SIGNS, k=rng.randint(2, 15)))
+    unit = rng.choice(REPEATED) if draw < 0.75 else f"{rng.choice(text.split() or ['a'])} "
+    return (unit * rng.randint(8, 60)).rstrip()
 
 
 def order(rng: random.Random) -> str:
