@@ -1,0 +1,1 @@
+"""The commands by what they are for: each checks its options, calls the package and prints. cli.py puts them together."""

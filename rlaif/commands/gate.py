@@ -1,0 +1,51 @@
+"""The commands of `gate`: explain, simulate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rlaif.commands.options import DEFAULT_RUN, RunOption, one_of
+from rlaif.commands.output import print_json, stdout_screen
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What the promotion gate saw, and what it can see.")
+
+
+@app.command("explain")
+def gate_explain(
+    round: Annotated[int | None, typer.Option(help="The round; 0 is SFT against the base. The latest one if not given.")] = None,
+    run: RunOption = DEFAULT_RUN,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Why a round's challenger was promoted or not: every condition in plain English, and how small a gain would have been seen."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.explain import explain, show
+    from rlaif.run import open_run
+
+    result = explain(open_run(run), round)
+    if format == "json":
+        print_json(result)
+    else:
+        show(result, stdout_screen())
+
+
+@app.command("simulate")
+def gate_simulate(
+    run: RunOption = DEFAULT_RUN,
+    loops: Annotated[int, typer.Option(min=1, help="How many loops without gain to simulate.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=1, help="Preference rounds, and so looks, a loop.")] = 10,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes nothing."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+    from rlaif.simulate_own import show, simulate_own
+
+    with Screen().live() as screen:
+        result = simulate_own(open_run(run), loops, rounds, screen)
+    if format == "json":
+        print_json(result)
+    else:
+        show(result, stdout_screen())

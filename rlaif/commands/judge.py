@@ -1,0 +1,102 @@
+"""The commands of `judge`: exam, compare, rescore, label."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rlaif.commands.options import DEFAULT_RUN, RunOption, SetOption, not_negative, one_of
+from rlaif.commands.output import print_json, stdout_screen
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Examine judges, compare them, and let people label.")
+
+
+@app.command("exam")
+def judge_exam(
+    run: RunOption = DEFAULT_RUN,
+    profile: Annotated[str, typer.Option("--profile", help="A profile, if not the run's own; embedded for a new run.")] = "",
+    set_: SetOption = [],  # noqa: B006
+    medquad: Annotated[str, typer.Option(help="Hold the exam on this MedQuAD file instead of the embedded one.")] = "",
+    human: Annotated[str, typer.Option(help="Hold it on this file of answers scored by people: question, answer, score 1-4.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many items of a type; 0: the exam's own size.")] = 0,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has not."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.exam import command
+    from rlaif.progress import Screen
+
+    judge, held = command.exam_from_command_line(run, profile, set_, medquad, human, limit, Screen())
+    if format == "json":
+        print_json(command.as_json(judge, held))
+    else:
+        for one in held:
+            command.show(judge, one, stdout_screen())
+    if not all(one.result.passed for one in held):
+        raise typer.Exit(1)
+
+
+@app.command("compare")
+def judge_compare(
+    a: Annotated[str, typer.Argument(help="A judge_id or its beginning, a model or a prompt's name.")],
+    b: Annotated[str, typer.Argument(help="Another one.")],
+    run: RunOption = DEFAULT_RUN,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Compare two judges, or two prompts, on the candidates that both have scored."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.review import compare
+    from rlaif.run import open_run
+
+    result = compare.compare(open_run(run), a, b)
+    if format == "json":
+        print_json(result)
+    else:
+        compare.show(result, stdout_screen())
+
+
+@app.command("rescore")
+def judge_rescore(
+    run: RunOption = DEFAULT_RUN,
+    set_: SetOption = [],  # noqa: B006
+    round: Annotated[int, typer.Option(help="Only the candidates of this round; 0: of all rounds.")] = 0,
+    limit: Annotated[int, typer.Option(help="At most so many questions; 0: all.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Score existing candidates with another judge, and show the pairs that would result. Preferences stay as they are."""
+    one_of("--format", format, ("table", "json"))
+    not_negative("--round", round)
+    not_negative("--limit", limit)
+    from rlaif.progress import Screen
+    from rlaif.review import rescore
+    from rlaif.run import open_run
+
+    opened = open_run(run)
+    config = rescore.configured(opened, set_)
+    with Screen().live() as screen:
+        result = rescore.rescore(opened, config, screen, round=round or None, limit=limit, dry_run=dry_run)
+    if format == "json":
+        print_json(result)
+    elif not dry_run:
+        rescore.show(result, stdout_screen())
+
+
+@app.command("label")
+def judge_label(
+    name: Annotated[str, typer.Option(help="Who labels; kept in the table judges.")],
+    run: RunOption = DEFAULT_RUN,
+    number: Annotated[int, typer.Option(min=1, help="How many pairs at most.")] = 20,
+    round: Annotated[int, typer.Option(help="Only pairs of this round; 0: of all rounds.")] = 0,
+) -> None:
+    """Say which of two answers is better, blind and in random order. judge_agreement compares a person with the judges."""
+    not_negative("--round", round)
+    from rlaif.review.label import label
+    from rlaif.run import open_run
+
+    screen = stdout_screen()
+    counts = label(open_run(run), name, number, round or None, screen, sys.stdin.readline)
+    said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    screen.line(f"stored: {said or 'nothing'}; SELECT * FROM judge_agreement compares you with the judges")

@@ -1,0 +1,77 @@
+"""Commands that make models: loop, train, quantize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlaif.commands.options import DEFAULT_RUN, ProfileOption, RunOption, SetOption, one_of
+from rlaif.commands.output import print_json, stdout_screen
+from rlaif.types import UsageError
+
+
+def loop(
+    rounds: Annotated[int, typer.Option(help="How many preference rounds the run should have in the end.")] = 3,
+    run: RunOption = DEFAULT_RUN,
+    profile: ProfileOption = "embedded",
+    set_: SetOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
+    after_sealed_test: Annotated[
+        bool, typer.Option("--after-sealed-test", help="Go on although the sealed test was opened; marks the run for ever.")
+    ] = False,
+) -> None:
+    """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run."""
+    from rlaif.config import load_config
+
+    if rounds < 1:
+        raise UsageError(f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)")
+    config = load_config(profile, set_)
+    from rlaif.start import run_from_command_line
+
+    run_from_command_line(run, config, rounds, after_sealed_test)
+
+
+def train(
+    profile: ProfileOption = "embedded",
+    method: Annotated[str, typer.Option(help="sft, lora, qlora, gptq-lora, galore or knowtuning; the profile's own if not given.")] = "",
+    run: RunOption = DEFAULT_RUN,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be loaded, downloaded and trained.")] = False,
+    set_: SetOption = [],  # noqa: B006
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with it."""
+    one_of("--format", format, ("table", "json"))
+    from rlaif.config import load_config
+    from rlaif.methods import with_method
+
+    config = with_method(load_config(profile, set_), method)
+    if dry_run:
+        from dataclasses import asdict
+
+        from rlaif.estimate import plan
+
+        planned = plan(config)
+        if format == "json":
+            print_json(asdict(planned))
+        else:
+            stdout_screen().table("", ["train", "what it would take"], [list(line) for line in planned.lines()])
+        return
+    from rlaif.train import show, train_from_command_line
+
+    result = train_from_command_line(run, config)
+    if format == "json" and result:
+        print_json(result)
+    elif result:
+        show(result, stdout_screen())
+
+
+def quantize(
+    model: Annotated[Path, typer.Option(help="The folder of a 16- or 32-bit model.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
+) -> None:
+    """Make a GPTQ int4 base from a local model."""
+    from rlaif.quantize import quantize as make
+
+    make(model, out)
+    stdout_screen().line(f"wrote {out}")

@@ -1,0 +1,102 @@
+"""Commands that measure policies: evaluate, test, compare."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlaif.commands.options import DEFAULT_RUN, RunOption, not_negative, one_of
+from rlaif.commands.output import print_json, stdout_screen
+from rlaif.types import UsageError
+
+
+def evaluate(
+    benchmark: Annotated[str, typer.Option(help="pubmedqa, medquad, medqa or mmlu; the last two need --data.")],
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
+    run: RunOption = DEFAULT_RUN,
+    data: Annotated[str, typer.Option(help="Another file of the same kind, evaluated whole unless --split is given.")] = "",
+    split: Annotated[
+        str, typer.Option(help="train, gate or (of another file) sealed; gate unless --data is given. Of medqa and mmlu: test, dev or val.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
+    mode: Annotated[str, typer.Option(help="pubmedqa: loglik (the likeliest label) or generate (10 tokens, read for a label).")] = "loglik",
+    template: Annotated[str, typer.Option(help="pubmedqa: raw or chat (the model's chat template).")] = "raw",
+    bertscore: Annotated[str, typer.Option(metavar="FOLDER", help="medquad: BERTScore with the encoder in this folder.")] = "",
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Score a policy of the run on a benchmark."""
+    one_of("--benchmark", benchmark, ("pubmedqa", "medquad", "medqa", "mmlu"))
+    one_of("--format", format, ("table", "json"))
+    one_of("--mode", mode, ("loglik", "generate"))
+    one_of("--template", template, ("raw", "chat"))
+    if split:
+        one_of("--split", split, ("test", "dev", "val") if benchmark in ("medqa", "mmlu") else ("train", "gate", "sealed"))
+    if benchmark != "pubmedqa" and (mode, template) != ("loglik", "raw"):
+        raise UsageError(f"--mode and --template are of the benchmark pubmedqa; leave them out for {benchmark}")
+    if benchmark != "medquad" and bertscore:
+        raise UsageError(f"--bertscore is of the benchmark medquad; leave it out for {benchmark}")
+    if benchmark in ("medqa", "mmlu") and not data:
+        raise UsageError(f"--benchmark {benchmark}: no run holds its questions; give the file with --data FILE")
+    if limit < 0:
+        raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
+    from rlaif.start import evaluate_from_command_line
+
+    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit, mode, template, bertscore)
+    if format == "json":
+        print_json(result)
+    else:
+        from rlaif.evals.summary import show
+
+        show(result, stdout_screen())
+
+
+def sealed_test(
+    run: RunOption = DEFAULT_RUN,
+    force: Annotated[bool, typer.Option("--force", help="Open it once more; marks the run for ever.")] = False,
+    limit: Annotated[int, typer.Option(help="At most so many items of a benchmark; 0: all.")] = 0,
+) -> None:
+    """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for ever."""
+    not_negative("--limit", limit)
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+    from rlaif.sealed_command import run_sealed_test
+    from rlaif.status import print_sealed
+
+    run_sealed_test(run, force, limit, Screen())
+    print_sealed(open_run(run), stdout_screen(None if sys.stdout.isatty() else 160))  # in a file or a pipe nothing is folded
+
+
+def compare(
+    policies: Annotated[list[str], typer.Argument(metavar="POLICY POLICY ...", help="base, sft, champion, or an id or its beginning.")],
+    benchmark: Annotated[str, typer.Option(help="pubmedqa or medquad.")],
+    run: RunOption = DEFAULT_RUN,
+    split: Annotated[str, typer.Option(help="train or gate.")] = "gate",
+    limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
+    plots: Annotated[Path | None, typer.Option(help="Also write charts as PNG into this folder.")] = None,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """Compare policies on the same items, with paired intervals against the first. What they lack is evaluated first."""
+    one_of("--benchmark", benchmark, ("pubmedqa", "medquad"))
+    one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
+    one_of("--format", format, ("table", "json"))
+    not_negative("--limit", limit)
+    from rlaif.compare import compare as measure_and_compare
+    from rlaif.compare import show
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+
+    opened = open_run(run)
+    with Screen().live() as screen:
+        result = measure_and_compare(opened, policies, benchmark, split, limit, screen)
+    if plots is not None:
+        from rlaif.plots import write_plots
+
+        for path in write_plots(opened, result, plots):
+            screen.line(f"wrote {path}")
+    if format == "json":
+        print_json(result)
+    else:
+        show(result, stdout_screen(None if sys.stdout.isatty() else 200))

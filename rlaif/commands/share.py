@@ -1,0 +1,71 @@
+"""Commands that take policies and preferences out, and preferences in: export, export preferences, import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlaif.commands.options import DEFAULT_RUN, RunOption, one_of
+from rlaif.commands.output import stdout_screen
+from rlaif.types import UsageError
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@app.callback()
+def export(
+    context: typer.Context,
+    format: Annotated[str, typer.Option(help="adapter, merged (16/32-bit) or gptq (int4).")] = "",
+    out: Annotated[Path | None, typer.Option(help="The folder to write; new or empty.")] = None,
+    policy: Annotated[str, typer.Option(help="base, sft, champion, or an id or its beginning.")] = "champion",
+    dtype: Annotated[str, typer.Option(help="Weights of merged: float32, bfloat16 or float16.")] = "float32",
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Take a policy away, as a model that needs no rlaif; or the preferences, as data."""
+    if context.invoked_subcommand:
+        return
+    from rlaif.export import DTYPES, FORMATS
+    from rlaif.export import export as make
+
+    one_of("--format", format, FORMATS)
+    one_of("--dtype", dtype, DTYPES)
+    if out is None:
+        raise UsageError("--out PATH is missing: the folder to write")
+    from rlaif.progress import Screen
+    from rlaif.run import open_run
+
+    opened = open_run(run)
+    with Screen().live() as screen:
+        difference = make(opened, policy, format, out, dtype, screen)
+    stdout_screen().line(f"wrote {out}" + (f": {difference}" if difference else ""))
+
+
+@app.command("preferences")
+def export_preferences(
+    to: Annotated[str, typer.Option(help="parquet, jsonl or hub.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write, or a file that ends in .parquet or .jsonl.")] = None,
+    repo: Annotated[str, typer.Option(help="For hub: owner/name. The token comes from HF_TOKEN; the data set is private.")] = "",
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Write the kept preference pairs in TRL's format, with their lineage and a data set card."""
+    from rlaif.exchange import KINDS
+    from rlaif.exchange import export_preferences as make
+    from rlaif.run import open_run
+
+    one_of("--to", to, KINDS)
+    stdout_screen().line(f"wrote {make(open_run(run), to, out, repo)}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="Preference pairs: parquet, jsonl, json or csv with prompt, chosen, rejected.")],
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Take preference pairs from a file into the run; the next DPO round trains on them too. Recorded in decisions."""
+    from rlaif.imported import import_preferences
+    from rlaif.run import open_run
+
+    found = import_preferences(open_run(run), file)
+    dropped = "".join(f", {n} dropped ({why})" for why, n in found.dropped.items())
+    stdout_screen().line(f"imported {found.kept} pairs{dropped}; {found.duplicates} were here already")

@@ -1,0 +1,36 @@
+"""Commands that ask a policy: chat, serve."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rlaif.commands.options import DEFAULT_RUN, RunOption
+from rlaif.types import UsageError
+
+
+def chat(
+    question: Annotated[str | None, typer.Argument(help="One question; without it a session begins.")] = None,
+    run: RunOption = DEFAULT_RUN,
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id; the champion, or without a run the embedded base.")] = "",
+    context: Annotated[str, typer.Option(help="A text to answer from, such as an abstract; @FILE reads it from a file.")] = "",
+) -> None:
+    """Ask the champion, or any policy, in the terminal: answers appear as they are made. Not medical advice."""
+    if question is not None and not question.strip():
+        raise UsageError("the question is empty; leave it out for a session")
+    from rlaif.chat import start
+
+    start(run, DEFAULT_RUN, policy, question, context)
+
+
+def serve(
+    run: RunOption = DEFAULT_RUN,
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
+    host: Annotated[str, typer.Option(help="The address to listen on; the server asks for no key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+) -> None:
+    """Serve a policy as an OpenAI-compatible endpoint until Ctrl-C. Needs the extra serving."""
+    from rlaif.serve import serve as until_stopped
+
+    until_stopped(run, policy, host, port)
