@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlaif.config import Config, load_config
+from rlaif.config import Config
+from rlaif.configure import load_config
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.render import answer_prompt
 from rlaif.run import Run, open_run

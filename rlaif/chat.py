@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from rlaif.answerer import Answerer, answer, describe, find_policy, model_of, open_answerer
-from rlaif.config import nearest
+from rlaif.configure import nearest
 from rlaif.progress import Screen, clean
 from rlaif.terminal import COMMANDS, ending, in_words, line_reader, read_context, side_by_side, valid_text
 from rlaif.types import RlaifError, UsageError

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.config import Config, flat, validate
+from rlaif.config import Config, flat
+from rlaif.configure import validate
 from rlaif.monitors import Monitor
 
 NO_PAIRS = "no_pairs"  # a signal beside the monitors: too few pairs to train on

@@ -236,7 +236,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def what_would_run(torch: Any | str, base: Path) -> list[Finding]:
     """How the default profile would load its base here, and on a GPU: the rules of `rlaif.policy.load_base`."""
-    from rlaif.config import load_config
+    from rlaif.configure import load_config
 
     name, model = "default profile here", load_config().model
     if isinstance(torch, str) or not (base / "config.json").is_file():

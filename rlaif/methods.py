@@ -13,7 +13,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import get_args
 
-from rlaif.config import Config, Method, PromptConfig, nearest
+from rlaif.config import Config, Method, PromptConfig
+from rlaif.configure import nearest
 from rlaif.types import UsageError
 
 METHODS = get_args(Method)

@@ -18,7 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat, to_toml, validate
+from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
+from rlaif.configure import to_toml, validate
 from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 

@@ -82,7 +82,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from judges.reference import ReferenceJudge
     from rlaif import training
     from rlaif.admin import promote
-    from rlaif.config import load_config
+    from rlaif.configure import load_config
     from rlaif.loop import Loop, prepare
     from rlaif.policy import load_base
     from rlaif.progress import Screen

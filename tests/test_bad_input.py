@@ -24,7 +24,7 @@ import pytest
 import typer
 
 import cli
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.prompts import load_prompt
 from rlaif.run import open_or_create
 from rlaif.types import Decision, Preference, Question, RlaifError

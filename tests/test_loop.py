@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import cli
-from rlaif.config import flat, load_config, to_toml
+from rlaif.config import flat
+from rlaif.configure import load_config, to_toml
 from rlaif.evaluation import results
 from rlaif.prompts import load_prompt
 from rlaif.run import open_run

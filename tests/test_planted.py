@@ -26,7 +26,7 @@ from judges.llm import LangChainJudge
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import JudgeSettings
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.evals.text import token_f1
 from rlaif.evaluation import data_hash, gate_questions
 from rlaif.loop import Loop, gate_round

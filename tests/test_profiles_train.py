@@ -15,7 +15,8 @@ from rlaif.quiet import quiet
 import pytest
 
 import cli
-from rlaif.config import Config, load_config, profile_names
+from rlaif.config import Config
+from rlaif.configure import load_config, profile_names
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

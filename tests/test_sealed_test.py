@@ -16,7 +16,7 @@ import pytest
 
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, now, open_or_create, open_run, session

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import cli
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
 from rlaif.run import open_run

@@ -64,7 +64,7 @@ def runs(
 
 def profiles() -> None:
     """The profiles that ship with rlaif: base, method, memory for training on a GPU (an estimate), data."""
-    from rlaif.config import load_config, profile_names
+    from rlaif.configure import load_config, profile_names
     from rlaif.estimate import data_names, memory
 
     rows = []

@@ -22,7 +22,7 @@ def loop(
     ] = False,
 ) -> None:
     """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run."""
-    from rlaif.config import load_config
+    from rlaif.configure import load_config
 
     if rounds < 1:
         raise UsageError(f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)")
@@ -42,7 +42,7 @@ def train(
 ) -> None:
     """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with it."""
     one_of("--format", format, ("table", "json"))
-    from rlaif.config import load_config
+    from rlaif.configure import load_config
     from rlaif.methods import with_method
 
     config = with_method(load_config(profile, set_), method)

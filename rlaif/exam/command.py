@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import Config, apply_override, load_config, validate
+from rlaif.config import Config
+from rlaif.configure import apply_override, load_config, validate
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import Held, hold, rows, rule_dicts
 from rlaif.exam.human import human_exam

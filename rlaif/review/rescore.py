@@ -13,7 +13,8 @@ from typing import Any
 
 from judges import make_judge
 from judges.jury import Jury
-from rlaif.config import Config, apply_override, flat, validate
+from rlaif.config import Config, flat
+from rlaif.configure import apply_override, validate
 from rlaif.judging import SETTLED, chunk_size, judge_chunk, judge_item, judge_rows, judge_settings, load_verdicts, members
 from rlaif.pairs import PairSettings, prefer
 from rlaif.progress import Screen

@@ -20,7 +20,7 @@ import pytest
 from judges import make_judge
 from judges.llm import LangChainJudge
 from judges.settings import Budget, JudgeSettings, JudgeStopped
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.judging import judge_round, load_verdicts
 from rlaif.progress import Screen
 from rlaif.prompts import load_judge_prompt

@@ -56,7 +56,7 @@ def paired_run(paired_folder: Path, tmp_path: Path) -> Run:
 
 
 def make_paired_run(folder: Path) -> Run:
-    from rlaif.config import load_config
+    from rlaif.configure import load_config
     from rlaif.embedded import dataset
     from rlaif.prompts import load_prompt
     from rlaif.run import open_or_create

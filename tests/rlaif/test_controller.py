@@ -1,6 +1,7 @@
 import pytest
 
-from rlaif.config import Config, load_config
+from rlaif.config import Config
+from rlaif.configure import load_config
 from rlaif.controller import LEVERS, NO_PAIRS, RULES, next_action, settings_for, stopped, tuned
 from rlaif.monitors import Monitor
 

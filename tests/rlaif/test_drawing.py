@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from rlaif.config import Config, load_config
+from rlaif.config import Config
+from rlaif.configure import load_config
 from rlaif.drawing import draw, load_questions
 from rlaif.run import Run
 from rlaif.types import Candidate, Question, Verdict

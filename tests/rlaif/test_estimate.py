@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rlaif.config import Config, load_config, profile_names
+from rlaif.config import Config
+from rlaif.configure import load_config, profile_names
 from rlaif.data.tables import is_hub_id
 from rlaif.estimate import BITS, Shape, memory, plan, shape, sources, steps_of
 from rlaif.prompts import load_prompt

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from judges.settings import Budget, JudgeSettings, JudgeStopped
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.facts import FactWriter
 from rlaif.knowtuning import Rewritten
 from rlaif.run import open_or_create

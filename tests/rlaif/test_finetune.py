@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from rlaif import policy
-from rlaif.config import Config, load_config
+from rlaif.config import Config
+from rlaif.configure import load_config
 from rlaif.dpo import PairExample
 from rlaif.finetune import Job, run_job, trackers, with_precision
 from rlaif.methods import with_method

@@ -12,7 +12,7 @@ from judges import make_judge
 from judges.llm import LangChainJudge
 from judges.models import Endpoint
 from judges.settings import Budget, Forecast, JudgeSettings
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.judging import announce, describe, judge_settings, leaving, mean_chars
 from rlaif.progress import Screen
 from rlaif.prompts import load_judge_prompt

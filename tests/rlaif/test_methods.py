@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rlaif import methods
-from rlaif.config import Config, load_config
+from rlaif.config import Config
+from rlaif.configure import load_config
 from rlaif.types import UsageError
 
 

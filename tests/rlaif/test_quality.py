@@ -9,7 +9,8 @@ import pytest
 from judges.jury import Jury
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
-from rlaif.config import Config, load_config
+from rlaif.config import Config
+from rlaif.configure import load_config
 from rlaif.quality import gate_judge_config, make_gate_judge, mark
 from rlaif.types import EvalItem, UsageError, Verdict
 

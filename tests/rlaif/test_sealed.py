@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from rlaif import sealed, status
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.evaluation import benchmark_questions
 from rlaif.progress import Screen
 from rlaif.run import Run, open_or_create

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rlaif.config import load_config
+from rlaif.configure import load_config
 from rlaif.data.prepare import prepare_questions
 from rlaif.drawing import draw, load_questions
 from rlaif.evaluation import check_benchmarks, gate_questions

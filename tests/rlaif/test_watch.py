@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from rlaif import admin, watch
-from rlaif.config import flat, load_config
+from rlaif.config import flat
+from rlaif.configure import load_config
 from rlaif.run import Run
 from rlaif.start import run_from_command_line
 from rlaif.types import Decision

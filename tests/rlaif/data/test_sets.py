@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rlaif.config import Config, DataSet, validate
+from rlaif.config import Config, DataSet
+from rlaif.configure import validate
 from rlaif.data.mediqa import divide
 from rlaif.data.prepare import prepare_questions
 from rlaif.data.sets import load_set
