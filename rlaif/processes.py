@@ -1,9 +1,11 @@
-"""Several processes that train one policy: started by torchrun, one recipe, one writer.
+"""Several processes that train one policy: started by torchrun or accelerate, one recipe, one writer.
 
     torchrun --nproc_per_node 2 -- cli.py train --profile P        (without the --, torchrun takes --run for an option of its own)
+    accelerate launch --multi_gpu --num_processes 2 cli.py train --profile P
 
 Rank 0 is the command as it always is: it alone reads and writes the database, and prints. The others load the base, wait to be told what to
-train, and train with it. `accelerate launch --cpu --num_processes 2` starts one process only; torchrun starts as many as it is told.
+train, and train with it. Without a GPU accelerate wants --multi_gpu all the same: it is what makes it start processes, which then join by
+gloo; `--cpu --num_processes 2` starts one process (accelerate 1.15 leaves the others to mpirun), see :func:`started_alone`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
 
 def world() -> int:
-    """How many processes torchrun started; 1 without it."""
+    """How many processes torchrun or accelerate started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def started_alone() -> bool:
+    """Whether `accelerate launch` was told to start several processes and started this one: it leaves an address for the others to meet."""
+    return "WORLD_SIZE" not in os.environ and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys()
 
 
 def rank() -> int:

@@ -166,6 +166,9 @@ def say_precision(screen: Screen, made: dict[str, Any]) -> None:
         screen.line(f"  precision              {made['computed_in']}", style="yellow")
     if processes.world() > 1:
         screen.line(f"  processes              {processes.world()}, which share each batch of {made['batch_size']}")
+    elif processes.started_alone():
+        told = "one: accelerate launch started no others; with --multi_gpu it does, on CPU too (the result is the same, later)"
+        screen.line(f"  processes              {told}", style="yellow")
 
 
 def evaluate_loss(run: Run, base: Base, policy_id: str, prompt: Prompt, screen: Screen) -> None:

@@ -171,9 +171,18 @@ def test_killed_in_training_it_ends_with_the_same_rows(trained: tuple[Path, dict
     assert result["policy"] == trained[1]["policy"]
 
 
-def test_two_processes_train_what_one_does(trained: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--")
+# --multi_gpu is what makes accelerate start processes, on CPU too; its default port may be taken.
+ACCELERATE = tuple(
+    "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0 --mixed_precision no "
+    "--dynamo_backend no".split()
+)
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_train_what_one_does(trained: tuple[Path, dict[str, Any], str], launcher: tuple[str, ...], tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--"]
+    start = [sys.executable, "-m", *launcher]
     command = [*start, str(HERE.parent / "cli.py"), "train", "--profile", str(TINY), *SETS, "--run", str(folder), "--format", "json"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
@@ -189,6 +198,17 @@ def test_two_processes_train_what_one_does(trained: tuple[Path, dict[str, Any], 
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert len(Store.open(folder).query("FROM sessions")) == 1
     assert result["tokens"] == trained[1]["tokens"]
+
+
+def test_accelerate_that_starts_one_process_is_told_of_and_trains_the_same(
+    trained: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    start = [sys.executable, "-m", *"accelerate.commands.launch --cpu --num_processes 2 --mixed_precision no".split()]
+    command = [*start, str(HERE.parent / "cli.py"), "train", "--profile", str(TINY), *SETS, "--run", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert "one: accelerate launch started no others" in done.stderr
+    assert rows(tmp_path / "run")["train_log"] == rows(trained[0])["train_log"]
 
 
 def test_all_weights_are_trained_saved_loaded_and_built_upon(float_base: Path, tmp_path: Path) -> None:

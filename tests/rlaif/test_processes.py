@@ -51,6 +51,23 @@ def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [processes.threads_of(n) for n in (0, 2, 16)] == [0, 1, 4]
 
 
+@pytest.mark.parametrize(
+    ("found", "alone"),
+    [
+        ({}, False),
+        ({"MASTER_PORT": "29500"}, False),  # a cluster's own
+        ({"MASTER_PORT": "29500", "ACCELERATE_MIXED_PRECISION": "no"}, True),
+        ({"MASTER_PORT": "29500", "ACCELERATE_MIXED_PRECISION": "no", "WORLD_SIZE": "2"}, False),
+    ],
+)
+def test_a_launcher_that_started_no_others_is_noticed(monkeypatch: pytest.MonkeyPatch, found: dict[str, str], alone: bool) -> None:
+    for name in ("MASTER_PORT", "ACCELERATE_MIXED_PRECISION", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert processes.started_alone() is alone
+
+
 @pytest.mark.slow
 def test_different_weights_are_noticed_in_both_processes(tmp_path: Path) -> None:
     script = tmp_path / "different.py"
