@@ -1,4 +1,4 @@
-"""The commands of `judge`: exam, compare, rescore, label."""
+"""The commands of `judge`: exam, compare, rescore, label, align."""
 
 from __future__ import annotations
 
@@ -100,3 +100,27 @@ def judge_label(
     counts = label(open_run(run), name, number, round or None, screen, sys.stdin.readline)
     said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     screen.line(f"stored: {said or 'nothing'}; SELECT * FROM judge_agreement compares you with the judges")
+
+
+@app.command("align")
+def judge_align(
+    file: Annotated[str, typer.Argument(help="Published preference pairs with prompt, chosen, rejected: a file or a hub id.")],
+    run: RunOption = DEFAULT_RUN,
+    policy: Annotated[list[str], typer.Option(help="Ask this policy too: base, sft, champion or an id; may be repeated.")] = [],  # noqa: B006
+    set_: SetOption = [],  # noqa: B006
+    limit: Annotated[int, typer.Option(help="At most so many pairs, drawn by a hash; 0: all.")] = 0,
+    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+) -> None:
+    """How far the judge, and policies, agree with the preferences of a data set such as UltraMedical-Preference. Trains nothing."""
+    one_of("--format", format, ("table", "json"))
+    not_negative("--limit", limit)
+    from rlaif.progress import Screen
+    from rlaif.review import align
+    from rlaif.run import open_run
+
+    with Screen().live() as screen:
+        result = align.align(open_run(run), file, policy, set_, limit, screen)
+    if format == "json":
+        print_json(result)
+    else:
+        align.show(result, stdout_screen(None if sys.stdout.isatty() else 160))
