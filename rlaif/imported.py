@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.data.tables import Table, existing, file_sha256, read_table
+from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.drawing import load_questions
 from rlaif.exchange import LINEAGE
 from rlaif.run import Run
@@ -16,6 +16,8 @@ from stores.lock import run_lock
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 ROUND = 0  # imported pairs come before the run's own rounds
+# What a published set says of a pair, kept in `origin`. Its scores are on its own scale, so they are no chosen_score.
+PUBLISHED = ("prompt_id", "label_type", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,10 @@ class Imported:
     duplicates: int
 
 
-def import_preferences(run: Run, source: Path) -> Imported:
-    """Read a file (or a folder with one) in TRL's preference format and add what is new to the run, in one transaction.
+def import_preferences(run: Run, source: Path | str, limit: int = 0) -> Imported:
+    """Read a file (or a folder with one, or a hub id) in TRL's preference format and add what is new to the run, in one transaction.
+
+    UltraMedical-Preference has that format. With `limit` only so many rows, drawn by a hash of their texts: the same ones each time.
 
     A pair is the run's own question, if the question (or its id) is one of its training questions, or a new one. It is dropped, with the
     reason, when its question is one of the gate's or sealed ones, or both answers are the same. What the run has already, kept or dropped,
@@ -48,11 +52,18 @@ def import_preferences(run: Run, source: Path) -> Imported:
 
     DataError names the file and the row for anything that is no pair. RlaifError while a loop works on the run.
     """
-    path = the_file(existing(source))
-    table = read_table(str(path), "FILE")
+    if is_hub_id(source):
+        table = read_table(str(source), "FILE")
+        origin = {"file": str(source), "file_sha256": rows_sha256(table.rows)}
+    else:
+        path = the_file(existing(source))
+        table = read_table(str(path), "FILE")
+        origin = {"file": path.name, "file_sha256": file_sha256(path)}
     table.require("chosen", "rejected")
     pairs = [read_pair(table, i) for i in range(len(table.rows))]
-    origin = {"file": path.name, "file_sha256": file_sha256(path)}
+    if 0 < limit < len(pairs):
+        drawn = sorted(range(len(pairs)), key=lambda i: content_id("limit", pairs[i].question, pairs[i].chosen, pairs[i].rejected))
+        pairs = [pairs[i] for i in sorted(drawn[:limit])]
     with run_lock(run.folder):
         return add(run, pairs, origin)
 
@@ -161,6 +172,7 @@ def preference(pair: Pair, question: Question, ids: list[str], reason: str, orig
     if scores["margin"] is None and scores["chosen_score"] is not None and scores["rejected_score"] is not None:
         scores["margin"] = scores["chosen_score"] - scores["rejected_score"]
     lineage = {k: pair.row[k] for k in LINEAGE if k not in scores and isinstance(pair.row.get(k), str | int)}
+    lineage |= {k: pair.row[k] for k in PUBLISHED if isinstance(pair.row.get(k), str | dict)}
     return {
         "pair_id": content_id("imported", question.question_id, pair.chosen, pair.rejected),
         "round": ROUND,

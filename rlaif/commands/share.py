@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, RunOption, one_of
+from rlaif.commands.options import DEFAULT_RUN, RunOption, not_negative, one_of
 from rlaif.commands.output import stdout_screen
 from rlaif.types import UsageError
 
@@ -59,13 +59,15 @@ def export_preferences(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="Preference pairs: parquet, jsonl, json or csv with prompt, chosen, rejected.")],
+    file: Annotated[str, typer.Argument(help="Preference pairs with prompt, chosen, rejected: parquet, jsonl, json, csv, or a hub id.")],
     run: RunOption = DEFAULT_RUN,
+    limit: Annotated[int, typer.Option(help="At most so many rows, drawn by a hash; 0: all.")] = 0,
 ) -> None:
     """Take preference pairs from a file into the run; the next DPO round trains on them too. Recorded in decisions."""
+    not_negative("--limit", limit)
     from rlaif.imported import import_preferences
     from rlaif.run import open_run
 
-    found = import_preferences(open_run(run), file)
+    found = import_preferences(open_run(run), file, limit)
     dropped = "".join(f", {n} dropped ({why})" for why, n in found.dropped.items())
     stdout_screen().line(f"imported {found.kept} pairs{dropped}; {found.duplicates} were here already")

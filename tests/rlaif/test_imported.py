@@ -172,3 +172,60 @@ def test_dpo_trains_on_imported_pairs_until_a_policy_of_the_line_has(paired_run:
     paired_run.store.write({"policies": [dpo], "policy_items": [{"policy_id": "dpo1", "item_id": i, "role": "dpo"} for i in new]})
     assert ids("dpo1", 2) == [], "it was trained on them, and wrote none of the run's own"
     assert ids("sft0", 2) == sorted(["p0", "p1", "p2", "p3", *new]), "the champion was not: a challenger that failed does not use them up"
+
+
+def published(number: int) -> dict[str, Any]:
+    """A row of UltraMedical-Preference, as it is published."""
+    prompt = f"What helps against ailment {number}?"
+    user = {"role": "user", "content": prompt}
+    answers = {"chosen": f"Rest and water help against ailment {number}.", "rejected": "Nothing."}
+    return {
+        "prompt_id": f"WikiInstruct,{number}",
+        "label_type": "hard",
+        "prompt": prompt,
+        **{side: [user, {"role": "assistant", "content": text}] for side, text in answers.items()},
+        "metadata": {"chosen": {"model": "m", "rank": 1, "score": 9.0}, "rejected": {"model": "n", "rank": 4, "score": 3.0}},
+    }
+
+
+def test_the_published_pairs_of_ultramedical_preference(other: Run, tmp_path: Path) -> None:
+    file = write(tmp_path / "f.jsonl", *(published(i) for i in range(20)))
+    assert import_preferences(other, file, limit=5) == Imported(5, {}, 0)
+    assert import_preferences(other, file, limit=5) == Imported(0, {}, 5), "the same ones are drawn again"
+    assert import_preferences(other, str(file)) == Imported(15, {}, 5)
+    found = other.store.query("SELECT p.origin, p.chosen_score, c.text FROM preferences p JOIN answers c ON c.candidate_id = p.chosen_id")
+    assert len(found) == 20 and all(row["text"].startswith("Rest and water") for row in found)
+    assert {row["chosen_score"] for row in found} == {None}, "the set's marks are on a scale of their own"
+    origin = json.loads(found[0]["origin"])
+    assert origin["label_type"] == "hard" and origin["metadata"]["chosen"]["score"] == 9.0
+    assert origin["prompt_id"].startswith("WikiInstruct,")
+
+
+def test_a_hub_id_that_cannot_be_reached_is_one_line(other: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    with pytest.raises(DataError, match=r"owner/pairs: is no file here, and the hub cannot be reached .*no network"):
+        import_preferences(other, "owner/pairs")
+
+
+@pytest.mark.slow
+def test_dpo_on_published_pairs_alone(trained_run: Run, tmp_path: Path) -> None:
+    """The base, none of whose own answers were judged, learns to prefer what the set's people and models preferred."""
+    from rlaif.policy import load_base
+    from rlaif.progress import Screen
+    from rlaif.prompts import load_prompt
+    from rlaif.review.align import align
+    from rlaif.training import dpo
+
+    run = open_run(Path(shutil.copytree(trained_run.folder, tmp_path / "run")))
+    file = write(tmp_path / "f.jsonl", *(published(i) for i in range(16)))
+    import_preferences(run, file)
+    policy_id = dpo(run, load_base(run.config.model), "base0", 1, load_prompt(run.config.prompts.policy), Screen())
+    trained = {row["item_id"] for row in run.store.query("SELECT item_id FROM policy_items WHERE policy_id = ?", [policy_id])}
+    assert trained == {row["pair_id"] for row in run.store.query("SELECT pair_id FROM preferences WHERE kind = 'imported'")}
+    (row,) = [r for r in align(run, str(file), [policy_id], [], 0, Screen())["rows"] if r["measure"] == "reward" and r["kind"] == "all"]
+    assert row["agree"] >= 15 and row["trained_on"] == 16
