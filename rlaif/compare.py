@@ -13,7 +13,6 @@ from rlaif.measured import LOSS, measure
 from rlaif.paired import MetricResults, Paired, pair
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
-from rlaif.report.data import mean_interval
 from rlaif.report.words import interval, p_value, policy_names, signed
 from rlaif.report.words import metric as metric_name
 from rlaif.run import Run
@@ -79,16 +78,9 @@ def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     for metric in [m for m in mine if m not in LOSS]:
         own = mine[metric]
-        values = [v for v in own.values if v is not None]
-        sums: dict[str, list[float]] = {}
-        for value, group in zip(own.values, own.groups, strict=True):
-            if value is not None:
-                sums.setdefault(group, []).append(value)
-        mean = sum(values) / max(len(values), 1)
-        squares = sum((sum(of_group) - len(of_group) * mean) ** 2 for of_group in sums.values())
-        interval = mean_interval(mean, len(values), len(sums), squares, share=metric == "accuracy")
-        low, high = interval or (None, None)
-        out[metric] = {"mean": mean, "ci_low": low, "ci_high": high, "n": len(values)}
+        found = stats.grouped_mean(own.values, own.groups, share=metric == "accuracy")
+        low, high = found.interval or (None, None)
+        out[metric] = {"mean": found.mean, "ci_low": low, "ci_high": high, "n": found.n}
     if "accuracy" in mine:
         own = mine["accuracy"]
         out["macro_f1"] = {"mean": stats.macro_f1(own.targets, own.predictions), "n": len(own.targets)}

@@ -20,6 +20,7 @@ from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError, Verdic
 from stores.cache import AnswerCache
 
 METRIC = "quality"
+BY_LABELLER = "labelling_quality"  # the same marks by the judge that labels: for `evaluate` to show, never for the gate to read
 CHUNK = 128  # answers between two steps of the progress bar
 
 
@@ -56,6 +57,18 @@ def with_cache(judge: Judge | None, config: Config, run: Run) -> Judge | None:
     return make_gate_judge(config, None, run) if judge and any(map(language_judge, members(judge))) else judge
 
 
+def measuring_judge(run: Run) -> tuple[Judge, str]:
+    """Who marks answers for the command `evaluate`, and the metric: the gate's judge (`quality`), or where the run has none the one
+    that labels (`labelling_quality`, so that nobody takes the marks for those of a judge that a policy was not trained to please).
+
+    Raises UsageError for what `make_judge` refuses.
+    """
+    judge = make_gate_judge(run.config, None, run)
+    if judge is not None:
+        return judge, METRIC
+    return make_judge(run.config.judge.model, judge_settings(run.config), AnswerCache(run.store)), BY_LABELLER
+
+
 def announce_gate_judge(screen: Screen, judge: Judge | None) -> None:
     """Before anything is done: who marks for the gate, and what leaves this machine for it."""
     for asks in filter(None, map(language_judge, members(judge) if judge else ())):
@@ -90,33 +103,42 @@ def ensure_quality(
     todo = [a for a in answers if a.item_id not in settled]
     if not todo:
         return
+    with run.stage(*stage) as under_way:
+        with under_way.model_time():
+            mark_answers(run, judge, METRIC, todo, questions, screen)
+        unscored = len(answers) - sum(i.value is not None for i in marks())
+        under_way.detail = {"judge_id": judge_id, "policy_id": policy_id, "n": len(answers), "unscored": unscored}
+
+
+def mark_answers(
+    run: Run, judge: Judge, metric: str, answers: Sequence[EvalItem], questions: Sequence[Question], screen: Screen
+) -> list[EvalItem]:
+    """A row `metric` for each of `answers` to `questions`, marked by `judge`; each chunk is stored as it comes. Raises JudgeStopped."""
     by_id = {q.question_id: q for q in questions}
-    items = [_item(a, by_id[a.item_id]) for a in todo]
+    items = [_item(a, by_id[a.item_id]) for a in answers]
     for asks in filter(None, map(language_judge, members(judge))):
         screen.line(f"  to judge               {describe(asks.forecast(items))}")
-    bar = screen.bar("quality", len(todo))
-    with run.stage(*stage) as under_way:
-        for one in (judge, *members(judge)):
-            run.store.write(judge_rows(one))
-        for start in range(0, len(todo), CHUNK):
-            with under_way.model_time():
-                verdicts = judge.score(items[start : start + CHUNK])
-            rows = [mark(a, v) for a, v in zip(todo[start : start + CHUNK], verdicts, strict=True)]
-            run.store.write({"eval_items": rows}, replace=["eval_items"])
-            bar.step(len(rows))
-        values = [i.value for i in marks() if i.value is not None]
-        mean = sum(values) / len(values) if values else None
-        under_way.detail = {"judge_id": judge_id, "policy_id": policy_id, "n": len(answers), "unscored": len(answers) - len(values)}
-    told = "no answer has a mark" if mean is None else f"quality {mean:.4f}, {len(answers) - len(values)} unscored"
-    bar.finish(f"{policy_id[:8]} by {judge.identity.model}: {told}")
+    for one in (judge, *members(judge)):
+        run.store.write(judge_rows(one))
+    bar, made = screen.bar("quality", len(answers)), []
+    for start in range(0, len(answers), CHUNK):
+        verdicts = judge.score(items[start : start + CHUNK])
+        rows = [mark(a, v, metric) for a, v in zip(answers[start : start + CHUNK], verdicts, strict=True)]
+        run.store.write({"eval_items": rows}, replace=["eval_items"])
+        bar.step(len(rows))
+        made += rows
+    values = [row.value for row in made if row.value is not None]
+    told = f"{metric} {sum(values) / len(values):.4f}, {len(made) - len(values)} unscored" if values else "no answer has a mark"
+    bar.finish(f"{answers[0].policy_id[:8]} by {judge.identity.model}: {told}" if answers else told)
+    return made
 
 
-def mark(answer: EvalItem, verdict: Verdict) -> EvalItem:
-    """An answer's row with the metric `quality`. Without a verdict it has no value and says why; it is never 0."""
+def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
+    """An answer's row with the judge's mark as `metric`. Without a verdict it has no value and says why; it is never 0."""
     scored, unparsed = verdict.status == "scored", verdict.status == "unparsed"
     return replace(
         answer,
-        metric=METRIC,
+        metric=metric,
         value=verdict.score,
         status="scored" if scored else "unparsed" if unparsed else "failed",
         reason="" if scored else f"{verdict.status}: {verdict.reason}",

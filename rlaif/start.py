@@ -12,13 +12,14 @@ from rlaif.data.prepare import cut_reference, prepare_questions
 from rlaif.evals.more import More
 from rlaif.evals.summary import by_type, metrics
 from rlaif.evaluation import CHOICE_BENCHMARKS, PRIMARY, benchmark_questions, check_benchmarks, evaluate_questions
-from rlaif.judging import announce, check_pairwise, judge_settings, language_judge, mean_chars, members, pairwise_judge
+from rlaif.exam.licence import check_licence
+from rlaif.judging import announce, check_pairwise, is_local, judge_settings, language_judge, mean_chars, members, pairwise_judge
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
-from rlaif.quality import announce_gate_judge, make_gate_judge, with_cache
-from rlaif.run import check_disk, find, now, open_or_create, open_run, session
+from rlaif.quality import BY_LABELLER, announce_gate_judge, make_gate_judge, mark_answers, measuring_judge, with_cache
+from rlaif.run import Run, check_disk, find, now, open_or_create, open_run, session
 from rlaif.sealed import goes_on_after, record_going_on, record_look
-from rlaif.types import UsageError
+from rlaif.types import Judge, UsageError
 from rlaif.watch import halted, stop_words
 from rlaif.weights import check_weights
 from stores.cache import AnswerCache
@@ -91,9 +92,11 @@ def evaluate_from_command_line(
     mode: str = "loglik",
     template: str = "raw",
     encoder: str = "",
+    quality: bool | None = None,
 ) -> dict[str, Any]:
     """The command `evaluate`: results as the contract's JSON object, and means by kind of question. Rows go to the database too.
 
+    `quality`: whether MedQuAD answers are shown to the run's judge (see `measuring_judge`); None: where that costs nothing.
     UsageError for the run's sealed split, which is the command `test`'s; sealed items in a file are evaluated, and the look is recorded.
     """
     run = open_run(folder)
@@ -130,6 +133,10 @@ def evaluate_from_command_line(
         from rlaif.evals.bertscore import load_encoder
 
         more = More(mode, template, load_encoder(encoder))
+    judge, metric = measuring_judge(run) if benchmark == "medquad" and quality is not False else (None, "")
+    if judge and quality is None and not all(map(is_local, members(judge))):
+        screen.line(f"  quality                left out: {judge.identity.model} has to be asked for it; --quality does")
+        judge = None
     base = load_base(run.config.model)
     if template == "chat" and not base.tokenizer.chat_template:
         raise UsageError(f"--template chat: {base.path} has no chat template; use --template raw")
@@ -139,9 +146,13 @@ def evaluate_from_command_line(
         screen.line(f"warning: {data} holds {len(known):,} of this run's sealed items; the look is on record", style="yellow")
     with screen.live():
         items, _ = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen, more)
-    if data:
-        items = [dataclasses.replace(item, split=shown) for item in items]
-    run.store.write({"eval_items": items})
+        if data:
+            items = [dataclasses.replace(item, split=shown) for item in items]
+        run.store.write({"eval_items": items})
+        if judge:
+            answers = [i for i in items if i.metric == PRIMARY[benchmark]]
+            items += mark_answers(run, judge, metric, answers, questions, screen)
+    groups = {q.question_id: q.group_id for q in questions}
     main = [i for i in items if i.metric == PRIMARY[benchmark]]
     sources = {q.question_id: q.source_id for q in questions}
     return {
@@ -149,10 +160,17 @@ def evaluate_from_command_line(
         "benchmark": questions[0].dataset,
         "split": shown,
         "n": len(main),
-        "metrics": metrics(items),
-        "by_type": by_type(items, {q.question_id: q.qtype for q in questions}),
+        "metrics": metrics(items, groups),
+        "by_type": by_type(items, {q.question_id: q.qtype for q in questions}, groups),
         "items": [
             {"item_id": i.item_id, "source_id": sources[i.item_id], "prediction": i.prediction, "target": i.target, "value": i.value}
             for i in main
         ],
-    }
+    } | ({"judge": _about(run, judge, metric)} if judge else {})
+
+
+def _about(run: Run, judge: Judge, metric: str) -> dict[str, Any]:
+    """Who gave the marks of `metric`, whether it labels, and whether it passed the exam here (None: has not sat it)."""
+    model, judge_id = judge.identity.model, judge.identity.judge_id
+    passed = check_licence(run, judge_id)
+    return {"metric": metric, "model": model, "judge_id": judge_id, "labels": metric == BY_LABELLER, "passed_exam": passed}

@@ -53,6 +53,16 @@ class PairedBootstrap:
     p_value: float
 
 
+@dataclass(frozen=True, slots=True)
+class GroupedMean:
+    """A mean over `n` items in `n_groups` groups; `interval` is its two-sided 95%, None where nothing is known of it."""
+
+    n: int
+    n_groups: int
+    mean: float
+    interval: tuple[float, float] | None
+
+
 def alpha_for_look(kind: Literal["sft", "dpo"], look: int, *, sft: float = 0.01, dpo: float = 0.04) -> float:
     """The level of one look: `sft` for the only SFT look, dpo * 6 / (pi^2 look^2) for DPO look 1, 2, ...
 
@@ -197,6 +207,34 @@ def wilson_lower(successes: int, n: int, confidence: float = 0.95) -> float:
 def wilson_upper(successes: int, n: int, confidence: float = 0.95) -> float:
     """One-sided upper Wilson bound: the upper end of the two-sided interval at 2 * confidence - 1."""
     return wilson_interval(successes, n, 2 * confidence - 1)[1]
+
+
+def mean_interval(mean: float, n: int, n_groups: int, squares: float, *, share: bool) -> tuple[float, float] | None:
+    """95% interval of a mean over n items in groups; `squares` is the sum over groups of (sum of values - items * mean)^2.
+
+    Student's t with the cluster-robust standard error and n_groups - 1 degrees of freedom (Cameron and Miller 2015, A Practitioner's
+    Guide to Cluster-Robust Inference, II). For a `share` of right items that are groups of their own, or that are all right or all
+    wrong, Wilson's instead, over the groups: the other one has no width there. None for under two groups, where nothing is known.
+    """
+    if n_groups < 2:
+        return None
+    if share and (n_groups == n or squares == 0):
+        return wilson_interval(round(mean * n_groups), n_groups)
+    error = math.sqrt(squares * n_groups / (n_groups - 1)) / n
+    half = float(scipy.stats.t.ppf(0.975, n_groups - 1)) * error
+    return (max(mean - half, 0.0), min(mean + half, 1.0)) if share else (mean - half, mean + half)
+
+
+def grouped_mean(values: Sequence[float | None], groups: Sequence[str], *, share: bool = False) -> GroupedMean:
+    """Mean of the items that have a value, with :func:`mean_interval`; both sequences have one entry an item. Mean 0 over no items."""
+    sums: dict[str, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if value is not None:
+            sums.setdefault(group, []).append(value)
+    n = sum(map(len, sums.values()))
+    mean = sum(map(sum, sums.values())) / max(n, 1)
+    squares = sum((sum(of_group) - len(of_group) * mean) ** 2 for of_group in sums.values())
+    return GroupedMean(n, len(sums), mean, mean_interval(mean, n, len(sums), squares, share=share))
 
 
 def mcnemar_power(n: int, discordance: float, gain: float, alpha: float) -> float:

@@ -140,6 +140,7 @@ def test_evaluate_looks_for_the_run_before_it_loads_a_model(call: Any, tmp_path:
         (("--benchmark", "medquad", "--mode", "generate"), "--mode and --template are of the benchmark pubmedqa"),
         (("--benchmark", "medqa", "--template", "chat", "--data", "x"), "leave them out for medqa"),
         (("--benchmark", "pubmedqa", "--bertscore", "x"), "--bertscore is of the benchmark medquad"),
+        (("--benchmark", "pubmedqa", "--no-quality"), "--quality and --no-quality are of the benchmark medquad"),
         (("--benchmark", "medqa"), "give the file with --data FILE"),
         (("--benchmark", "mmlu", "--data", "x", "--split", "gate"), "test, dev, val"),
     ],

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import cli
+from judges.scripted import ScriptedJudge
 from rlaif.config import flat
 from rlaif.configure import load_config, to_toml
 from rlaif.evaluation import results
@@ -263,7 +264,12 @@ def copy(run: Path, tmp_path: Path) -> Path:
     ("benchmark", "policy", "metrics", "main"),
     [
         ("pubmedqa", "champion", {"accuracy", "macro_f1", "unparsed", "confusion.yes.no"}, "accuracy"),
-        ("medquad", "base", {"token_f1", "rouge_l", "bleu", "sentence_bleu", "loss", "perplexity"}, "token_f1"),
+        (
+            "medquad",
+            "base",
+            {"token_f1", "rouge_l", "bleu", "loss", "perplexity", "labelling_quality", "labelling_quality.low"},
+            "token_f1",
+        ),
     ],
 )
 def test_evaluate_prints_the_contract(copy: Path, benchmark: str, policy: str, metrics: set[str], main: str) -> None:
@@ -346,3 +352,33 @@ def test_evaluate_a_file_the_run_has_never_seen(copy: Path, tmp_path: Path) -> N
     assert len(after["eval_items"]) == len(before["eval_items"]) + 5
     # ... and the gate must not take them for its own.
     assert {r["split"] for r in after["eval_items"] if r not in before["eval_items"]} != {"gate"}
+
+
+def test_evaluate_has_the_answers_to_a_file_judged(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a judge that fails on one of them: mean and interval are of the others, by kind of question too."""
+    file = tmp_path / "unseen.csv"
+    kinds = ["symptoms", "symptoms", "symptoms", "treatment"]
+    rows = [f"{kind},Fever {i},What about fever {i}?,Rest and plenty of water help against fever {i}." for i, kind in enumerate(kinds)]
+    file.write_text("qtype,focus,question,answer\n" + "\n".join(rows), "utf-8")
+    failed: list[str] = []
+    judge = ScriptedJudge(lambda item: 0.25 if "0" in item.question else 0.75, failed)
+    monkeypatch.setattr("rlaif.quality.make_judge", lambda *_: judge)
+    same = ("--policy", "champion", "--benchmark", "medquad", "--data", file, "--run", copy)
+    unasked = evaluated(*same)
+    assert "judge" not in unasked and not any("quality" in name for name in unasked["metrics"]), "only reference is known to cost nothing"
+    failed += [f"{unasked['policy']}/{i['item_id']}" for i in unasked["items"] if "fever 3" in i["target"]]
+    result = evaluated(*same, "--quality")
+    found = result["metrics"]
+    assert found["labelling_quality"] == pytest.approx((0.25 + 0.75 + 0.75) / 3) and found["labelling_quality.unscored"] == 1
+    assert found["labelling_quality.low"] < found["labelling_quality"] < found["labelling_quality.high"]
+    assert result["by_type"]["symptoms"]["labelling_quality"] == found["labelling_quality"]
+    assert "labelling_quality" not in result["by_type"]["treatment"] and result["by_type"]["treatment"]["labelling_quality.unscored"] == 1
+    assert result["judge"] == {
+        "metric": "labelling_quality",
+        "model": judge.identity.model,
+        "judge_id": judge.identity.judge_id,
+        "labels": True,
+        "passed_exam": None,
+    }
+    kept = Store.open(copy).query("SELECT value, reason FROM eval_items WHERE metric = 'labelling_quality' AND status <> 'scored'")
+    assert kept == [{"value": None, "reason": "failed: scripted failure"}]

@@ -25,6 +25,10 @@ def evaluate(
     mode: Annotated[str, typer.Option(help="pubmedqa: loglik (the likeliest label) or generate (10 tokens, read for a label).")] = "loglik",
     template: Annotated[str, typer.Option(help="pubmedqa: raw or chat (the model's chat template).")] = "raw",
     bertscore: Annotated[str, typer.Option(metavar="FOLDER", help="medquad: BERTScore with the encoder in this folder.")] = "",
+    quality: Annotated[
+        bool | None,
+        typer.Option("--quality/--no-quality", help="medquad: marks by evaluation.judge, else judge.model; unasked where that is free."),
+    ] = None,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
     """Score a policy of the run on a benchmark."""
@@ -38,13 +42,15 @@ def evaluate(
         raise UsageError(f"--mode and --template are of the benchmark pubmedqa; leave them out for {benchmark}")
     if benchmark != "medquad" and bertscore:
         raise UsageError(f"--bertscore is of the benchmark medquad; leave it out for {benchmark}")
+    if benchmark != "medquad" and quality is not None:
+        raise UsageError(f"--quality and --no-quality are of the benchmark medquad; leave them out for {benchmark}")
     if benchmark in ("medqa", "mmlu") and not data:
         raise UsageError(f"--benchmark {benchmark}: no run holds its questions; give the file with --data FILE")
     if limit < 0:
         raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
     from rlaif.start import evaluate_from_command_line
 
-    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit, mode, template, bertscore)
+    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit, mode, template, bertscore, quality)
     if format == "json":
         print_json(result)
     else:

@@ -9,18 +9,19 @@ from typing import Any
 
 from rlaif.evals.text import corpus_bleu
 from rlaif.progress import Screen
-from rlaif.stats import LABELS, macro_f1
+from rlaif.stats import LABELS, grouped_mean, macro_f1
 from rlaif.types import EvalItem
 
 UNPARSED = "unparsed"
 
 
-def metrics(items: Sequence[EvalItem]) -> dict[str, float]:
+def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) -> dict[str, float]:
     """Name -> number over rows of one policy on one benchmark.
 
     The mean of every metric over its scored items. For PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion matrix as counts
     `confusion.<target>.<prediction>`. For MedQuAD, where the rows are there, `bleu` (of the corpus, 0-100), `loss` (nats a token over
-    all tokens of the references) and `perplexity` (its exponential).
+    all tokens of the references) and `perplexity` (its exponential). A judge's marks come with `<metric>.low` and `.high`, the 95% interval
+    of the mean (see `stats.mean_interval`; `groups` maps item ids to groups), and `<metric>.unscored`, a count of items without a mark.
     """
     values = _values(items)
     found = {metric: sum(v) / len(v) for metric, v in values.items()}
@@ -41,17 +42,20 @@ def metrics(items: Sequence[EvalItem]) -> dict[str, float]:
         nats = sum(i.value * tokens[i.item_id] for i in items if i.metric == "item_loss" and i.value is not None)
         found["loss"] = nats / sum(tokens.values())
         found["perplexity"] = math.exp(found["loss"]) if found["loss"] < 700 else math.inf
-    return found
+    return found | _judged(items, groups)
 
 
-def by_type(items: Sequence[EvalItem], qtypes: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds. Empty where fewer than two kinds are known."""
+def by_type(items: Sequence[EvalItem], qtypes: Mapping[str, str], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, float]]:
+    """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds. Empty where fewer than two kinds are known.
+
+    A judge's marks come with interval and count as in :func:`metrics`.
+    """
     kinds = sorted({kind for kind in qtypes.values() if kind})
     if len(kinds) + ("" in qtypes.values()) < 2:
         return {}
     rows = {kind: [i for i in items if qtypes[i.item_id] == kind] for kind in [*kinds, ""]}
     return {
-        kind or "other": {"n": len({i.item_id for i in own})} | {m: sum(v) / len(v) for m, v in _values(own).items()}
+        kind or "other": {"n": len({i.item_id for i in own})} | {m: sum(v) / len(v) for m, v in _values(own).items()} | _judged(own, groups)
         for kind, own in rows.items()
         if own
     }
@@ -65,12 +69,26 @@ def _values(items: Iterable[EvalItem]) -> dict[str, list[float]]:
     return found
 
 
+def _judged(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
+    """Interval and missing marks of the metrics that a judge gave. An item without a group is one of its own."""
+    found: dict[str, float] = {}
+    for metric in dict.fromkeys(i.metric for i in items if i.judge_id):
+        rows = [i for i in items if i.metric == metric]
+        interval = grouped_mean([i.value for i in rows], [(groups or {}).get(i.item_id, i.item_id) for i in rows]).interval
+        if interval:
+            found |= {f"{metric}.low": interval[0], f"{metric}.high": interval[1]}
+        found[f"{metric}.unscored"] = sum(i.value is None for i in rows)
+    return found
+
+
 def show(result: Mapping[str, Any], screen: Screen) -> None:
-    """The command's JSON object as tables: metrics, confusion matrix, means by kind of question."""
+    """The command's JSON object as tables: metrics, confusion matrix, means by kind of question. A judge's marks are one cell."""
     cells = {name: value for name, value in result["metrics"].items() if name.startswith("confusion.")}
     title = f"{result['policy']} on {result['n']} items of {result['benchmark']} ({result['split']})"
-    plain = [[name, _number(value)] for name, value in result["metrics"].items() if name not in cells]
+    plain = [[name, text] for name, text in _cells(result["metrics"]).items() if name not in cells]
     screen.line(title, style="bold")  # as a table's title it would be folded to the table's width
+    if judge := result.get("judge"):
+        screen.line(judge_words(judge))
     screen.table("", ["metric", "value"], plain)
     if cells:
         columns = list(dict.fromkeys(name.split(".")[2] for name in cells))
@@ -78,9 +96,31 @@ def show(result: Mapping[str, Any], screen: Screen) -> None:
         screen.table("", ["right answer / prediction", *columns], rows)
     kinds = result["by_type"]
     if kinds:
-        names = [name for name in dict.fromkeys(name for means in kinds.values() for name in means) if name != "reference_tokens"]
-        rows = [[kind, *(_number(means[name]) if name in means else "" for name in names)] for kind, means in kinds.items()]
+        shown = {kind: _cells(means) for kind, means in kinds.items()}
+        names = [name for name in dict.fromkeys(name for means in shown.values() for name in means) if name != "reference_tokens"]
+        rows = [[kind, *(means.get(name, "") for name in names)] for kind, means in shown.items()]
         screen.table("", ["kind of question", *names], rows)
+
+
+def judge_words(judge: Mapping[str, Any]) -> str:
+    """Who gave the marks, and what to think of them."""
+    trust = {True: "has passed the embedded exam", False: "has failed the embedded exam", None: "has not sat the exam in this run"}
+    own = "; it labels too, so a policy trained to please it scores high" if judge["labels"] else "; it does not label"
+    return f"{judge['metric']} by {judge['model']} ({judge['judge_id']}), which {trust[judge['passed_exam']]}{own}"
+
+
+def _cells(means: Mapping[str, float]) -> dict[str, str]:
+    """Name -> number as text; the interval and the missing marks of a judge's metric stand in its own cell."""
+    judged = [name.removesuffix(".unscored") for name in means if name.endswith(".unscored")]
+    parts = {f"{name}.{part}" for name in judged for part in ("low", "high", "unscored")}
+    found = {name: _number(value) for name, value in means.items() if name not in parts}
+    for name in judged:
+        text = found.get(name, "no mark")
+        if f"{name}.low" in means:
+            text += f" ({means[f'{name}.low']:.4f} to {means[f'{name}.high']:.4f})"
+        missing = int(means[f"{name}.unscored"])
+        found[name] = text + (f", {missing} unscored" if missing else "")
+    return found
 
 
 def _number(value: float) -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
-
-import scipy
 
 from rlaif import stats
 from rlaif.snapshot import Rows, Snapshot, take
@@ -158,24 +155,8 @@ def read(store: Store) -> Data:
 
 
 def _score(row: dict[str, Any]) -> Score:
-    interval = mean_interval(row["mean"], row["n"], row["n_groups"], row["squares"], share=row["metric"] == "accuracy")
+    interval = stats.mean_interval(row["mean"], row["n"], row["n_groups"], row["squares"], share=row["metric"] == "accuracy")
     low, high = interval or (None, None)
     protocol = (row["judge_id"], row["protocol_hash"], row["data_sha256"])
     keys = (row["policy_id"], row["benchmark"], row["split"], row["metric"], protocol)
     return Score(*keys, row["mean"], low, high, row["n"], row["n_groups"], row["unscored"])
-
-
-def mean_interval(mean: float, n: int, n_groups: int, squares: float, *, share: bool) -> tuple[float, float] | None:
-    """95% interval of a mean over n items in groups; `squares` is the sum over groups of (sum of values - items * mean)^2.
-
-    Student's t with the cluster-robust standard error and n_groups - 1 degrees of freedom (Cameron and Miller 2015, A Practitioner's
-    Guide to Cluster-Robust Inference, II). For a `share` of right items that are groups of their own, or that are all right or all
-    wrong, Wilson's instead, over the groups: the other one has no width there. None for under two groups, where nothing is known.
-    """
-    if n_groups < 2:
-        return None
-    if share and (n_groups == n or squares == 0):
-        return stats.wilson_interval(round(mean * n_groups), n_groups)
-    error = math.sqrt(squares * n_groups / (n_groups - 1)) / n
-    half = float(scipy.stats.t.ppf(0.975, n_groups - 1)) * error
-    return (max(mean - half, 0.0), min(mean + half, 1.0)) if share else (mean - half, mean + half)

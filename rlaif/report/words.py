@@ -17,6 +17,7 @@ METRICS = {
     "rouge_l": "ROUGE-L",
     "bleu": "BLEU",
     "quality": "quality",
+    "labelling_quality": "quality, by the labelling judge",
 }
 # Stored by `evaluate`, `compare` and `train` for each item, and of interest only summed up.
 PARTS = ("sentence_bleu", "item_loss", "reference_nats", "reference_tokens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from rlaif.config import Config
 from rlaif.configure import load_config
-from rlaif.quality import gate_judge_config, make_gate_judge, mark
-from rlaif.types import EvalItem, UsageError, Verdict
+from rlaif.progress import Screen
+from rlaif.quality import gate_judge_config, make_gate_judge, mark, mark_answers, measuring_judge
+from rlaif.run import Run
+from rlaif.types import EvalItem, Question, UsageError, Verdict
 
 ANSWER = EvalItem("p", "medquad_style", "gate", "q", "token_f1", "Rest.", "Rest and water.", 0.5, protocol_hash="h", data_sha256="d")
 LABELS = ScriptedJudge({})
@@ -59,3 +62,27 @@ def test_a_mark_stands_beside_the_answers_other_metrics() -> None:
 def test_an_answer_without_a_verdict_has_no_value_and_says_why(said: Any, status: str) -> None:
     row = mark(ANSWER, Verdict("p/q", "j", 0, said, reason="no digits"))
     assert (row.value, row.status, row.reason) == (None, status, f"{said}: no digits")
+
+
+def test_evaluate_asks_the_gates_judge_else_the_one_that_labels(paired_run: Run) -> None:
+    judge, metric = measuring_judge(paired_run)
+    assert (judge.identity, metric) == (ReferenceJudge().identity, "labelling_quality")
+    gated = replace(paired_run, config=load_config("embedded", ["judge.model=openai:a", "evaluation.judge=reference"]))
+    judge, metric = measuring_judge(gated)
+    assert (judge.identity.model, metric) == ("reference", "quality")
+
+
+def test_marks_are_stored_as_they_come_and_failed_ones_without_a_number(paired_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlaif.quality.CHUNK", 2)
+    questions = [Question(f"q{i}", "medquad_style", "gate", "s", "g", "What helps?", reference="Rest and water.") for i in range(5)]
+    answers = [replace(ANSWER, item_id=q.question_id) for q in questions]
+    judge = ScriptedJudge(lambda item: 0.5, failed=["p/q3"])
+    made = mark_answers(paired_run, judge, "labelling_quality", answers, questions, Screen())
+    assert [(m.item_id, m.value, m.status) for m in made] == [
+        (f"q{i}", None if i == 3 else 0.5, "failed" if i == 3 else "scored") for i in range(5)
+    ]
+    kept = paired_run.store.query("SELECT item_id, value, reason, judge_id FROM eval_items WHERE metric = 'labelling_quality' ORDER BY 1")
+    assert [(k["item_id"], k["value"]) for k in kept] == [(m.item_id, m.value) for m in made]
+    assert kept[3]["reason"] == "failed: scripted failure" and {k["judge_id"] for k in kept} == {judge.identity.judge_id}
+    judges = paired_run.store.query("SELECT model FROM judges WHERE judge_id = ?", [judge.identity.judge_id])
+    assert judges == [{"model": judge.identity.model}], "who gave them is on record"

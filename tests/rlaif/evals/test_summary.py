@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from rlaif.evals import summary
 from rlaif.evals.text import corpus_bleu
 from rlaif.progress import Screen
+from rlaif.stats import grouped_mean
 from rlaif.types import EvalItem
 
 
@@ -57,6 +59,53 @@ def test_means_by_kind_of_question() -> None:
     found = summary.by_type(rows, {"a": "causes", "b": "causes", "c": ""})
     assert found == {"causes": {"n": 2, "token_f1": pytest.approx(0.3)}, "other": {"n": 1, "token_f1": 0.9, "rouge_l": 0.5}}
     assert summary.by_type(rows, dict.fromkeys("abc", "causes")) == summary.by_type(rows, dict.fromkeys("abc", "")) == {}
+
+
+def mark(item: str, value: float | None) -> EvalItem:
+    return replace(row(item, "quality", value), judge_id="j")
+
+
+MARKS = [mark("a", 0.2), mark("b", 0.6), mark("c", 0.7), mark("d", None), mark("e", None)]
+GROUPS = {"a": "g", "b": "g", "c": "h", "d": "h", "e": "i"}
+
+
+def test_a_judges_marks_have_an_interval_and_what_has_no_mark_is_counted() -> None:
+    found = summary.metrics([*MARKS, row("a", "token_f1", 0.4)], GROUPS)
+    assert found["quality"] == pytest.approx(0.5) and found["quality.unscored"] == 2
+    interval = grouped_mean([0.2, 0.6, 0.7], ["g", "g", "h"]).interval
+    assert (found["quality.low"], found["quality.high"]) == interval and interval[0] < 0.5 < interval[1]
+    assert not any(name.startswith("token_f1.") for name in found), "only marks can be missing"
+
+
+def test_marks_by_kind_of_question() -> None:
+    kinds = dict.fromkeys("abc", "causes") | dict.fromkeys("de", "tests")
+    found = summary.by_type(MARKS, kinds, GROUPS)
+    assert (
+        found["causes"]["quality"] == pytest.approx(0.5)
+        and found["causes"]["quality.low"] < 0.5
+        and found["causes"]["quality.unscored"] == 0
+    )
+    assert found["tests"] == {"n": 2, "quality.unscored": 2}, "no mark is no number"
+
+
+def shown(result: dict[str, object]) -> list[str]:
+    out = io.StringIO()
+    summary.show({"policy": "p", "benchmark": "medquad", "split": "gate", "n": 5} | result, Screen(Console(file=out, width=160)))
+    return [" ".join(line.replace("│", " ").split()) for line in out.getvalue().splitlines()]
+
+
+def test_marks_are_shown_with_who_gave_them() -> None:
+    kinds = {"causes": {"n": 3, "quality": 0.5}, "tests": {"n": 2}}
+    result = {
+        "metrics": {"quality": 0.5, "quality.low": 0.25, "quality.high": 0.75, "quality.unscored": 2},
+        "by_type": {kind: found | {"quality.unscored": 2 * (kind == "tests")} for kind, found in kinds.items()},
+    }
+    judge = {"metric": "quality", "model": "openai:x", "judge_id": "j1", "labels": False, "passed_exam": None}
+    lines = shown(result | {"judge": judge})
+    assert {"quality 0.5000 (0.2500 to 0.7500), 2 unscored", "causes 3 0.5000", "tests 2 no mark, 2 unscored"} <= set(lines)
+    assert "quality by openai:x (j1), which has not sat the exam in this run; it does not label" in lines
+    lines = shown(result | {"judge": judge | {"metric": "labelling_quality", "labels": True, "passed_exam": False}})
+    assert any("has failed the embedded exam; it labels too" in line for line in lines)
 
 
 def test_what_is_shown() -> None:

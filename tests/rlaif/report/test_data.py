@@ -7,7 +7,8 @@ import scipy
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
-from rlaif.report.data import CURVE_POINTS, mean_interval, read
+from rlaif.report.data import CURVE_POINTS, read
+from rlaif.stats import mean_interval
 from stores.store import Store
 
 
