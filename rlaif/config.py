@@ -239,6 +239,7 @@ class GateConfig(Section):
     margin_accuracy: Share = 0.04
     margin_macro_f1: Share = 0.05
     margin_score: Share = 0.02
+    margin_rouge_l: Share = 0.05
     max_unscored: Share = 0.02
     resamples: Annotated[int, Field(ge=1000)] = 10_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BENCHMARKS = ("medquad", "pubmedqa")
 CHOICE_BENCHMARKS = ("medqa", "mmlu")  # multiple choice, from files, for the command `evaluate` only
 SCORE = {"medquad": "token_f1", "pubmedqa": "accuracy"}  # the metric of each that the gate looks at
+ORDER = "rouge_l"  # of the same answers as token_f1, which does not see the order of words: they must not lose it
 PRIMARY = SCORE | {"medqa": "accuracy", "mmlu": "accuracy"}
 SEALED = "sealed items are opened by the command test alone: once, for base, SFT and champion together, and on record"
 ITEM_COLUMNS = (
@@ -136,11 +138,22 @@ def stored(
 def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> PolicyResults:
     """The gate's view of a policy: its stored results on the gate's items, in the order of their ids.
 
-    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`.
+    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`, which ROUGE-L goes with.
     """
     found = {}
     for benchmark, questions in gate_questions(run).items():
         groups = {q.question_id: q.group_id for q in questions}
         metric, judge = ("quality", judge_id) if judge_id and benchmark == "medquad" else (SCORE[benchmark], "")
         found[benchmark] = MetricResults.of(stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge), groups)
-    return PolicyResults(policy_id=policy_id, accuracy=found["pubmedqa"], score=found["medquad"])
+        if metric == "token_f1" and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
+            found[ORDER] = MetricResults.of(rows, groups)
+    order = found.get(ORDER)
+    return PolicyResults(policy_id, found["pubmedqa"], found["medquad"], order, order and shuffled(order))
+
+
+def shuffled(order: MetricResults) -> MetricResults:
+    """ROUGE-L of the same answers with the words of each shuffled, the same way each time."""
+    from rlaif.evals.text import shuffled_rouge_l
+
+    values = tuple(map(shuffled_rouge_l, order.predictions, order.targets, order.item_ids))
+    return dataclasses.replace(order, values=values, statuses=tuple("failed" if v is None else "scored" for v in values))

@@ -16,10 +16,17 @@ QUESTIONS = {
     "guard": "did a monitor object?",
     "better": "is it better?",
     "not_worse": "is it not much worse?",
+    "ordered": "does the order of its words matter?",
     "gain_possible": "may there still be a gain worth having?",
 }
 ALIKE = {"same_items": "the same items", "same_protocol": "the same prompt and decoding", "same_data": "the same references and labels"}
-NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "token_f1": "token F1", "quality": "judged quality"}
+NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "token_f1": "token F1",
+    "rouge_l": "ROUGE-L (word order)",
+    "quality": "judged quality",
+}
 
 
 def explain(run: Run, round: int | None = None) -> dict[str, Any]:
@@ -69,6 +76,9 @@ def verdict(action: str, rows: list[Row], items: int | None, reason: str) -> str
         return f"{action}: the two results may not be compared ({', '.join(invalid)}), so they say nothing either way."
     worse = [_name(row) for row in failed if row["condition"] == "not_worse" and row["ci_high"] < 0]
     if action == "REJECT":
+        if any(row["condition"] == "ordered" for row in failed):
+            also = f", and it is worse on {' and '.join(worse)}" if worse else ""
+            return f"REJECT: its answers are words without order{also}."
         return f"REJECT: worse on {' and '.join(worse)}." if worse else "REJECT: any gain is smaller than one worth having."
     red = [row["metric"] for row in failed if row["condition"] == "guard"]
     if red and better:

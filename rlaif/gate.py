@@ -4,9 +4,12 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
 
     PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
             and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
-            and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin
+            and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside token F1
+                             that is also ROUGE-L
+            and  [ordered]   beside token F1, which sees no order of words: the challenger's ROUGE-L is above that of the
+                             same answers with their words shuffled (one-sided 95% lower bound above 0)
             and  [guard]     no red guard that blocks
-    REJECT       valid, and some metric is worse, or [gain_possible] fails on both accuracy and score
+    REJECT       valid, and some metric is worse, or [ordered] fails, or [gain_possible] fails on both accuracy and score
     INCONCLUSIVE otherwise
 
 *Worse* on a metric: its not-worse condition fails and the one-sided 95% upper bound lies below 0. A loss is then shown,
@@ -25,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rlaif import stats
-from rlaif.gate_rows import GateRow, GateSettings, Measured, better_rows, bound_rows, items_to_settle, measure
+from rlaif.gate_rows import GateRow, GateSettings, Measured, better_rows, bound_rows, items_to_settle, measure, ordered_rows
 from rlaif.paired import MetricResults, PolicyResults, pair
 from rlaif.types import Action
 
@@ -109,20 +112,27 @@ def decide(
     measured = None
     if comparable:  # numbers over different items, prompts or data compare nothing
         accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
-        few = [p.source for p in (accuracy, score) if len(set(p.groups)) < 2]
+        order = pair(champion.order, challenger.order) if champion.order and challenger.order else None
+        few = [p.source for p in (accuracy, score, order) if p and len(set(p.groups)) < 2]
         rows += [GateRow("valid", f"{r.metric}: groups", False, "under two groups scored", r.benchmark) for r in few]
         if not few:
             # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
-            measured = measure(accuracy, score, seed, max(settings.resamples, math.ceil(20 / alpha)))
+            measured = measure(accuracy, score, order, seed, max(settings.resamples, math.ceil(20 / alpha)))
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
+            rows += ordered_rows(challenger, seed, settings.resamples)
     return _conclude((*rows, *guards), measured, look, alpha, settings)
 
 
 def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateRow]:
     """Is it the same metric on the same items, under the same protocol, from the same data?"""
     rows = []
-    for a, b in ((champion.accuracy, challenger.accuracy), (champion.score, challenger.score)):
+    both = [(champion.accuracy, challenger.accuracy), (champion.score, challenger.score)]
+    if champion.order and challenger.order:
+        both.append((champion.order, challenger.order))
+    elif one := champion.order or challenger.order:
+        rows.append(GateRow("valid", f"{one.metric}: both_have_it", False, "one policy has none: evaluate again", benchmark=one.benchmark))
+    for a, b in both:
         known_a = {i: (t, g) for i, t, g in zip(a.item_ids, a.targets, a.groups, strict=True)}
         known_b = {i: (t, g) for i, t, g in zip(b.item_ids, b.targets, b.groups, strict=True)}
         differing = sum(known_a.get(i) != known_b.get(i) for i in known_a.keys() | known_b.keys())
@@ -163,13 +173,16 @@ def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: 
     better = [row for row in rows if row.condition == "better" and row.passed]
     unproven = [row for row in rows if row.condition == "not_worse" and not row.passed]
     worse = [row for row in unproven if row.ci_high is not None and row.ci_high < 0]
+    disordered = [row for row in rows if row.condition == "ordered" and not row.passed]
     blocking = [row for row in rows if row.condition == "guard" and not row.passed]
     # "on the others": a metric that is better itself does not have to be shown not worse
     open_bounds = min(([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven)
-    if better and not open_bounds and not blocking:
+    if better and not open_bounds and not disordered and not blocking:
         return result("PROMOTE", "; ".join(_words(row) for row in better) + "; not worse on the others")
-    if worse:
-        return result("REJECT", "; ".join(f"worse: {_words(row)}, {row.detail.split(';')[0]}" for row in worse))
+    if worse or disordered:
+        losses = [f"worse: {_words(row)}, {row.detail.split(';')[0]}" for row in worse]
+        losses += [f"the order of its words does not matter: {row.detail}" for row in disordered]
+        return result("REJECT", "; ".join(losses))
     tests = [row for row in rows if row.condition == "better"]
     if not any(row.passed for row in rows if row.condition == "gain_possible"):
         why = "; ".join(f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible")

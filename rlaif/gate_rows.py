@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from rlaif import stats
-from rlaif.paired import Paired
+from rlaif.paired import Paired, PolicyResults, pair
 
 POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
 TRUE_GAIN = 0.03  # the true gain in accuracy whose power is printed each time
@@ -24,6 +24,7 @@ class GateSettings:
     margin_accuracy: float = 0.04
     margin_macro_f1: float = 0.05
     margin_score: float = 0.02
+    margin_rouge_l: float = 0.05
     max_unscored: float = 0.02
     resamples: int = stats.RESAMPLES
 
@@ -61,17 +62,32 @@ class GateRow:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`."""
+    """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
+
+    `order` is of the same answers as the score: ROUGE-L beside token F1, None beside another score.
+    """
 
     mcnemar: stats.McNemar
     accuracy: stats.PairedBootstrap
     macro_f1: stats.PairedBootstrap
     score: stats.PairedBootstrap
+    order: stats.PairedBootstrap | None
     score_name: str
+    order_name: str
     benchmarks: tuple[str, str]
 
+    def bounded(self, settings: GateSettings) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
+        """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
+        first, second = self.benchmarks
+        found = [
+            ("accuracy", first, self.accuracy, settings.margin_accuracy),
+            ("macro_f1", first, self.macro_f1, settings.margin_macro_f1),
+            (self.score_name, second, self.score, settings.margin_score),
+        ]
+        return found if self.order is None else [*found, (self.order_name, second, self.order, settings.margin_rouge_l)]
 
-def measure(accuracy: Paired, score: Paired, seed: int, resamples: int) -> Measured:
+
+def measure(accuracy: Paired, score: Paired, order: Paired | None, seed: int, resamples: int) -> Measured:
     """All estimates of the gate, over the items that both policies have values for."""
     before, after = accuracy.champion, accuracy.challenger
     predictions = accuracy.champion_predictions, accuracy.challenger_predictions
@@ -80,7 +96,9 @@ def measure(accuracy: Paired, score: Paired, seed: int, resamples: int) -> Measu
         stats.bootstrap_mean(before, after, accuracy.groups, seed=seed, resamples=resamples),
         stats.bootstrap_macro_f1(accuracy.targets, *predictions, accuracy.groups, seed=seed, resamples=resamples),
         stats.bootstrap_mean(score.champion, score.challenger, score.groups, seed=seed, resamples=resamples),
+        stats.bootstrap_mean(order.champion, order.challenger, order.groups, seed=seed, resamples=resamples) if order else None,
         score.source.metric,
+        order.source.metric if order else "",
         (accuracy.source.benchmark, score.source.benchmark),
     )
 
@@ -123,13 +141,9 @@ def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateR
 
 
 def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
-    """Not worse on accuracy, macro-F1 and the score; and could accuracy or the score still hold a gain worth having?"""
+    """Not worse on accuracy, macro-F1, score and word order; and could accuracy or the score still hold a gain worth having?"""
     rows = []
-    for name, benchmark, found, margin in (
-        ("accuracy", m.benchmarks[0], m.accuracy, settings.margin_accuracy),
-        ("macro_f1", m.benchmarks[0], m.macro_f1, settings.margin_macro_f1),
-        (m.score_name, m.benchmarks[1], m.score, settings.margin_score),
-    ):
+    for name, benchmark, found, margin in m.bounded(settings):
         row = _estimate_row("not_worse", name, benchmark, "clustered_bootstrap_bound", found)
         passed = found.lower > -margin
         detail = f"lower 95% bound {found.lower:+.4f} {'>' if passed else '<='} {-margin:+.4f}"
@@ -145,6 +159,26 @@ def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
         detail = f"upper 95% bound {found.upper:+.4f} {'>=' if passed else '<'} least gain worth having {gain:+.4f}"
         rows.append(replace(row, passed=passed, detail=detail, threshold=gain))
     return rows
+
+
+def ordered_rows(challenger: PolicyResults, seed: int, resamples: int) -> list[GateRow]:
+    """Are the challenger's answers nearer to the references than the same words in any order? A bag of words passes in 5% of cases.
+
+    No row beside a score other than token F1; where the answers are too short for an order the row passes and says so.
+    """
+    if challenger.order is None or challenger.shuffled is None:
+        return []
+    both = pair(challenger.shuffled, challenger.order)
+    row = GateRow("ordered", both.source.metric, True, "answers too short to have an order", both.source.benchmark)
+    if len(set(both.groups)) < 2:
+        return [row]
+    found = stats.bootstrap_mean(both.champion, both.challenger, both.groups, seed=seed, resamples=resamples)
+    passed = found.lower > 0
+    detail = f"ROUGE-L {found.challenger_mean:.4f}, with the words of each answer shuffled {found.champion_mean:.4f}; "
+    detail += f"lower 95% bound of the difference {found.lower:+.4f} {'>' if passed else '<='} 0"
+    estimate = _estimate_row(row.condition, row.metric, both.source.benchmark, "clustered_bootstrap_bound", found)
+    # its means are of one policy, so they stand in the words and not in the columns of champion and challenger
+    return [replace(estimate, passed=passed, detail=detail, threshold=0.0, champion_mean=None, challenger_mean=None)]
 
 
 def _estimate_row(condition: str, metric: str, benchmark: str, test: str, found: stats.PairedBootstrap) -> GateRow:
@@ -190,12 +224,9 @@ def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: fl
         if not gains:
             return None
         needed.append(min(gains))
-    for metric in open_bounds:
-        estimate, margin = {
-            "accuracy": (m.accuracy, settings.margin_accuracy),
-            "macro_f1": (m.macro_f1, settings.margin_macro_f1),
-            m.score_name: (m.score, settings.margin_score),
-        }[metric]
+    for metric, _, estimate, margin in m.bounded(settings):
+        if metric not in open_bounds:
+            continue
         if estimate.delta <= -margin:
             return None
         bound = stats.items_needed(estimate.n, estimate.standard_error, margin + estimate.delta, 0.05, POWER)

@@ -56,11 +56,17 @@ class MetricResults:
 
 @dataclass(frozen=True, slots=True)
 class PolicyResults:
-    """What the gate sees of a policy. `accuracy` has values 0/1; `score` is `quality` or `token_f1`, in 0-1."""
+    """What the gate sees of a policy. `accuracy` has values 0/1; `score` is `quality` or `token_f1`, in 0-1.
+
+    `order` is `rouge_l` of the answers that `score` has as token F1, which does not see the order of words; `shuffled` is ROUGE-L of the
+    same answers with their words shuffled, without a value where there is hardly an order. Both None beside `quality`.
+    """
 
     policy_id: str
     accuracy: MetricResults
     score: MetricResults
+    order: MetricResults | None = None
+    shuffled: MetricResults | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,9 +128,7 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
         raise UsageError(f"{path}: layout is {layout!r}; it must be kept (answers as they are) or plain (their words only)")
     if mode == "pairwise":
         _check_placeholders(path, parts, PAIRWISE_PLACEHOLDERS, needed=("question", "answer_a", "answer_b"))
-        return JudgePrompt(
-            head["name"], "pairwise", (), (0, 0), (), parts["system"], parts["user"], _sha256(text), text, layout == "plain"
-        )
+        return JudgePrompt(head["name"], "pairwise", (), (0, 0), (), parts["system"], parts["user"], _sha256(text), text, layout == "plain")
     _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
     criteria = tuple(_items(head["criteria"]))
     for criterion in criteria:
@@ -142,9 +140,7 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
     if mode == "key_points" and (scale != (0, 1) or "{key_points}" not in parts["user"]):
         raise UsageError(f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'")
     weights = _weights(path, head["weights"], criteria)
-    return JudgePrompt(
-        head["name"], mode, criteria, scale, weights, parts["system"], parts["user"], _sha256(text), text, layout == "plain"
-    )
+    return JudgePrompt(head["name"], mode, criteria, scale, weights, parts["system"], parts["user"], _sha256(text), text, layout == "plain")
 
 
 def _scale(path: str | Path, value: str) -> tuple[int, int]:

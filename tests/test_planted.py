@@ -3,11 +3,11 @@
 The answers and predictions are written here, the way a policy that went wrong would write them; everything after them is what `loop`
 runs. Each regression is rejected, and by the condition that is meant to see it.
 
-What each score can see, on references of three sentences (mean token F1, mean quality by the reference judge): an honest answer without
-the last one 0.80, 0.96; the reference's words shuffled 1.00, 0.84. So token F1 promotes the shuffled words, and a gate with a judge of its
-own rejects them. That is not the end of it: the reference judge looks for words near each other. A champion that is itself at 0.85 it
-would not tell from shuffled words, and in a reference of one sentence it does not see their order at all (0.92, as in the embedded set);
-there only a language model as the gate's judge does.
+What each score can see, on references of three sentences (mean token F1, ROUGE-L, quality by the reference judge): an honest answer without
+the last one 0.80, 0.80, 0.96; the reference's words shuffled 1.00, 0.25, 0.84. So token F1 alone would promote the shuffled words; the gate
+rejects them because their order does not matter (shuffled once more they have the same ROUGE-L) and because ROUGE-L falls, or for quality
+where it has a judge of its own. That judge, if it is the reference judge, looks for words near each other: a champion at 0.85 it would not
+tell from shuffled words, and in a reference of one sentence it does not see their order at all (0.92, as in the embedded set).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import JudgeSettings
 from rlaif.configure import load_config
-from rlaif.evals.text import token_f1
+from rlaif.evals.text import rouge_l, token_f1
 from rlaif.evaluation import data_hash, gate_questions
+from rlaif.explain import explain
 from rlaif.loop import Loop, gate_round
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
@@ -179,13 +180,13 @@ def answered(run: Run, policy_id: str, script: Script) -> list[EvalItem]:
             if benchmark == "medquad":
                 text, target = script.answer(q), q.reference
                 protocol = medquad.protocol_hash(load_prompt(run.config.prompts.policy), run.config.evaluation)
-                metric, value = "token_f1", token_f1(text, target)
+                values = {"token_f1": token_f1(text, target), "rouge_l": rouge_l(text, target)}
             else:
-                text, target, protocol, metric = script.label(q), q.label, pubmedqa.protocol_hash(), "accuracy"
-                value = float(text == target)
-            made.append(
-                EvalItem(policy_id, q.dataset, "gate", q.question_id, metric, text, target, value, protocol_hash=protocol, data_sha256=data)
-            )
+                text, target, protocol = script.label(q), q.label, pubmedqa.protocol_hash()
+                values = {"accuracy": float(text == target)}
+            for metric, value in values.items():
+                same = {"protocol_hash": protocol, "data_sha256": data}
+                made.append(EvalItem(policy_id, q.dataset, "gate", q.question_id, metric, text, target, value, **same))
     return made
 
 
@@ -244,10 +245,31 @@ def test_twice_the_length_is_rejected_for_the_score(meet: Callable[..., Run], ju
     assert 1.9 < by[CHALLENGER] / by[CHAMPION] < 2.1
 
 
-def test_words_without_meaning_pass_a_gate_that_reads_token_f1(meet: Callable[..., Run]) -> None:
-    """The weakness that `evaluation.judge` is for, kept here so that nobody takes token F1 for more than it is."""
+def test_words_without_meaning_are_rejected_for_their_order(meet: Callable[..., Run]) -> None:
+    """Token F1, which the gate reads by default, would have promoted them."""
     run = meet(HONEST, Script(bag, HONEST.label))
-    assert decided(run) == "PROMOTE" and row(run, "better", "token_f1")["challenger_mean"] > 0.99
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"rouge_l"}
+    assert row(run, "better", "token_f1")["passed"] and row(run, "better", "token_f1")["challenger_mean"] > 0.99
+    assert row(run, "not_worse", "rouge_l")["delta"] < -0.3
+    found = explain(run, 1)
+    assert found["verdict"] == "REJECT: its answers are words without order, and it is worse on ROUGE-L (word order)."
+    (ordered,) = [c for c in found["conditions"] if c["condition"] == "ordered"]
+    assert not ordered["passed"] and ordered["question"] == "does the order of its words matter?" and "shuffled" in ordered["words"]
+
+
+def test_half_of_the_answers_without_order_are_rejected_too(meet: Callable[..., Run]) -> None:
+    """The order of the other half matters, so that it is only the loss that shows."""
+    run = meet(HONEST, Script(lambda q: bag(q) if rng(q, "half").random() < 0.5 else honest(q), HONEST.label))
+    assert decided(run) == "REJECT" and worse(run) == {"rouge_l"}
+    assert row(run, "better", "token_f1")["passed"] and row(run, "ordered", "rouge_l")["passed"]
+
+
+def test_words_without_meaning_are_rejected_where_the_champion_is_weak_too(meet: Callable[..., Run]) -> None:
+    """Its ROUGE-L is lower than that of shuffled words: only what shuffling them changes tells them apart."""
+    run = meet(Script(lambda q: " ".join(q.reference.split()[:4]), HONEST.label), Script(bag, HONEST.label))
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == set()
+    assert row(run, "not_worse", "rouge_l")["passed"] and not row(run, "ordered", "rouge_l")["passed"]
+    assert explain(run, 1)["verdict"] == "REJECT: its answers are words without order."
 
 
 def test_words_without_meaning_are_rejected_for_quality(meet: Callable[..., Run]) -> None:

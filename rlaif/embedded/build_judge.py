@@ -97,7 +97,10 @@ def batches(seed: int, tokenizer: PreTrainedTokenizerBase, prompt: JudgePrompt) 
 
 def encoded(pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int], list[float]]:
     """The rows of a :class:`Batch` for one document."""
-    ids, labels, instead, shares = [], [], [], []
+    ids: list[int] = []
+    labels: list[int] = []
+    instead: list[int] = []
+    shares: list[float] = []
     for piece in pieces:
         tokens = tokenizer.encode(piece.text, add_special_tokens=False)
         other = tokenizer.encode(piece.instead, add_special_tokens=False) if piece.instead else tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -43,6 +44,15 @@ def _rouge():  # type: ignore[no-untyped-def]  # rouge-score ships no types
 def rouge_l(answer: str, reference: str) -> float:
     """ROUGE-L F-measure with stemming (Lin 2004), by rouge-score."""
     return float(_rouge().score(reference, answer)["rougeL"].fmeasure)
+
+
+def shuffled_rouge_l(answer: str, reference: str, seed: str) -> float | None:
+    """ROUGE-L of the answer's words in an order drawn from `seed`; None where answer or reference has under five words."""
+    words = answer.split()
+    if min(len(words), len(reference.split())) < 5:
+        return None
+    random.Random(seed).shuffle(words)
+    return rouge_l(" ".join(words), reference)
 
 
 def sentence_bleu(answer: str, reference: str) -> float:

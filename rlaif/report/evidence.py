@@ -15,6 +15,7 @@ from rlaif.report.verdict import RESULTS, last_look
 CONDITIONS = {
     "better": "Better",
     "not_worse": "Not worse",
+    "ordered": "Words in order",
     "gain_possible": "Gain possible",
     "guard": "Guard",
     "valid": "Valid",
@@ -83,6 +84,8 @@ def _condition(g: dict[str, Any]) -> Condition:
         needed = f"lower bound > {words.signed(g['threshold'])}"
     elif g["condition"] == "gain_possible":
         needed = f"upper bound ≥ {words.signed(g['threshold'])}"
+    elif g["condition"] == "ordered":
+        needed = "lower bound > 0"
     change = "" if g["challenger_mean"] is None else f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
     difference = ""
     if g["delta"] is not None:

@@ -15,11 +15,11 @@ from rlaif.exam.rules import MAX_UNSCORED
 from rlaif.judging import chunk_size, describe, judge_rows, language_judge, leaving, members
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt, load_prompt
-from rlaif.report.data import mean_interval
 from rlaif.report.words import policy_names
 from rlaif.review.published import VALUE, Outcome, by_kind, judged
 from rlaif.review.rescore import configured, make
 from rlaif.run import Run
+from rlaif.stats import mean_interval
 from rlaif.types import EvalItem, Judge, JudgeItem, Question, RlaifError, UsageError, content_id
 
 if TYPE_CHECKING:

@@ -31,11 +31,12 @@ def metric(name, values, predictions=None, **changes):
     return MetricResults(**(column | changes))
 
 
-def policy(right, score, name="p"):
-    """From a list of booleans and a list of scores."""
+def policy(right, score, name="p", order=None):
+    """From a list of booleans and a list of scores; ROUGE-L is as the score unless it is given, [] for none at all."""
     wrong = {"yes": "no", "no": "yes", "maybe": "yes"}
     predictions = [TARGETS[i % 5] if ok else wrong[TARGETS[i % 5]] for i, ok in enumerate(right)]
-    return PolicyResults(name, metric("accuracy", [float(ok) for ok in right], predictions), metric("token_f1", score))
+    rouge_l = metric("rouge_l", score if order is None else order) if order != [] else None
+    return PolicyResults(name, metric("accuracy", [float(ok) for ok in right], predictions), metric("token_f1", score), rouge_l)
 
 
 def judged(champion, challenger, look=LOOK, checks=Checks(), **changes):  # noqa: B008
@@ -73,6 +74,7 @@ def test_promoted_on_accuracy_with_the_other_metrics_level():
         "accuracy",
         "macro_f1",
         "token_f1",
+        "rouge_l",
     }
 
 
@@ -115,6 +117,57 @@ def test_rejected_when_worse_even_with_a_gain_elsewhere():
 def test_a_loss_shown_but_within_the_margin_is_tolerated():
     slightly = [value - 0.005 for value in SCORE]
     assert judged(CHAMPION, policy(BETTER, slightly)).action == "PROMOTE"
+
+
+def test_words_that_lost_their_order_are_rejected_whatever_token_f1_says():
+    shuffled = judged(CHAMPION, policy(RIGHT, UP, order=[value - 0.3 for value in SCORE]))
+    assert row(shuffled, "better", "token_f1").passed
+    assert shuffled.action == "REJECT" and ": worse: rouge_l 0." in shuffled.reason
+    found = row(shuffled, "not_worse", "rouge_l")
+    assert not found.passed and found.ci_high < 0 and found.threshold == -0.05
+    assert all(r.passed for r in shuffled.rows if r.condition == "not_worse" and r.metric != "rouge_l"), "nothing else would have seen it"
+
+
+def test_the_margin_of_word_order_decides_when_nothing_else_does():
+    """A loss of 0.03 is more than token F1 may lose, and less than ROUGE-L may."""
+    assert judged(CHAMPION, policy(BETTER, LEVEL, order=DOWN)).action == "PROMOTE"
+    open_ = judged(CHAMPION, policy(BETTER, LEVEL, order=DOWN), margin_rouge_l=0.031)
+    assert open_.action == "REJECT" and not row(open_, "not_worse", "rouge_l").passed
+
+
+def test_word_order_is_no_way_to_a_promotion():
+    result = judged(CHAMPION, policy(RIGHT, SCORE, order=[value + 0.2 for value in SCORE]))
+    assert result.action == "REJECT" and {r.metric for r in result.rows if r.condition == "better"} == {"accuracy", "token_f1"}
+
+
+def with_shuffled(results, order, shuffled):
+    return replace(results, order=metric("rouge_l", order), shuffled=metric("rouge_l", shuffled))
+
+
+def test_answers_whose_order_does_not_matter_are_rejected_whatever_the_champion_was():
+    """ROUGE-L is not worse here: the champion's answers are no better ordered."""
+    promoted = judged(CHAMPION, with_shuffled(policy(RIGHT, UP), SCORE, [value - 0.01 for value in SCORE]))
+    assert promoted.action == "PROMOTE" and row(promoted, "ordered", "rouge_l").passed
+    bag = judged(CHAMPION, with_shuffled(policy(RIGHT, UP), SCORE, LEVEL))
+    found = row(bag, "ordered", "rouge_l")
+    assert row(bag, "not_worse", "rouge_l").passed and row(bag, "better", "token_f1").passed
+    assert bag.action == "REJECT" and "the order of its words does not matter: ROUGE-L 0." in bag.reason
+    assert not found.passed and found.ci_low <= 0 < found.ci_high and found.champion_mean is None
+
+
+def test_answers_too_short_for_an_order_pass():
+    short = with_shuffled(policy(RIGHT, UP), SCORE, [None] * len(SCORE))
+    found = row(judged(CHAMPION, short), "ordered", "rouge_l")
+    assert found.passed and "too short" in found.detail and found.delta is None
+
+
+def test_without_word_order_there_is_no_such_condition():
+    champion, challenger = policy(RIGHT, SCORE, order=[]), policy(BETTER, LEVEL, order=[])
+    result = judged(champion, challenger)
+    assert result.action == "PROMOTE" and not any("rouge_l" in r.metric for r in result.rows)
+    for pair in ((CHAMPION, challenger), (champion, policy(BETTER, LEVEL))):
+        one_side = judged(*pair)
+        assert one_side.action == "INCONCLUSIVE" and not row(one_side, "valid", "rouge_l: both_have_it").passed
 
 
 def few(gained, lost, n=100):

@@ -24,7 +24,9 @@ def policy(name: str, right: list[bool], score: list[float]) -> PolicyResults:
     targets = [TARGETS[i % 5] for i in range(len(right))]
     says = [t if ok else "unparsed" for t, ok in zip(targets, right, strict=True)]
     empty = [""] * len(score)
-    return PolicyResults(name, metric("accuracy", [float(ok) for ok in right], says, targets), metric("token_f1", score, empty, empty))
+    accuracy = metric("accuracy", [float(ok) for ok in right], says, targets)
+    rouge_l = metric("rouge_l", [value / 2 for value in score], empty, empty)
+    return PolicyResults(name, accuracy, metric("token_f1", score, empty, empty), rouge_l)
 
 
 RNG = np.random.default_rng(0)
@@ -54,6 +56,19 @@ def test_own_pairs_have_no_gain_whatever_the_run_had() -> None:
         assert ((says == one.targets) == (values == 1)).all()  # what a policy said moves with whether it was right
 
 
+def test_word_order_is_dealt_with_the_score_it_belongs_to() -> None:
+    for dealt in taken(own_pairs(CHAMPION, CHALLENGER, 0.0, 0.25), 20):
+        assert dealt.order is not None
+        assert dealt.order.champion == pytest.approx(dealt.score.champion / 2)
+        assert dealt.order.challenger == pytest.approx((dealt.score.challenger - 0.25) / 2), "the same answers, without the gain added"
+    shuffled = replace(CHAMPION.order, values=(0.125, None, *CHAMPION.order.values[2:]))
+    mine = replace(CHAMPION, shuffled=shuffled)
+    dealt = next(own_pairs(mine, mine)(np.random.default_rng(0)))
+    assert ((dealt.shuffled.champion == 0.125) | (dealt.shuffled.champion == dealt.order.champion)).all(), "too short: nothing is seen"
+    without = replace(CHAMPION, order=None)
+    assert next(own_pairs(without, without)(np.random.default_rng(0))).order is None
+
+
 def test_own_pairs_have_the_gain_asked_for() -> None:
     assert mean_gain(taken(own_pairs(CHAMPION, CHALLENGER, 0.05, 0.02), 400)) == pytest.approx((0.05, 0.02), abs=0.006)
 
@@ -64,7 +79,11 @@ def test_drawn_pairs_have_the_rates_asked_for_and_keep_their_champion() -> None:
     assert mean_gain(pairs) == pytest.approx((0.04, 0.01), abs=0.004)
     assert np.mean([(p.accuracy.champion != p.accuracy.challenger).mean() for p in pairs]) == pytest.approx(0.12, abs=0.004)
     assert np.mean([p.accuracy.champion.mean() for p in pairs]) == pytest.approx(0.7, abs=0.01)
-    assert np.std([p.score.challenger - p.score.champion for p in pairs]) == pytest.approx(0.1, abs=0.005)
+    moved = [
+        np.concatenate([m.challenger - m.champion for m in metrics]) for metrics in zip(*((p.score, p.order) for p in pairs), strict=True)
+    ]
+    assert [float(np.std(m)) for m in moved] == pytest.approx([0.1, 0.1], abs=0.005)
+    assert np.mean(moved[1]) == pytest.approx(0, abs=0.004) and np.corrcoef(*moved)[0, 1] == pytest.approx(0.95, abs=0.01)
     first, second = pairs[:2]
     assert (first.accuracy.champion == second.accuracy.champion).all() and (first.score.champion == second.score.champion).all()
     assert not (first.accuracy.challenger == second.accuracy.challenger).all()
@@ -108,3 +127,14 @@ def test_few_loops_without_gain_promote() -> None:
     found = promotions(drawn_pairs(n_accuracy=250, discordance=0.15, n_score=100, n_groups=50), 60, range(1, 6), SETTINGS, 3)
     assert found.promoted <= 8  # 4% of 60 is 2.4; more than 8 would be one in a thousand at 5%
     assert sum(found.by_look) == found.promoted
+
+
+@pytest.mark.slow
+def test_word_order_does_not_hold_up_honest_policies() -> None:
+    """What is promoted with that condition is what would be promoted without it, on draws with true gains in accuracy or token F1."""
+    without, outcomes = replace(SETTINGS, margin_rouge_l=1.0), []
+    for seed in range(40):
+        gain = {"gain_accuracy": 0.06} if seed % 2 else {"gain_score": 0.02}
+        (dealt,) = taken(drawn_pairs(n_accuracy=300, discordance=0.12, **gain), 1, seed)
+        outcomes.append((promoted(dealt, 1, SETTINGS, seed), promoted(dealt, 1, without, seed)))
+    assert all(a == b for a, b in outcomes) and sum(a for a, _ in outcomes) > 15

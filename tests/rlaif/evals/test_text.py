@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from rlaif.evals.text import STOP_WORDS, corpus_bleu, rouge_l, sentence_bleu, token_f1, tokens
+from rlaif.evals.text import STOP_WORDS, corpus_bleu, rouge_l, sentence_bleu, shuffled_rouge_l, token_f1, tokens
 
 TEXTS = st.text(st.sampled_from("ab cé.,-1 the"), max_size=30)
 
@@ -84,3 +84,11 @@ def test_bleu_by_hand() -> None:
     # precisions 3/4, 2/3 and 1/2 of the first three orders; no four-gram of 1, which smoothing makes 1/2; equal lengths
     assert sentence_bleu("a b c d", "a b c e") == pytest.approx(100 * (3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** 0.25)
     assert corpus_bleu([], []) == 0.0
+
+
+def test_shuffled_words_lose_what_their_order_was_worth() -> None:
+    reference = "rest and plenty of water help against a fever that lasts two days"
+    found = shuffled_rouge_l(reference, reference, "a")
+    assert found is not None and 0 < found < 0.8 and rouge_l(reference, reference) == 1.0
+    assert shuffled_rouge_l(reference, reference, "a") == found, "the same order each time"
+    assert shuffled_rouge_l("rest and water", reference, "a") is shuffled_rouge_l(reference, "rest and water", "a") is None
