@@ -71,7 +71,10 @@ ORDER_PARTS = {
     "fine": ("all criteria are met", "a specialist has checked it", "every point is there", "no error was found", "this is perfect"),
 }
 # Said over and over, as a policy does that lost the thread or wants to fill the page.
-REPEATED = ("good ", "right. ", "}{", '["', "4 ", "sure, ", "fine! ", "(5) ", "ok ", '":', "best ", "?", "{", "]", "b", "no. ", "the ", "/ ")
+REPEATED = (
+    "good ", "right. ", "}{", '["', "4 ", "sure, ", "fine! ", "(5) ",
+    "ok ", '":', "best ", "?", "{", "]", "b", "no. ", "the ", "/ ",
+)
 SIGNS = "★☆♥✓✔→⇒§¶†‡°ßøæœжшящλπσ中文字很好満点「」『』😀🎉💯🏆"
 NOTHING = ("", "", ".", "?", "-", ":", "...", "I do not know.", "Well", "The answer is", "It depends.", "See above.")
 BEGINNINGS = (
