@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from rlaif import stats
+from rlaif.evals.loss import LOSS, per_token, perplexity
 from rlaif.evaluation import SCORE, benchmark_questions
-from rlaif.measured import LOSS, measure
+from rlaif.measured import measure
 from rlaif.paired import MetricResults, Paired, pair
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
@@ -74,7 +74,7 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
 
 
 def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
-    """Metric -> mean, 95% interval (None where there is none) and n, of one policy."""
+    """Metric -> mean, 95% interval (None where there is none) and n, of one policy; no `loss` where no reference could be read."""
     out: dict[str, dict[str, Any]] = {}
     for metric in [m for m in mine if m not in LOSS]:
         own = mine[metric]
@@ -84,10 +84,10 @@ def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
     if "accuracy" in mine:
         own = mine["accuracy"]
         out["macro_f1"] = {"mean": stats.macro_f1(own.targets, own.predictions), "n": len(own.targets)}
-    nats, tokens = (sum(v or 0.0 for v in mine[metric].values) for metric in LOSS)
-    loss = nats / max(tokens, 1)
-    out["loss"] = {"mean": loss, "n": int(tokens)}
-    out["perplexity"] = {"mean": math.exp(loss), "n": int(tokens)}
+    loss, tokens = per_token(*(mine[metric].values for metric in LOSS))
+    if loss is not None:
+        out["loss"] = {"mean": loss, "n": tokens}
+        out["perplexity"] = {"mean": perplexity(loss), "n": tokens}
     return out
 
 
@@ -103,9 +103,10 @@ def differences_of(first: dict[str, MetricResults], mine: dict[str, MetricResult
             out["macro_f1"] = difference(both, seed, labels=True)
     # Both read the same tokens, so with nats divided by their mean number the plain mean is the loss over all tokens.
     nats, tokens = pair(first[LOSS[0]], mine[LOSS[0]]), pair(first[LOSS[1]], mine[LOSS[1]])
-    mean_tokens = sum(tokens.champion) / len(tokens.champion)
-    before, after = ([value / mean_tokens for value in values] for values in (nats.champion, nats.challenger))
-    out["loss"] = difference(dataclasses.replace(nats, champion=before, challenger=after), seed)
+    if tokens.champion:
+        mean_tokens = sum(tokens.champion) / len(tokens.champion)
+        before, after = ([value / mean_tokens for value in values] for values in (nats.champion, nats.challenger))
+        out["loss"] = difference(dataclasses.replace(nats, champion=before, challenger=after), seed)
     return out
 
 

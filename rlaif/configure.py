@@ -1,6 +1,8 @@
 """The configuration of a run: a TOML profile with `--set` overrides, checked against the models of `rlaif.config`; and back to TOML.
 
     config = load_config("embedded", ["seed=3", "dpo.learning_rate=5e-4"])
+
+Every mistake in a profile or an override is a UsageError of one line.
 """
 
 from __future__ import annotations

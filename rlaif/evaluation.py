@@ -98,7 +98,7 @@ def evaluate_questions(
     if benchmark == "medquad" and more:
         from rlaif.evals.medquad_more import more_rows
 
-        items += more_rows(model, base.tokenizer, questions, items, prompt, settings, more.encoder, screen)
+        items += more_rows(model, base.tokenizer, questions, items, prompt, more.encoder, screen)
     return items, time.monotonic() - started
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.cards import Card, model_card
 from rlaif.drawing import load_questions
+from rlaif.evals.loss import per_token, reference_losses
 from rlaif.evals.text import token_f1
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt, load_prompt
@@ -218,7 +219,6 @@ class Answers:
     @classmethod
     def of(cls, base: Base, model: Any, prompt: Prompt, questions: Sequence[Question], run: Run, screen: Screen, whose: str) -> Answers:
         from rlaif.sample import sample
-        from rlaif.scoring import completion_loss
 
         prompts = [pubmedqa_prompt(q) if q.label else answer_prompt(base.tokenizer, prompt, q) for q in questions]
         bar, texts = screen.bar(f"answers of {whose}", len(prompts)), []
@@ -227,15 +227,12 @@ class Answers:
             made = sample(model, base.tokenizer, prompts[start : start + BATCH], max_new_tokens=most, seed=0, greedy=True)
             texts += [g.text for g in made]
             bar.step(len(made), tokens=sum(g.n_tokens for g in made))
-        references = [f" {q.label}" if q.label else q.reference for q in questions]
-        longest = model.config.max_position_embeddings
-        losses = completion_loss(model, base.tokenizer, prompts, references, batch_size=8, max_length=longest)
+        losses = reference_losses(model, base.tokenizer, questions, prompt)
         bar.finish(f"{len(texts)} greedy answers")
         return cls(texts, losses)
 
     def against(self, other: Answers) -> Difference:
         equal = sum(a == b for a, b in zip(self.texts, other.texts, strict=True))
         overlap = [1.0 if a == b else token_f1(b, a) for a, b in zip(self.texts, other.texts, strict=True)]
-        tokens = [sum(n for _, n in side.losses) for side in (self, other)]
-        losses = [sum(v for v, _ in side.losses) / n if n else None for side, n in zip((self, other), tokens, strict=True)]
+        losses = [per_token((v for v, _ in side.losses), (n for _, n in side.losses))[0] for side in (self, other)]
         return Difference(len(overlap), equal, sum(overlap) / max(len(overlap), 1), losses[0], losses[1])

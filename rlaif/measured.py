@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rlaif.evals import loss
 from rlaif.evaluation import ITEM_COLUMNS, data_hash, evaluate_questions
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
-from rlaif.render import answer_prompt, pubmedqa_prompt
 from rlaif.run import Run
-from rlaif.types import EvalItem, Question, content_id
+from rlaif.types import EvalItem, Question
 
 if TYPE_CHECKING:
     from rlaif.policy import Base
 
 METRICS = {"medquad": ("token_f1", "rouge_l"), "pubmedqa": ("accuracy",)}
-LOSS = ("reference_nats", "reference_tokens")  # of one reference: summed negative log-likelihood, and over how many tokens
-CHUNK = 64  # items between two progress reports
 
 
 def measure(
@@ -33,7 +32,7 @@ def measure(
 
     check_prompt(run, prompt)
     protocol = medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
-    parts = ((METRICS[benchmark], protocol, evaluate_questions), (LOSS, loss_protocol(benchmark, prompt), reference_losses))
+    parts = ((METRICS[benchmark], protocol, evaluate_questions), (loss.LOSS, loss.protocol_hash(prompt), evaluate_losses))
     base: Base | None = None
     out: list[dict[str, list[EvalItem]]] = []
     for policy_id in policy_ids:
@@ -75,45 +74,17 @@ def stored(run: Run, policy_id: str, metric: str, protocol_hash: str, questions:
     return {row["item_id"]: EvalItem(**row) for row in rows if wanted.get(row["item_id"]) == row["target"]}
 
 
-def loss_protocol(benchmark: str, prompt: Prompt) -> str:
-    return content_id("reference loss", 1, benchmark, prompt.sha256 if benchmark == "medquad" else "raw")
-
-
-def reference_losses(
+def evaluate_losses(
     run: Run, base: Base, policy_id: str, benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> tuple[list[EvalItem], float]:
-    """Rows with the metrics of LOSS: nats and tokens of each reference (PubMedQA: the label) after its prompt, without the end token."""
-    from rlaif.scoring import completion_loss
+    """Rows with the metrics of LOSS, and the seconds of model work. Writes nothing."""
     from rlaif.training import load_policy
 
+    started = time.monotonic()
     model = load_policy(run, base, policy_id)
     bar = screen.bar(f"loss {benchmark}", len(questions))
-    data, protocol = data_hash(questions), loss_protocol(benchmark, prompt)
-    items: list[EvalItem] = []
-    for start in range(0, len(questions), CHUNK):
-        chunk = questions[start : start + CHUNK]
-        if benchmark == "medquad":
-            prompts, completions = [answer_prompt(base.tokenizer, prompt, q) for q in chunk], [q.reference for q in chunk]
-        else:
-            prompts, completions = [pubmedqa_prompt(q) for q in chunk], [f" {q.label}" for q in chunk]
-        longest = model.config.max_position_embeddings
-        found = completion_loss(model, base.tokenizer, prompts, completions, batch_size=8, max_length=longest)
-        for question, pair_ in zip(chunk, found, strict=True):
-            for metric, value in zip(LOSS, pair_, strict=True):
-                row = EvalItem(
-                    policy_id=policy_id,
-                    benchmark=question.dataset,
-                    split=question.split,
-                    item_id=question.question_id,
-                    metric=metric,
-                    prediction="",
-                    target=question.label or question.reference,
-                    value=float(value),
-                    protocol_hash=protocol,
-                    data_sha256=data,
-                )
-                items.append(row)
-        bar.step(len(chunk))
-    nats, tokens = (sum(i.value or 0.0 for i in items if i.metric == metric) for metric in LOSS)
-    bar.finish(f"{policy_id[:8]} on {len(questions)} references: {nats / max(tokens, 1):.4f} nats a token")
-    return items, 0.0
+    items = loss.evaluate(model, base.tokenizer, policy_id, questions, prompt, data_hash(questions), bar.step)
+    per_token, tokens = loss.of_rows(items)
+    said = f"{per_token:.4f} nats a token" if per_token is not None else "none has a loss"
+    bar.finish(f"{policy_id[:8]} on {len(questions)} references: {said}")
+    return items, time.monotonic() - started

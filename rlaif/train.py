@@ -8,19 +8,20 @@ Its policy is the one that `loop` on the same run goes on with: the stage is the
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif import processes
 from rlaif.config import Config
-from rlaif.evaluation import data_hash, evaluate_policy, gate_questions
+from rlaif.evals import loss
+from rlaif.evaluation import evaluate_policy, gate_questions
+from rlaif.measured import evaluate_losses
 from rlaif.methods import WHOLE, check_kind
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, session
-from rlaif.training import load_policy, sft_examples, train_stage
+from rlaif.training import sft_examples, train_stage
 from rlaif.types import content_id
 from stores.lock import run_lock
 
@@ -172,27 +173,21 @@ def say_precision(screen: Screen, made: dict[str, Any]) -> None:
 
 
 def evaluate_loss(run: Run, base: Base, policy_id: str, prompt: Prompt, screen: Screen) -> None:
-    """Stage `loss:<policy>`: loss and perplexity of the references and labels of the gate's items, once."""
-    from rlaif.evals import loss
-
+    """Stage `loss:<policy>`: loss and perplexity of the references and labels of the gate's items, once; None where none could be read."""
     if run.done(0, f"loss:{policy_id}") is not None:
         return
     with run.stage(0, f"loss:{policy_id}") as stage:
-        model = load_policy(run, base, policy_id)
         rows: list[Any] = []
         for benchmark, questions in gate_questions(run).items():
             questions = [q for q in questions if q.reference or q.label]
             if not questions:
                 continue
-            bar, clock = screen.bar(f"loss {benchmark}", len(questions)), time.monotonic()
-            made, total, tokens = loss.evaluate(
-                model, base.tokenizer, policy_id, questions, prompt, run.config.evaluation.batch_size, data_hash(questions), bar.step
-            )
-            stage.model_seconds += time.monotonic() - clock
+            made, seconds = evaluate_losses(run, base, policy_id, benchmark, questions, prompt, screen)
+            stage.model_seconds += seconds
             rows += made
-            per_token, perplexity = total / max(tokens, 1), loss.perplexity(total, tokens)
+            per_token, tokens = loss.of_rows(made)
+            perplexity = None if per_token is None else loss.perplexity(per_token)
             stage.detail[benchmark] = {"loss": per_token, "perplexity": perplexity, "tokens": tokens, "n": len(questions)}
-            bar.finish(f"{policy_id[:8]} on {len(questions)} items: loss {per_token:.4f}, perplexity {perplexity:.2f}")
         stage.rows = {"eval_items": rows}
 
 
@@ -201,19 +196,18 @@ def summary(run: Run, policy_id: str) -> dict[str, Any]:
     training, nats a token), "steps", "tokens", "seconds", "peak_memory_mb"}.
     """
     base = run.policy("base")["policy_id"]
-    metrics: list[dict[str, Any]] = []
-    for row in run.store.query(
+    metrics: list[dict[str, Any]] = run.store.query(
         "SELECT benchmark, metric, count(*) FILTER (policy_id = ?) AS n, avg(value) FILTER (policy_id = ?) AS before, "
-        "avg(value) FILTER (policy_id = ?) AS after FROM eval_items WHERE split = 'gate' AND metric <> 'loss' "
+        "avg(value) FILTER (policy_id = ?) AS after FROM eval_items WHERE split = 'gate' AND metric NOT IN (SELECT unnest(?)) "
         "GROUP BY benchmark, metric HAVING before IS NOT NULL AND after IS NOT NULL ORDER BY benchmark, metric",
-        [policy_id, base, policy_id],
-    ):
-        metrics.append(row)
+        [policy_id, base, policy_id, list(loss.LOSS)],
+    )
     one, other = run.done(0, f"loss:{base}") or {}, run.done(0, f"loss:{policy_id}") or {}
-    for benchmark in other:
+    for benchmark in [b for b in other if b in one]:
         for name in ("loss", "perplexity"):
             values = {"n": other[benchmark]["n"], "before": one[benchmark][name], "after": other[benchmark][name]}
-            metrics.append({"benchmark": benchmark, "metric": name, **values})
+            if values["before"] is not None and values["after"] is not None:
+                metrics.append({"benchmark": benchmark, "metric": name, **values})
     stages = run.store.query("SELECT stage, seconds, peak_memory_mb, detail FROM stages WHERE stage = 'sft' OR stage LIKE 'sft:%'")
     details = [json.loads(s["detail"]) for s in stages]
     losses = run.store.query("SELECT value FROM train_log WHERE policy_id = ? AND name = 'loss' ORDER BY step", [policy_id])

@@ -1,25 +1,53 @@
-"""How well a policy foresees the right answers: the mean negative log-likelihood of each reference or label after its prompt."""
+"""How well a policy foresees the right answers: the negative log-likelihood of each reference or label after its prompt.
+
+The one protocol of `train`, `evaluate`, `compare` and `export`: all tokens of the text but no end token, nothing that was cut off.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rlaif.prompts import Prompt
 from rlaif.render import answer_prompt, label_example
-from rlaif.scoring import completion_loss
 from rlaif.types import EvalItem, Question, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-CHUNK, LONGEST = 64, 1024  # items between two progress reports; tokens read, where the model can
+LOSS = ("reference_nats", "reference_tokens")  # of one reference: summed negative log-likelihood, and over how many tokens
+CHUNK, BATCH = 64, 8  # items between two progress reports, and read together: with a large vocabulary logits are what takes memory
+LONGEST = 2048  # tokens read of prompt and reference, where the model can
 
 
 def protocol_hash(prompt: Prompt) -> str:
     """Identifies what is scored: results with different hashes are never compared."""
-    return content_id("loss", 1, prompt.sha256, LONGEST)
+    return content_id("reference loss", 2, prompt.sha256, LONGEST)
+
+
+def reference_losses(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    on_step: Callable[[int], None] = lambda items: None,
+) -> list[tuple[float, int]]:
+    """(nats, tokens) of each question's label, or else of its reference, behind its prompt; (0.0, 0) where there is or fits none.
+
+    A reference that does not fit into what the model reads is cut at its end.
+    """
+    from rlaif.scoring import completion_loss
+
+    longest = min(LONGEST, model.config.max_position_embeddings)
+    found: list[tuple[float, int]] = []
+    for start in range(0, len(questions), CHUNK):
+        chunk = questions[start : start + CHUNK]
+        texts = [label_example(prompt, tokenizer, q) if q.label else (answer_prompt(tokenizer, prompt, q), q.reference) for q in chunk]
+        prompts, targets = [p for p, _ in texts], [t for _, t in texts]
+        found += completion_loss(model, tokenizer, prompts, targets, batch_size=BATCH, max_length=longest)
+        on_step(len(chunk))
+    return found
 
 
 def evaluate(
@@ -28,48 +56,48 @@ def evaluate(
     policy_id: str,
     questions: Sequence[Question],
     prompt: Prompt,
-    batch_size: int,
     data_sha256: str,
     on_step: Callable[[int], None] = lambda items: None,
-) -> tuple[list[EvalItem], float, int]:
-    """One row a question with the metric `loss` (nats a token), their summed loss (nats) and number of tokens.
-
-    Where the prompt leaves no room for the answer the row has no value and says why.
-
-    A reference counts with its end token, a label without: after one nobody reads on. Perplexity is exp(sum / tokens). Needs questions
-    with a reference or a label.
-    """
-    rows, total, count = [], 0.0, 0
-    longest = min(LONGEST, model.config.max_position_embeddings - 1)
-    for start in range(0, len(questions), CHUNK):
-        chunk = questions[start : start + CHUNK]
-        texts = [label_example(prompt, tokenizer, q) if q.label else (answer_prompt(tokenizer, prompt, q), q.reference) for q in chunk]
-        prompts, targets = [p for p, _ in texts], [t for _, t in texts]
-        ends = ["" if q.label else tokenizer.eos_token or "" for q in chunk]
-        whole = [target + end for target, end in zip(targets, ends, strict=True)]
-        losses = completion_loss(model, tokenizer, prompts, whole, batch_size=batch_size, max_length=longest)
-        for q, target, (loss, tokens) in zip(chunk, targets, losses, strict=True):
-            total, count = total + loss, count + tokens
-            rows.append(
-                EvalItem(
-                    policy_id=policy_id,
-                    benchmark=q.dataset,
-                    split=q.split,
-                    item_id=q.question_id,
-                    metric="loss",
-                    prediction="",
-                    target=target.strip(),
-                    value=loss / tokens if tokens else None,
-                    status="scored" if tokens else "failed",
-                    reason="" if tokens else "no room for the answer behind its question in the model's window",
-                    protocol_hash=protocol_hash(prompt),
-                    data_sha256=data_sha256,
-                )
+) -> list[EvalItem]:
+    """Rows with the metrics of LOSS for each question, in their order. Where nothing of a reference fits both have no value and say why."""
+    protocol = protocol_hash(prompt)
+    rows = []
+    for q, found in zip(questions, reference_losses(model, tokenizer, questions, prompt, on_step), strict=True):
+        target = q.label or q.reference
+        room = "no room for the reference behind its question in the model's window"
+        reason = "" if found[1] else room if target else "the question has no reference"
+        rows += [
+            EvalItem(
+                policy_id=policy_id,
+                benchmark=q.dataset,
+                split=q.split,
+                item_id=q.question_id,
+                metric=metric,
+                prediction="",
+                target=target,
+                value=None if reason else float(value),
+                status="failed" if reason else "scored",
+                reason=reason,
+                protocol_hash=protocol,
+                data_sha256=data_sha256,
             )
-        on_step(len(chunk))
-    return rows, total, count
+            for metric, value in zip(LOSS, found, strict=True)
+        ]
+    return rows
 
 
-def perplexity(total: float, tokens: int) -> float:
-    """exp(loss a token), capped where a float ends."""
-    return math.exp(min(total / max(tokens, 1), 700.0))
+def per_token(nats: Iterable[float | None], tokens: Iterable[float | None]) -> tuple[float | None, int]:
+    """Nats a token over all tokens (None where there is none) and their number, from the values of the two metrics of LOSS."""
+    count = sum(n for n in tokens if n is not None)
+    return (sum(v for v in nats if v is not None) / count if count else None), int(count)
+
+
+def of_rows(rows: Sequence[EvalItem]) -> tuple[float | None, int]:
+    """:func:`per_token` of the rows of LOSS among `rows`."""
+    nats, tokens = ([row.value for row in rows if row.metric == metric] for metric in LOSS)
+    return per_token(nats, tokens)
+
+
+def perplexity(loss: float) -> float:
+    """exp(`loss`), a loss in nats a token; capped where a float ends."""
+    return math.exp(min(loss, 700.0))

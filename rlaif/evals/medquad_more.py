@@ -6,20 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rlaif.config import EvalConfig
+from rlaif.evals import loss
 from rlaif.evals.text import sentence_bleu
 from rlaif.progress import Screen
 from rlaif.prompts import Prompt
-from rlaif.render import answer_prompt
-from rlaif.scoring import completion_loss
 from rlaif.types import EvalItem, Question, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from rlaif.evals.bertscore import Encoder
-
-CHUNK = 100  # items between two progress reports
 
 
 def more_rows(
@@ -28,14 +24,14 @@ def more_rows(
     questions: Sequence[Question],
     items: Sequence[EvalItem],
     prompt: Prompt,
-    settings: EvalConfig,
     encoder: Encoder | None,
     screen: Screen,
 ) -> list[EvalItem]:
     """All rows of this module for `items`, the rows of `medquad.evaluate` on `questions`; BERTScore where there is an encoder."""
     answers = [item for item in items if item.metric == "token_f1"]
     bar = screen.bar("loss of references", len(questions))
-    rows = bleu_rows(answers) + loss_rows(model, tokenizer, questions, answers, prompt, settings, bar.step)
+    rows = bleu_rows(answers)
+    rows += loss.evaluate(model, tokenizer, answers[0].policy_id, questions, prompt, answers[0].data_sha256, bar.step)
     bar.finish(f"{len(questions)} references")
     if encoder:
         bar = screen.bar("BERTScore", len(questions))
@@ -47,37 +43,6 @@ def more_rows(
 def bleu_rows(answers: Sequence[EvalItem]) -> list[EvalItem]:
     """A row `sentence_bleu` (0-100) for each of `answers`, rows of one metric with the answer as prediction and the reference as target."""
     return [replace(row, metric="sentence_bleu", value=sentence_bleu(row.prediction, row.target)) for row in answers]
-
-
-def loss_rows(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[Question],
-    answers: Sequence[EvalItem],
-    prompt: Prompt,
-    settings: EvalConfig,
-    on_step: Callable[[int], None] = lambda items: None,
-) -> list[EvalItem]:
-    """Rows `item_loss` (mean nats a token of the reference after the question's prompt) and `reference_tokens` for each of `answers`.
-
-    A reference that does not fit into the model's window is cut at its end; where nothing of it is left the rows fail with a reason.
-    """
-    rows = []
-    for start in range(0, len(questions), CHUNK):
-        chunk = questions[start : start + CHUNK]
-        prompts, references = [answer_prompt(tokenizer, prompt, q) for q in chunk], [q.reference for q in chunk]
-        window = model.config.max_position_embeddings
-        losses = completion_loss(model, tokenizer, prompts, references, batch_size=settings.batch_size, max_length=window)
-        for row, (nats, count) in zip(answers[start : start + CHUNK], losses, strict=True):
-            row = replace(row, prediction="")
-            if count:
-                rows.append(replace(row, metric="item_loss", value=nats / count))
-                rows.append(replace(row, metric="reference_tokens", value=float(count)))
-            else:
-                reason = "no room for the reference behind its question in the model's window"
-                rows.append(replace(row, metric="item_loss", value=None, status="failed", reason=reason))
-        on_step(len(chunk))
-    return rows
 
 
 def bertscore_rows(encoder: Encoder, answers: Sequence[EvalItem], on_step: Callable[[int], None] = lambda items: None) -> list[EvalItem]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlaif.evals.loss import LOSS, of_rows, perplexity
 from rlaif.evals.text import corpus_bleu
 from rlaif.progress import Screen
 from rlaif.stats import LABELS, grouped_mean, macro_f1
@@ -37,11 +37,9 @@ def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) 
     answers = [i for i in items if i.metric == "sentence_bleu"]
     if answers:
         found["bleu"] = corpus_bleu([i.prediction for i in answers], [i.target for i in answers])
-    if "item_loss" in found:
-        tokens = {i.item_id: i.value or 0.0 for i in items if i.metric == "reference_tokens"}
-        nats = sum(i.value * tokens[i.item_id] for i in items if i.metric == "item_loss" and i.value is not None)
-        found["loss"] = nats / sum(tokens.values())
-        found["perplexity"] = math.exp(found["loss"]) if found["loss"] < 700 else math.inf
+    loss, _ = of_rows(items)
+    if loss is not None:
+        found |= {"loss": loss, "perplexity": perplexity(loss)}
     return found | _judged(items, groups)
 
 
@@ -61,11 +59,15 @@ def by_type(items: Sequence[EvalItem], qtypes: Mapping[str, str], groups: Mappin
     }
 
 
-def _values(items: Iterable[EvalItem]) -> dict[str, list[float]]:
+def _values(items: Sequence[EvalItem]) -> dict[str, list[float]]:
+    """Metric -> the values there are. The nats of references become `item_loss`, nats a token of each."""
+    tokens = {item.item_id: item.value for item in items if item.metric == LOSS[1]}
     found: dict[str, list[float]] = {}
     for item in items:
         if item.value is not None:
-            found.setdefault(item.metric, []).append(item.value)
+            count = tokens.get(item.item_id) if item.metric == LOSS[0] else None
+            name, value = ("item_loss", item.value / count) if count else (item.metric, item.value)
+            found.setdefault(name, []).append(value)
     return found
 
 

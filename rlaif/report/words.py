@@ -20,7 +20,7 @@ METRICS = {
     "labelling_quality": "quality, by the labelling judge",
 }
 # Stored by `evaluate`, `compare` and `train` for each item, and of interest only summed up.
-PARTS = ("sentence_bleu", "item_loss", "reference_nats", "reference_tokens")
+PARTS = ("sentence_bleu", "reference_nats", "reference_tokens")
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
 # A slash that no word stands before: "a/b", "and/or" and prompts/judge/strict.md stay.
 _PATH = re.compile(r"(?<![\w.\-/])~?/[^\s'\",;:()]+|\b[A-Za-z]:\\[^\s'\",;()]+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,16 @@ from rich.console import Console
 from rlaif import compare as compare_module
 from rlaif import measured
 from rlaif.compare import compare, differences_of, errors_of, metrics_of, show
-from rlaif.measured import LOSS
+from rlaif.evals.loss import LOSS
 from rlaif.paired import MetricResults
 from rlaif.progress import Screen
 from rlaif.run import Run
 from rlaif.types import EvalItem, UsageError
 
 
-def results(metric: str, values: list[float], predictions: list[str] | None = None, targets: list[str] | None = None) -> MetricResults:
+def results(
+    metric: str, values: Sequence[float | None], predictions: list[str] | None = None, targets: list[str] | None = None
+) -> MetricResults:
     n = len(values)
     rows = [
         EvalItem("p", "b", "gate", str(i), metric, (predictions or [""] * n)[i], (targets or [""] * n)[i], value)
@@ -28,7 +31,7 @@ def results(metric: str, values: list[float], predictions: list[str] | None = No
     return MetricResults.of(rows, {str(i): f"g{i}" for i in range(n)})
 
 
-def losses(nats: list[float], tokens: list[float]) -> dict[str, MetricResults]:
+def losses(nats: list[float] | list[None], tokens: list[float] | list[None]) -> dict[str, MetricResults]:
     return dict(zip(LOSS, (results(LOSS[0], nats), results(LOSS[1], tokens)), strict=True))
 
 
@@ -45,6 +48,12 @@ def test_loss_is_over_all_tokens_and_its_difference_too() -> None:
     assert found["loss"]["delta"] == pytest.approx(12 / 10 - 20 / 10)
     assert found["token_f1"]["delta"] == pytest.approx(0.075)
     assert found["token_f1"]["ci_low"] < 0.075 < found["token_f1"]["ci_high"]
+
+
+def test_without_a_reference_that_fits_there_is_no_loss() -> None:
+    none = BEFORE | losses([None] * 4, [None] * 4)
+    assert not {"loss", "perplexity"} & (metrics_of(none).keys() | differences_of(none, none, seed=0).keys())
+    assert metrics_of(none)["token_f1"] == metrics_of(BEFORE)["token_f1"]
 
 
 def test_errors_fixed_new_and_how_long_they_are() -> None:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from rlaif.evals import summary
+from rlaif.evals.loss import LOSS
 from rlaif.evals.text import corpus_bleu
 from rlaif.progress import Screen
 from rlaif.stats import grouped_mean
@@ -42,9 +43,13 @@ def test_unparsed_answers_are_a_column_and_misses_of_their_label() -> None:
 
 
 def test_loss_counts_tokens_and_perplexity_is_its_exponential() -> None:
-    rows = [row("a", "item_loss", 1.0), row("a", "reference_tokens", 30.0), row("b", "item_loss", 3.0), row("b", "reference_tokens", 10.0)]
-    found = summary.metrics([*rows, row("c", "item_loss", None)])
+    sizes = {"a": (30.0, 30.0), "b": (30.0, 10.0), "c": (None, None)}
+    rows = [row(item, metric, value) for item, both in sizes.items() for metric, value in zip(LOSS, both, strict=True)]
+    found = summary.metrics(rows)
     assert found["item_loss"] == 2.0 and found["loss"] == 1.5 and found["perplexity"] == pytest.approx(math.exp(1.5))
+    assert "reference_nats" not in found
+    nothing = summary.metrics([r for r in rows if r.item_id == "c"])
+    assert not {"item_loss", "loss", "perplexity"} & nothing.keys()
 
 
 def test_bleu_of_the_corpus_is_not_the_mean_of_the_sentences() -> None:
