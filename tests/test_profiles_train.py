@@ -21,7 +21,10 @@ from rlaif.configure import load_config, profile_names
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[1]
-RECIPES = [name for name in profile_names() if load_config(name).recipe.base]
+TABLE = (  # of docs/recipes.md
+    "llama-3.2-3b-galore llama-3.2-3b-knowtuning llama-3.2-3b-lora llama-3.2-3b-qlora llama-3.2-3b-sft lora-qwen2.5-0.5b "
+    "qlora-llama-3.2-1b qlora-llama-3.2-1b-symptoms qlora-llama-3.2-3b qlora-mistral-7b rlaif-qwen2.5-1.5b"
+).split()
 SHAPE = dict(
     hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024
 )
@@ -31,8 +34,27 @@ ALPACA = {
     "output": "Rest and water help against ailment {i} in {i} days.",
 }
 CHOICES = {"input": "Q: Which of these helps against ailment {i}? {{'A': 'rest', 'B': 'work'}}", "output": "A: rest", "instruction": ""}
+USER = {"role": "user", "content": "Which rest helps against ailment {i}?"}
 # One row of each format as it is published; {i} makes rows differ.
 ROWS: dict[str, dict[str, Any]] = {
+    "ultramedical": {
+        "id": "TextBookQA,Rest_{i}",
+        "type": "TextBookQA",
+        "conversations": [
+            {"from": "human", "value": "Why does rest help against ailment {i}?"},
+            {"from": "gpt", "value": "Rest gives the body time to heal ailment {i}."},
+        ],
+        "answer": "",
+        "score": "8",
+    },
+    "ultramedical-preference": {
+        "prompt_id": "WikiInstruct,{i}",
+        "label_type": "easy",
+        "prompt": USER["content"],
+        "chosen": [USER, {"role": "assistant", "content": "Quiet rest helps against ailment {i} within days."}],
+        "rejected": [USER, {"role": "assistant", "content": "None."}],
+        "metadata": {"chosen": {"model": "a", "rank": 1, "score": 9.0}, "rejected": {"model": "b", "rank": 4, "score": 2.0}},
+    },
     "csv": {"Question": "What are the symptoms of ailment {i}?", "Answer": "Cough, fever and {i} spots are symptoms.", "qtype": "symptoms"},
     "wikidoc": ALPACA, "mediqa": ALPACA, "cord19": ALPACA, "medqa": CHOICES, "mmlu": CHOICES,
 }  # fmt: skip
@@ -90,14 +112,21 @@ def architecture(config: Config) -> str:
     return next(kind for kind in ("mistral", "llama", "qwen2") if kind.removesuffix("2") in name)
 
 
+def filled(value: Any, i: int) -> Any:
+    """`value` with {i} filled into all its texts."""
+    if isinstance(value, dict):
+        return {key: filled(one, i) for key, one in value.items()}
+    if isinstance(value, list):
+        return [filled(one, i) for one in value]
+    return value.format(i=i) if isinstance(value, str) else value
+
+
 def local_data(config: Config, folder: Path) -> list[str]:
     """Overrides that give every source of the profile a small local file in its own schema."""
     given = ["data.pubmedqa=embedded"] if config.data.pubmedqa else []
     given += ["data.medquad=embedded"] if config.data.medquad else []
     for number, one in enumerate(config.data.sets):
-        if one.format not in ROWS:
-            pytest.skip(f"no small file of format {one.format} in this test")
-        rows = [{key: value.format(i=i) for key, value in ROWS[one.format].items()} for i in range(40)]
+        rows = [filled(ROWS[one.format], i) for i in range(40)]
         file = folder / f"{number}.{'csv' if one.format == 'csv' else 'jsonl'}"
         if one.format == "csv":
             lines = [",".join(rows[0])] + [",".join(f'"{v}"' for v in row.values()) for row in rows]
@@ -108,8 +137,12 @@ def local_data(config: Config, folder: Path) -> list[str]:
     return given
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_as_published(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
+def test_the_profiles_are_those_of_the_table() -> None:
+    assert set(profile_names()) == {"embedded", "real-small", *TABLE}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_recipe_trains_as_published_and_is_compared(name: str, bases: dict[str, Path], tmp_path: Path) -> None:
     config = load_config(name)
     if config.train.method == "galore":
         pytest.importorskip("galore_torch")
@@ -122,8 +155,20 @@ def test_a_recipe_trains_as_published(name: str, bases: dict[str, Path], tmp_pat
     assert result["steps"] > 0 and {m["metric"] for m in result["metrics"]} >= {"loss", "perplexity"}
     assert all(m["before"] is not None and m["after"] is not None for m in result["metrics"])
 
+    measured = {m["benchmark"].removesuffix("_style").partition("_")[0] for m in result["metrics"] if m["metric"] == "loss"}
+    assert measured
+    for benchmark in sorted(measured):
+        more = ("--benchmark", benchmark, "--limit", 4, "--run", tmp_path / "run", "--plots", tmp_path / benchmark, "--format", "json")
+        code, out, err = call("compare", "base", result["policy"], *more)
+        assert code == 0, err
+        compared = json.loads(out)
+        assert compared["n"] == 4 and {d["metric"] for d in compared["differences"]} >= {"loss"}
+        wanted = {"scores", "training_loss", "learning_curve", *(["confusion"] if benchmark == "pubmedqa" else [])}
+        wanted |= {"error_lengths"} if any(p["errors"]["n"] for p in compared["policies"]) else set()
+        assert {file.stem for file in (tmp_path / benchmark).iterdir()} == wanted
 
-@pytest.mark.parametrize("name", ["embedded", "qlora-llama-3.2-1b"])
+
+@pytest.mark.parametrize("name", ["embedded", "real-small", *TABLE])
 def test_a_dry_run_imports_no_torch_and_makes_no_run(name: str, tmp_path: Path) -> None:
     code = (
         "import sys, cli\n"
