@@ -26,20 +26,26 @@ for _name, _value in {
 
 
 @contextlib.contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Within the block: no library logs below ERROR."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Within the block: no library logs below ERROR, no warnings, no progress bars, nothing printed on stdout.
 
     gptqmodel prints its logs and a banner on stdout, which belongs to `--format json`. Exceptions pass through unchanged.
     """
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _no_progress_bars()
-            yield
-    finally:
-        logging.disable(before)
+    with quiet_logs(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _no_progress_bars()
+        yield
 
 
 def _no_progress_bars() -> None:

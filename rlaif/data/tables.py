@@ -71,8 +71,8 @@ def existing(source: str | Path) -> Path:
 
 
 def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -> Table:
-    """All rows of `source`. `key` is the setting that names it ("data.pubmedqa"), for the advice in errors; `hub_config` the
-    configuration to ask the hub for (its split "train" is read). Column names are folded to lower case.
+    """All rows of `source`. `key` is the setting that names it ("data.pubmedqa"; or "FILE", an argument), for the advice in errors;
+    `hub_config` the configuration to ask the hub for (its split "train" is read). Column names are folded to lower case.
 
     Raises DataError: missing, empty, not UTF-8, broken, of an unknown kind, without rows, or a hub that cannot be reached.
     """
@@ -80,7 +80,7 @@ def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -
         return _table(str(source), _read_hub(str(source), key, hub_config))
     path = existing(source)
     if path.is_dir():
-        raise DataError(f"{path}: is a folder; give one file: --set {key}=FILE ({', '.join(SUFFIXES)})")
+        raise DataError(f"{path}: is a folder; give one file{_setting(key)} ({', '.join(SUFFIXES)})")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty (0 bytes)")
     suffix = path.suffix.lower()
@@ -249,15 +249,23 @@ def _objects(path: Path, value: Any) -> list[dict[str, Any]]:
     return value
 
 
+def _setting(key: str) -> str:
+    """How to give another source: by its setting, or, where `key` is no setting but an argument's name, in its place."""
+    return f": --set {key}=FILE" if "." in key else ""
+
+
 def _read_hub(name: str, key: str, config: str | None) -> list[dict[str, Any]]:
-    from datasets import load_dataset
+    from rlaif.quiet import quiet_logs
 
     try:
-        return [dict(row) for row in load_dataset(name, config, split="train")]
+        with quiet_logs():  # the hub client tells of every retry
+            from datasets import load_dataset
+
+            return [dict(row) for row in load_dataset(name, config, split="train")]
     # The hub client raises errors of four libraries (datasets, huggingface_hub, httpx, the socket); all mean the same here.
     except Exception as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{name}: is no file here, and the hub cannot be reached or has no such data set ({cause:.200}); "
-            f"give a local file instead: --set {key}=FILE"
+            f"give a local file instead{_setting(key)}"
         ) from error
