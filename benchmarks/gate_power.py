@@ -53,7 +53,7 @@ def percent(p: Promotions) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loops", type=int, default=2000, help="ten-round loops without gain, for each size")
-    parser.add_argument("--draws", type=int, default=400, help="draws for each cell of the power table")
+    parser.add_argument("--draws", type=int, default=200, help="draws for each cell of the power table")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 

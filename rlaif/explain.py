@@ -110,6 +110,8 @@ def words(row: Row) -> str:
         return f"{metric}: {detail}" if detail else metric
     if condition == "guard":
         return f"monitor {metric}: {detail}"
+    if condition == "ordered":
+        return detail
     found = f"{_name(row)} {row['champion_mean']:.4f} -> {row['challenger_mean']:.4f} ({row['delta']:+.4f})"
     items = f"{row['n']:,} items" if row["n"] == row["n_clusters"] else f"{row['n']:,} items in {row['n_clusters']:,} groups"
     if condition == "better":

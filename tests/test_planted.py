@@ -239,7 +239,7 @@ def test_always_yes_that_is_right_more_often_is_rejected_for_macro_f1_alone(meet
 @pytest.mark.parametrize(("judge", "score"), [(None, "token_f1"), (ReferenceJudge(), "quality")])
 def test_twice_the_length_is_rejected_for_the_score(meet: Callable[..., Run], judge: Judge | None, score: str) -> None:
     run = meet(HONEST, Script(twice, HONEST.label), judge)
-    assert decided(run) == "REJECT" and valid(run) and worse(run) == {score}
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == ({score} if judge else {score, "rouge_l"})
     lengths = run.store.query("SELECT policy_id, median(length(prediction)) AS n FROM eval_items WHERE metric = 'token_f1' GROUP BY ALL")
     by = {r["policy_id"]: r["n"] for r in lengths}
     assert 1.9 < by[CHALLENGER] / by[CHAMPION] < 2.1
