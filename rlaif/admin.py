@@ -113,7 +113,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def prune(run: Run) -> list[tuple[str, int]]:
-    """Delete the weights of policies that a gate did not promote; returns (policy id, bytes) of each.
+    """Delete the weights of policies that a gate did not promote, merged copies too; returns (policy id, bytes) of each.
 
     The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under way, and until the
     sealed test was opened the SFT policy, which is part of it. The database is written first: killed in between, folders are left that
@@ -122,16 +122,16 @@ def prune(run: Run) -> list[tuple[str, int]]:
     with run_lock(run.folder):
         doomed = []
         for row in _never_champion(run):
-            folder = _own_folder(run, row)
-            if row["path"] or folder.is_dir():
-                doomed.append((row, folder, folder_bytes(folder)))
+            folders = _own_folders(run, row)
+            if row["path"] or any(folder.is_dir() for folder in folders):
+                doomed.append((row, folders, sum(map(folder_bytes, folders))))
         if not doomed:
             return []
         sizes = [(str(row["policy_id"]), size) for row, _, size in doomed]
         reason = f"weights of {len(sizes)} policies deleted that were never champion, {sum(size for _, size in sizes) / 2**20:.1f} MB"
         decision = Decision(_latest_round(run), "manual", "PRUNE", reason, {"policies": [policy_id for policy_id, _ in sizes]})
         run.store.write({"policies": [row | {"path": ""} for row, _, _ in doomed], "decisions": [decision]}, replace=["policies"])
-        for _, folder, _ in doomed:
+        for folder in [folder for _, folders, _ in doomed for folder in folders]:
             try:
                 if folder.is_dir():
                     shutil.rmtree(folder)
@@ -140,13 +140,17 @@ def prune(run: Run) -> list[tuple[str, int]]:
     return sizes
 
 
-def _own_folder(run: Run, row: dict[str, Any]) -> Path:
-    """`policies/<policy_id>`. RlaifError where the policy's row or a link leads anywhere else: that is not ours to delete."""
-    folder = run.folder.resolve() / "policies" / row["policy_id"]
-    recorded = run.folder / row["path"] if row["path"] else folder
-    if recorded.resolve() != folder:
-        raise RlaifError(f"policy {row['policy_id']} is not at {folder}: nothing was deleted; remove it yourself")
-    return folder
+def _own_folders(run: Run, row: dict[str, Any]) -> list[Path]:
+    """`policies/<policy_id>`, and what `serve` made of it in `served/<policy_id>`, which need not be there.
+
+    RlaifError where the policy's row or a link leads anywhere else: that is not ours to delete.
+    """
+    root = run.folder.resolve()
+    folder, served = root / "policies" / row["policy_id"], root / "served" / row["policy_id"]
+    for found, own in ((run.folder / row["path"] if row["path"] else folder, folder), (served, served)):
+        if found.resolve() != own:
+            raise RlaifError(f"policy {row['policy_id']} is not at {own}: nothing was deleted; remove it yourself")
+    return [folder, served]
 
 
 def _never_champion(run: Run) -> list[dict[str, Any]]:

@@ -64,6 +64,11 @@ class Run:
     def policies(self) -> Path:
         return self.folder / "policies"
 
+    @property
+    def served(self) -> Path:
+        """Where `serve` keeps merged copies of policies, by their ids."""
+        return self.folder / "served"
+
     def done(self, round: int, stage: str) -> dict[str, Any] | None:
         """The detail of a finished stage; None if it has not finished."""
         rows = self.store.query("SELECT detail FROM stages WHERE round = ? AND stage = ? AND status = 'done'", [round, stage])

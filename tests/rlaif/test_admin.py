@@ -211,6 +211,22 @@ def test_prune_finishes_one_that_was_killed_after_its_record(run: Run) -> None:
     assert not (run.policies / "id-dpo1").exists()
 
 
+def test_prune_deletes_the_merged_copies_that_serve_made(run: Run, tmp_path: Path) -> None:
+    def serve(name: str) -> None:
+        (run.served / name).mkdir(parents=True)
+        (run.served / name / "model.safetensors").write_bytes(bytes(500))
+
+    for name in ("id-dpo1", "id-dpo2"):
+        serve(name)
+    assert admin.prune(run) == [("id-dpo1", 1500), ("id-dpo3", 1000)]
+    assert [p.name for p in run.served.iterdir()] == ["id-dpo2"], "who was champion stays served"
+    serve("id-dpo1")
+    assert admin.prune(run) == [("id-dpo1", 500)], "also where its weights went before"
+    (run.served / "id-dpo1").symlink_to(tmp_path)
+    with pytest.raises(RlaifError, match="id-dpo1 is not at .*served"):
+        admin.prune(run)
+
+
 def test_prune_waits_for_no_loop(run: Run) -> None:
     with run_lock(run.folder), pytest.raises(RlaifError, match="is running on"):
         admin.prune(run)
