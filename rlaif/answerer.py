@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answerer:
-    """A loaded base and the adapters asked for so far. They share the base's tensors: each costs its own few and no second base."""
+    """A loaded base and the policies asked for so far. Adapters share the base's tensors: each costs its own few and no second base."""
 
     base: Base
     prompt: Prompt
@@ -83,11 +83,12 @@ def model_of(answerer: Answerer, policy: dict[str, Any]) -> Any:
     policy_id = policy["policy_id"]
     if policy_id not in answerer.models:
         from rlaif.policy import load_adapter
-        from rlaif.training import adapter_folder
+        from rlaif.training import adapter_of, base_under
 
-        folder = adapter_folder(answerer.run, policy) if answerer.run else None
-        base = answerer.base
-        answerer.models[policy_id] = load_adapter(base, folder, expected_sha256=policy["sha256"]) if folder else base.model
+        base, adapter = answerer.base, None
+        if answerer.run is not None:
+            base, adapter = base_under(answerer.run, base, policy), adapter_of(answerer.run, policy)
+        answerer.models[policy_id] = load_adapter(base, adapter, expected_sha256=policy["sha256"]) if adapter else base.model
     return answerer.models[policy_id]
 
 

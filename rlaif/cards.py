@@ -25,6 +25,7 @@ from rlaif.card_parts import (
 from rlaif.data.tables import is_hub_id
 from rlaif.prompts import Prompt
 from rlaif.run import Run
+from rlaif.training import is_whole, whole_under
 
 NOT_ADVICE = (
     "**Research material. Nothing in it is medical advice.** It was not reviewed by clinicians, it is wrong often, "
@@ -60,23 +61,22 @@ def model_card(card: Card) -> str:
     }
     if is_hub_id(run.config.model.path):
         front["base_model"] = run.config.model.path
+    whole, added = whole_under(run, policy) is not None, policy["kind"] != "base" and not is_whole(policy)
+    trained = " and ".join(what for what, true in (("with all its weights trained", whole), ("with the adapter added in", added)) if true)
     what = {
         "adapter": f"A LoRA adapter for {name}.",
-        "merged": f"{name} with the adapter added in, all layers in 16 or 32 bit.",
-        "gptq": f"{name} with the adapter added in, quantized again (GPTQ).",
+        "merged": f"{name} {trained or 'as it came'}, all layers in 16 or 32 bit.",
+        "gptq": f"{name} {trained or 'as it came'}, quantized (GPTQ).",
     }[card.kind]
     told = {"base": "the base itself", "sft": "after SFT", "dpo": f"after preference round {policy['round']}"}[policy["kind"]]
+    beside = "adapter beside the dequantized base" if added else "nothing added in"
     parts = [
         front_matter(front),
         f"# {name}, {told} (policy {policy['policy_id']})",
         NOT_ADVICE,
         f"{what} Made by an RLAIF run (run {run_id(run)}, profile {run.config.profile}, seed {run.config.seed}); weights sha256 "
         f"`{card.weights_sha256}`.",
-        *(
-            [f"Against the policy as it was trained (adapter beside the dequantized base, float32): {card.measured}."]
-            if card.measured
-            else []
-        ),
+        *([f"Against the policy as it was trained ({beside}, float32): {card.measured}."] if card.measured else []),
         "## Use",
         usage(card, name),
         "## Lineage",

@@ -1,8 +1,8 @@
 """`export --format adapter|merged|gptq`: a policy as a folder that plain transformers and peft load, with its card.
 
-adapter: the LoRA weights as they were trained. merged: the base's 4-bit layers as the plain ones they stand for, the adapter added in.
-gptq: merged, and quantized again. The last two are loaded back and compared with the policy (adapter on the dequantized base, both in
-float32) on prompts of the run before the folder gets its name.
+adapter: the LoRA weights as they were trained. merged: one plain model, see `rlaif.merged`. gptq: merged, and quantized again. The last
+two are loaded back and compared with the policy (adapter on the dequantized base, both in float32; or the whole model that was trained)
+on prompts of the run before the folder gets its name.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Difference:
 def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen) -> Difference | None:
     """Write policy `name` to `out`, which appears by rename when it is complete; returns the measured difference (None for an adapter).
 
-    `dtype` is what the weights of `merged` are saved in. UsageError when `out` holds something or the base is asked for as an adapter;
+    `dtype` is what the weights of `merged` are saved in. UsageError when `out` holds something or there is no adapter on the run's base;
     RlaifError when base or adapter are not what the run recorded, or writing fails. The run is only read.
     """
     policy = run.policy(name)
-    if kind == "adapter" and policy["kind"] == "base":
-        raise UsageError("the base has no adapter; use --format merged, or name another --policy")
+    if kind == "adapter":
+        check_adapter(run, policy)
     check_target(out)
     check_disk(out.parent)
     prompt = load_prompt(run.config.prompts.policy)
@@ -90,6 +90,18 @@ def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen
     return difference
 
 
+def check_adapter(run: Run, policy: dict[str, Any]) -> None:
+    """UsageError unless the policy is an adapter on the run's base."""
+    from rlaif.training import whole_under
+
+    if policy["kind"] == "base":
+        raise UsageError("the base has no adapter; use --format merged, or name another --policy")
+    whole = whole_under(run, policy)
+    if whole is not None:
+        other = "and has no adapter" if whole == policy else f"by way of {whole['policy_id']}, and its adapter does not fit the base"
+        raise UsageError(f"policy {policy['policy_id']} was trained in all its weights {other}; use --format merged")
+
+
 def check_target(out: Path) -> None:
     """UsageError unless `out` is new or an empty folder."""
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
@@ -102,27 +114,23 @@ def write(
     """The export in `part`, card and all. `merged` is where an unquantized copy may lie meanwhile."""
     from rlaif.quiet import quiet
 
-    from rlaif.training import adapter_folder, check_base
-
-    from rlaif.policy import fast_copy, load_base, load_tokenizer, resolve_base  # isort: skip
+    from rlaif.merged import merge, save_model
+    from rlaif.policy import load_adapter, load_base, load_tokenizer, resolve_base
+    from rlaif.training import adapter_of
 
     source = resolve_base(run.config.model.path)
-    adapter = adapter_folder(run, policy)
-    if kind == "adapter" and adapter is not None:
+    if kind == "adapter" and (adapter := adapter_of(run, policy)):
         copy_adapter(run, policy, adapter, part)
         with quiet():
             load_tokenizer(source, local_files_only=True).save_pretrained(part)
         difference = None
     else:
-        # On the CPU in float32: there a 4-bit base is held as the plain layers that a merged model needs.
-        base = load_base(run.config.model.model_copy(update={"device": "cpu", "dtype": "float32"}), dequantize=True)
-        check_base(run, base)
-        target = part if kind == "merged" else merged
-        model = fast_copy(base, adapter, expected_sha256=policy["sha256"] if adapter else None)
-        questions = asked(run)
-        before = Answers.of(base, reference_model(base, adapter), prompt, questions, run, screen, "the policy")
-        save_model(model, base, target, dtype if kind == "merged" else "float32")
-        del model
+        made, questions = merge(run, policy), asked(run)
+        base = made.base
+        trained = load_adapter(base, made.adapter) if made.adapter else base.model  # the policy as it was trained: nothing added in
+        before = Answers.of(base, trained, prompt, questions, run, screen, "the policy")
+        save_model(made.model, base.tokenizer, part if kind == "merged" else merged, dtype if kind == "merged" else "float32")
+        del made, trained
         if kind == "gptq":
             requantize(run, base, prompt, merged, part, source, screen)
         again = load_base(
@@ -149,8 +157,6 @@ def copy_adapter(run: Run, policy: dict[str, Any], folder: Path, part: Path) -> 
     from rlaif.weights import check_weights
 
     check_weights(folder, policy["sha256"])
-    if not (folder / "adapter_config.json").is_file():
-        raise UsageError(f"policy {policy['policy_id']} was trained in all its weights and has no adapter; use --format merged")
     part.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copyfile(folder / name, part / name)
@@ -158,29 +164,6 @@ def copy_adapter(run: Run, policy: dict[str, Any], folder: Path, part: Path) -> 
     if not Path(run.config.model.path).exists() and run.config.model.path != "embedded":  # a hub id: peft finds the base by itself
         settings["base_model_name_or_path"] = run.config.model.path
         (part / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
-
-
-def reference_model(base: Base, adapter: Path | None) -> Any:
-    """The policy as it was trained: the adapter beside the dequantized base, nothing merged."""
-    from rlaif.policy import load_adapter
-
-    return base.model if adapter is None else load_adapter(base, adapter)
-
-
-def save_model(model: Any, base: Base, folder: Path, dtype: str) -> None:
-    from rlaif.quiet import quiet
-
-    import torch
-
-    with quiet():
-        model.to(getattr(torch, dtype)).save_pretrained(folder)
-        base.tokenizer.save_pretrained(folder)
-    path = folder / "config.json"
-    settings = json.loads(path.read_text("utf-8"))
-    settings.pop("_name_or_path", None)
-    for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors writes files that nobody else may read
-    path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
 def requantize(run: Run, base: Base, prompt: Prompt, merged: Path, part: Path, source: Path, screen: Screen) -> None:

@@ -83,7 +83,7 @@ def merged_folder(run: Run, policy_id: str) -> Path:
 
     policy, prompt = run.policy(policy_id), load_prompt(run.config.prompts.policy)
     check_prompt(run, prompt)
-    folder = run.folder / "served" / policy["policy_id"]
+    folder = run.served / policy["policy_id"]
     told = {"policy_sha256": policy["sha256"], "base_sha256": policy["base_sha256"], "prompt_sha256": prompt.sha256}
     try:
         if json.loads((folder / MERGED).read_text("utf-8")) == told:
@@ -94,7 +94,7 @@ def merged_folder(run: Run, policy_id: str) -> Path:
     shutil.rmtree(part, ignore_errors=True)
     check_disk(run.folder)
     try:
-        write_merged(run, policy["policy_id"], prompt, part)
+        write_merged(run, policy, prompt, part)
         (part / MERGED).write_text(json.dumps(told, indent=2) + "\n", "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(part, folder)
@@ -105,30 +105,24 @@ def merged_folder(run: Run, policy_id: str) -> Path:
     return folder
 
 
-def write_merged(run: Run, policy_id: str, prompt: Prompt, folder: Path) -> None:
-    """The policy as one plain model, in the precision it is sampled in here: merged on the CPU, where the base is dequantized."""
-    from rlaif.quiet import quiet
+def write_merged(run: Run, policy: dict[str, Any], prompt: Prompt, folder: Path) -> None:
+    """The policy as one plain model, in the precision it is sampled in here."""
+    from rlaif.quiet import quiet  # noqa: F401  (sets the environment before torch loads)
 
     import torch
 
-    from rlaif.policy import load_base
-    from rlaif.training import check_base, load_policy
+    from rlaif.merged import merge, save_model
 
-    config = run.config.model
-    dtype = config.dtype
-    if dtype == "auto" and config.device != "cpu" and torch.cuda.is_available():
+    dtype = run.config.model.dtype
+    if dtype == "auto" and run.config.model.device != "cpu" and torch.cuda.is_available():
         dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    base = load_base(config.model_copy(update={"device": "cpu", "dtype": dtype}), dequantize=True)
-    check_base(run, base)
-    model, tokenizer = load_policy(run, base, policy_id), base.tokenizer
-    settings = model.generation_config
+    merged = merge(run, policy, dtype)
+    settings, tokenizer = merged.model.generation_config, merged.base.tokenizer
     settings.do_sample, settings.repetition_penalty = False, 1.0
     settings.temperature = settings.top_p = settings.top_k = None
     tokenizer.chat_template = template_of_run(tokenizer, prompt)
     folder.mkdir(parents=True)
-    with quiet():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    save_model(merged.model, tokenizer, folder)
 
 
 def template_of_run(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:

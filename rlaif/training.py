@@ -64,18 +64,29 @@ def is_whole(policy: dict[str, Any]) -> bool:
     return bool(json.loads(policy["recipe"]).get("whole"))
 
 
-def base_under(run: Run, base: Base, policy: dict[str, Any]) -> Base:
-    """What a policy's adapter lies on: the nearest whole model among the policy and those it came from, else the run's base.
-
-    RlaifError when that model is missing, pruned or damaged.
-    """
+def whole_under(run: Run, policy: dict[str, Any]) -> dict[str, Any] | None:
+    """The nearest whole model among a policy and those it came from; None where there is none, and adapters lie on the run's base."""
     while policy["kind"] != "base":
-        if is_whole(policy) and (folder := adapter_folder(run, policy)):
-            from rlaif.whole import load_whole
-
-            return load_whole(base, folder, expected_sha256=policy["sha256"])
+        if is_whole(policy):
+            return policy
         policy = run.policy(policy["parent_id"])
-    return base
+    return None
+
+
+def base_under(run: Run, base: Base, policy: dict[str, Any]) -> Base:
+    """What a policy's adapter lies on: see :func:`whole_under`. RlaifError when that model is missing, pruned or damaged."""
+    whole = whole_under(run, policy)
+    folder = adapter_folder(run, whole) if whole else None
+    if whole is None or folder is None:
+        return base
+    from rlaif.whole import load_whole
+
+    return load_whole(base, folder, expected_sha256=whole["sha256"])
+
+
+def adapter_of(run: Run, policy: dict[str, Any]) -> Path | None:
+    """Where the adapter lies that a policy adds to :func:`base_under`; None for the base and for a whole model. RlaifError when pruned."""
+    return None if is_whole(policy) else adapter_folder(run, policy)
 
 
 def load_policy(run: Run, base: Base, policy_id: str) -> Any:
@@ -83,8 +94,8 @@ def load_policy(run: Run, base: Base, policy_id: str) -> Any:
     from rlaif.policy import fast_copy
 
     policy = run.policy(policy_id)
-    folder = None if is_whole(policy) else adapter_folder(run, policy)
-    return fast_copy(base_under(run, base, policy), folder, expected_sha256=policy["sha256"] if folder else None)
+    adapter = adapter_of(run, policy)
+    return fast_copy(base_under(run, base, policy), adapter, expected_sha256=policy["sha256"] if adapter else None)
 
 
 def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[str]]:
@@ -154,11 +165,11 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     with run.stage(round, "dpo") as stage:
 
         def train(out: Path, log: Any, progress: Any) -> Any:
-            folder, under = adapter_folder(run, policy), base_under(run, base, policy)
-            if folder is None or is_whole(policy):  # SFT was not promoted, or trained all weights: a fresh adapter, which starts as these
+            adapter, under = adapter_of(run, policy), base_under(run, base, policy)
+            if adapter is None:  # SFT was not promoted, or trained all weights: a fresh adapter, which starts as these
                 model = attach_adapter(under, run.config.model, seed)
             else:
-                model = load_adapter(under, folder, trainable=True, expected_sha256=policy["sha256"])
+                model = load_adapter(under, adapter, trainable=True, expected_sha256=policy["sha256"])
             return train_dpo(under, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
 
         row = {"policy_id": policy_id, "parent_id": champion, "reference_id": champion, "kind": "dpo", "round": round, "recipe": recipe}

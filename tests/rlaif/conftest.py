@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rlaif.quiet import quiet
 
 import pytest
 
 from rlaif.run import Run, open_run
+
+if TYPE_CHECKING:
+    from rlaif.policy import Base
 
 TEXT = "what helps against asthma fever cough ? a doctor gives yes no maybe rest water tablets and of the is . Answer: Question: yes"
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}<|im_start|>"
@@ -55,14 +59,14 @@ def paired_run(paired_folder: Path, tmp_path: Path) -> Run:
     return open_run(Path(shutil.copytree(paired_folder, tmp_path / "run")))
 
 
-def make_paired_run(folder: Path) -> Run:
+def make_paired_run(folder: Path, *overrides: str) -> Run:
     from rlaif.configure import load_config
     from rlaif.embedded import dataset
     from rlaif.prompts import load_prompt
     from rlaif.run import open_or_create
     from rlaif.types import Candidate, Decision, Preference
 
-    run = open_or_create(folder, load_config("embedded", ["model.threads=1", "evaluation.max_new_tokens=16"]))
+    run = open_or_create(folder, load_config("embedded", ["model.threads=1", "evaluation.max_new_tokens=16", *overrides]))
     prompt = load_prompt(run.config.prompts.policy)
     questions = dataset.load("medquad")
     train, gate = ([q for q in questions if q.split == split] for split in ("train", "gate"))
@@ -103,21 +107,62 @@ def make_paired_run(folder: Path) -> Run:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same with the real embedded base and an adapter of random weights that changes its answers."""
-    import torch
-
     from rlaif import policy
     from rlaif.training import base_row
 
     run = make_paired_run(tmp_path_factory.mktemp("trained") / "run")
     base = policy.load_base(run.config.model)
+    known = base_row(base, run.config) | {"policy_id": "base0"}
+    write_policies(run, {"base0": known, "sft0": {"sha256": save_random_adapter(base, run, "sft0"), "base_sha256": base.sha256}})
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same on the embedded base in float32: sft0 is a whole model with all weights moved, dpo1 an adapter on top of it."""
+    import torch
+
+    from rlaif import policy
+    from rlaif.config import ModelConfig
+    from rlaif.training import base_row
+    from rlaif.whole import load_whole, save_whole, trainable_copy
+
+    folder = tmp_path_factory.mktemp("whole")
+    packed = policy.load_base(ModelConfig(threads=1))
+    with quiet():
+        packed.model.save_pretrained(folder / "float")
+        packed.tokenizer.save_pretrained(folder / "float")
+    run = make_paired_run(folder / "run", f"model.path={folder / 'float'}")
+    base = policy.load_base(run.config.model)
+    moved = trainable_copy(base)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter += 0.1 * parameter.std() * torch.randn_like(parameter)
+    made = {"sha256": save_whole(moved, base.tokenizer, base.dtype, run.policies / "sft0"), "base_sha256": base.sha256}
+    known = base_row(base, run.config) | {"policy_id": "base0"}
+    write_policies(run, {"base0": known, "sft0": made | {"recipe": {"method": "sft", "whole": True}}})
+    adapter = save_random_adapter(load_whole(base, run.policies / "sft0"), run, "dpo1")
+    row = {"policy_id": "dpo1", "parent_id": "sft0", "kind": "dpo", "round": 1, "path": "policies/dpo1", "recipe": {"lora_r": 16}}
+    run.store.write({"policies": [row | {"sha256": adapter, "base_sha256": base.sha256}]})
+    return run
+
+
+def save_random_adapter(base: Base, run: Run, policy_id: str) -> str:
+    """Save an adapter on `base` that changes its answers; returns its sha256."""
+    import torch
+
+    from rlaif import policy
+
     model = policy.attach_adapter(base, run.config.model, 0)
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    sha256 = policy.save_adapter(model, run.policies / "sft0")
+    return policy.save_adapter(model, run.policies / policy_id)
+
+
+def write_policies(run: Run, changes: dict[str, dict[str, Any]]) -> None:
+    """Change rows of the table policies, by id."""
     rows = run.store.query("SELECT * EXCLUDE (created_at) FROM policies")
-    known = base_row(base, run.config) | {"policy_id": "base0"}
-    changed = [r | (known if r["kind"] == "base" else {"sha256": sha256, "base_sha256": base.sha256}) for r in rows]
-    run.store.write({"policies": changed}, replace=["policies"])
-    return run
+    run.store.write({"policies": [row | changes[row["policy_id"]] for row in rows]}, replace=["policies"])
