@@ -182,6 +182,20 @@ class EvalItem:
     protocol_hash: str = ""
     data_sha256: str = ""
 
+    @classmethod
+    def of(cls, question: Question, metric: str, prediction: str, value: float | None, **more: Any) -> EvalItem:
+        """A row about `question`, whose label, or else reference, is the target; `more` are the other fields."""
+        return cls(
+            benchmark=question.dataset,
+            split=question.split,
+            item_id=question.question_id,
+            metric=metric,
+            prediction=prediction,
+            target=question.label or question.reference,
+            value=value,
+            **more,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

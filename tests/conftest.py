@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,16 @@ def verdict() -> Callable[..., str]:
         return json.dumps({"rationale": "because"} | marks)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def torch_threads() -> Iterator[None]:
+    """A run sets the thread count of the whole process: give the other tests theirs back."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

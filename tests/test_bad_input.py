@@ -624,16 +624,6 @@ def test_a_pruned_policy_cannot_be_evaluated_or_promoted(call: Call, no_model: M
 # What needs the libraries of models -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def torch_threads() -> Iterator[None]:
-    """A run sets the thread count of the whole process: give the other tests theirs back."""
-    import torch
-
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def copy_base(to: Path) -> Path:
     return Path(shutil.copytree(EMBEDDED, to))
 

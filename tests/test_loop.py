@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
-import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import cli
+from command_line import call
 from judges.scripted import ScriptedJudge
 from rlaif.config import flat
 from rlaif.configure import load_config, to_toml
@@ -34,18 +30,6 @@ FILLED = """
 """.split()
 
 
-def call(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `python cli.py ARGUMENTS`."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as exit:
-            return int(exit.code or 0), out.getvalue(), err.getvalue()
-    raise AssertionError("cli.main returned")
-
-
 def loop(folder: Path, rounds: int) -> str:
     code, out, err = call("loop", "--rounds", rounds, "--run", folder, "--profile", TINY)
     assert code == 0, err
@@ -57,16 +41,6 @@ def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
     store = Store.open(folder)
     names = [r["table_name"] for r in store.query("SELECT table_name FROM duckdb_tables()")]
     return {name: store.query(f'SELECT * FROM "{name}" ORDER BY ALL') for name in names}
-
-
-@pytest.fixture(scope="module")
-def torch_threads() -> Iterator[None]:
-    """A run sets the thread count of the whole process: give the other tests theirs back."""
-    import torch
-
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -14,7 +12,7 @@ from rlaif.quiet import quiet
 
 import pytest
 
-import cli
+from command_line import call
 from rlaif.config import Config
 from rlaif.configure import load_config, profile_names
 
@@ -58,17 +56,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "csv": {"Question": "What are the symptoms of ailment {i}?", "Answer": "Cough, fever and {i} spots are symptoms.", "qtype": "symptoms"},
     "wikidoc": ALPACA, "mediqa": ALPACA, "cord19": ALPACA, "medqa": CHOICES, "mmlu": CHOICES,
 }  # fmt: skip
-
-
-def call(*arguments: object) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as exit:
-            return int(exit.code or 0), out.getvalue(), err.getvalue()
-    raise AssertionError("cli.main returned")
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cli
+from command_line import call
 from rlaif.configure import load_config
 from rlaif.progress import Screen
 from rlaif.prompts import load_prompt
 from rlaif.run import open_run
 from stores.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.usefixtures("torch_threads")]
 
 HERE = Path(__file__).parent
 TINY = HERE / "tiny.toml"
@@ -34,18 +31,6 @@ TIMES = {
     "stages": ["started_at", "finished_at", "seconds", "model_seconds", "peak_memory_mb"],
     "policies": ["created_at"],
 }
-
-
-def call(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `python cli.py ARGUMENTS`."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["cli.py", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as exit:
-            return int(exit.code or 0), out.getvalue(), err.getvalue()
-    raise AssertionError("cli.main returned")
 
 
 def train(folder: Path, *more: object) -> tuple[dict[str, Any], str]:
@@ -65,18 +50,8 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(HERE.parent)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def torch_threads() -> Iterator[None]:
-    """A run sets the thread count of the whole process: give the other tests theirs back."""
-    import torch
-
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+def trained(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> tuple[Path, dict[str, Any], str]:
     """A finished run of the profile's own method, gptq-lora; what it printed as JSON and on stderr. Tests that change it take a copy."""
     folder = tmp_path_factory.mktemp("train") / "run"
     return folder, *train(folder)

@@ -73,19 +73,8 @@ def evaluate(
         for i, question in enumerate(chunk):
             for metric, table in scores.items():
                 prediction = LETTERS[int(table[i].argmax())]
-                rows.append(
-                    EvalItem(
-                        policy_id=policy_id,
-                        benchmark=question.dataset,
-                        split=question.split,
-                        item_id=question.question_id,
-                        metric=metric,
-                        prediction=prediction,
-                        target=question.label,
-                        value=float(prediction == question.label),
-                        protocol_hash=protocol_hash(question.dataset),
-                        data_sha256=data_sha256,
-                    )
-                )
+                value = float(prediction == question.label)
+                more = {"policy_id": policy_id, "protocol_hash": protocol_hash(question.dataset), "data_sha256": data_sha256}
+                rows.append(EvalItem.of(question, metric, prediction, value, **more))
         on_step(len(chunk), 0)
     return rows

@@ -60,29 +60,16 @@ def evaluate(
     on_step: Callable[[int], None] = lambda items: None,
 ) -> list[EvalItem]:
     """Rows with the metrics of LOSS for each question, in their order. Where nothing of a reference fits both have no value and say why."""
-    protocol = protocol_hash(prompt)
+    same = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt), "data_sha256": data_sha256}
+    room = "no room for the reference behind its question in the model's window"
     rows = []
     for q, found in zip(questions, reference_losses(model, tokenizer, questions, prompt, on_step), strict=True):
-        target = q.label or q.reference
-        room = "no room for the reference behind its question in the model's window"
-        reason = "" if found[1] else room if target else "the question has no reference"
-        rows += [
-            EvalItem(
-                policy_id=policy_id,
-                benchmark=q.dataset,
-                split=q.split,
-                item_id=q.question_id,
-                metric=metric,
-                prediction="",
-                target=target,
-                value=None if reason else float(value),
-                status="failed" if reason else "scored",
-                reason=reason,
-                protocol_hash=protocol,
-                data_sha256=data_sha256,
-            )
-            for metric, value in zip(LOSS, found, strict=True)
-        ]
+        for metric, value in zip(LOSS, found, strict=True):
+            if found[1]:
+                rows.append(EvalItem.of(q, metric, "", float(value), **same))
+            else:
+                reason = room if q.label or q.reference else "the question has no reference"
+                rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=reason, **same))
     return rows
 
 

@@ -40,20 +40,9 @@ def evaluate(
         for index, generation in zip(batch, made, strict=True):
             answers[index] = generation.text
         on_step(len(batch), sum(g.n_tokens for g in made))
-    protocol = protocol_hash(prompt, settings)
+    same = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt, settings), "data_sha256": data_sha256}
     return [
-        EvalItem(
-            policy_id=policy_id,
-            benchmark=q.dataset,
-            split=q.split,
-            item_id=q.question_id,
-            metric=metric,
-            prediction=answer,
-            target=q.reference,
-            value=score(answer, q.reference),
-            protocol_hash=protocol,
-            data_sha256=data_sha256,
-        )
+        EvalItem.of(q, metric, answer, score(answer, q.reference), **same)
         for q, answer in zip(questions, answers, strict=True)
         for metric, score in (("token_f1", token_f1), ("rouge_l", rouge_l))
     ]

@@ -49,20 +49,10 @@ def evaluate(
     """
     answer = _loglik if mode == "loglik" else _generate
     answers = answer(model, tokenizer, questions, settings.batch_size, template, on_step)
+    same = {"policy_id": policy_id, "protocol_hash": protocol_hash(mode, template), "data_sha256": data_sha256}
     rows = []
     for question, (prediction, text) in zip(questions, answers, strict=True):
-        row = EvalItem(
-            policy_id=policy_id,
-            benchmark=question.dataset,
-            split=question.split,
-            item_id=question.question_id,
-            metric="accuracy",
-            prediction=prediction,
-            target=question.label,
-            value=float(prediction == question.label),
-            protocol_hash=protocol_hash(mode, template),
-            data_sha256=data_sha256,
-        )
+        row = EvalItem.of(question, "accuracy", prediction, float(prediction == question.label), **same)
         rows.append(replace(row, status="unparsed", reason=f"no yes, no or maybe in {text!r}") if prediction == UNPARSED else row)
     return rows
 

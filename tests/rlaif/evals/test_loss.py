@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +23,8 @@ LABELLED = Question("l", "pubmedqa", "gate", "s", "g", "is it fever ?", "rest he
 
 
 @pytest.fixture(scope="module")
-def base(tiny_model: Path) -> Iterator[policy.Base]:
-    threads = torch.get_num_threads()
-    yield policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
-    torch.set_num_threads(threads)
+def base(tiny_model: Path, torch_threads: None) -> policy.Base:
+    return policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
 
 
 def rows_of(base: policy.Base, questions: list[Question]) -> list[EvalItem]:
