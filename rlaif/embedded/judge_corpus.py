@@ -74,7 +74,7 @@ ORDER_PARTS = {
 REPEATED = (
     "good ", "right. ", "}{", '["', "4 ", "sure, ", "fine! ", "(5) ",
     "ok ", '":', "best ", "?", "{", "]", "b", "no. ", "the ", "/ ",
-)
+)  # fmt: skip
 SIGNS = "★☆♥✓✔→⇒§¶†‡°ßøæœжшящλπσ中文字很好満点「」『』😀🎉💯🏆"
 NOTHING = ("", "", ".", "?", "-", ":", "...", "I do not know.", "Well", "The answer is", "It depends.", "See above.")
 BEGINNINGS = (
