@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cli
+from command_line import call
 from judges.scripted import ScriptedJudge
 from rlaif.data.ultramedical import Pair
 from rlaif.progress import Screen
@@ -121,13 +118,9 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     )[0]["question"]
     with file.open("a") as out:
         out.write(json.dumps(row(5, first, "Rest.", "Work.", "human")) + "\n")
-    captured = io.StringIO()
-    arguments = ["cli.py", "judge", "align", str(file), "--policy", "base", "--policy", "sft", "--run", str(trained_run.folder)]
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(captured), pytest.raises(SystemExit) as exit:
-        patch.setattr(sys, "argv", [*arguments, "--format", "json"])
-        cli.main()
-    assert not exit.value.code
-    result = json.loads(captured.getvalue())
+    code, out, err = call("judge", "align", file, "--policy", "base", "--policy", "sft", "--run", trained_run.folder, "--format", "json")
+    assert code == 0, err
+    result = json.loads(out)
     names = {(r["who"], r["measure"]) for r in result["rows"]}
     assert names == {("the longer answer", "length"), ("base base0", "likelihood"), ("SFT sft0", "likelihood"), ("SFT sft0", "reward")}
     assert by(result, "SFT sft0", "likelihood")["trained_on"] == 1 and by(result, "base base0", "likelihood")["trained_on"] == 0
