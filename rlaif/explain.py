@@ -130,19 +130,40 @@ def words(row: Row) -> str:
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:
-    """As a table, the verdict first."""
+    """As a table, the verdict first. What is as it should be is one line where it says no more than that; `explain` has all of it."""
     kind = "SFT" if result["round"] == 0 else "DPO"
     screen.line(result["verdict"], style="bold")
     if not result["conditions"]:
         return
     level = "" if result["alpha"] is None else f", alpha {result['alpha']:.4f}"
     screen.line(f"round {result['round']}, {kind} look {result['look']}{level}: {result['challenger']} against {result['champion']}")
-    table = [["yes" if c["passed"] else "NO", c["question"], c["words"]] for c in result["conditions"]]
+    table: list[list[str]] = []
+    settled = {"valid": "same items, prompt and data for both, and no answer without a score", "guard": "green"}
+    for name, text in settled.items():
+        fine = [c for c in result["conditions"] if c["condition"] == name and _says_no_more(c)]
+        others = [c for c in result["conditions"] if c["condition"] == name and c not in fine]
+        if fine:
+            about = ", ".join(dict.fromkeys(NAMES.get(m, m) for c in fine for m in [c["metric"].split(":")[0]]))
+            table.append(["yes", QUESTIONS[name], f"{about}: {text}"])
+        table += [_line(c) for c in others]
+    table += [_line(c) for c in result["conditions"] if c["condition"] not in settled]
     screen.table("", ["met", "condition", "found"], table)
     for line in result["power"]:
         screen.line(line)
     if result["action"] == "INCONCLUSIVE" and result["items_needed"]:
         screen.line(f"about {result['items_needed']:,} items would settle it")
+
+
+def _says_no_more(condition: Row) -> bool:
+    """That results are of the same thing, that no item lacks a score, that a monitor is green."""
+    _, _, check = condition["metric"].partition(": ")
+    if condition["condition"] == "guard":
+        return condition["passed"] and condition["detail"].startswith("green")
+    return condition["passed"] and (check in ALIKE or (check.endswith("unscored") and condition["detail"].startswith("0 of")))
+
+
+def _line(condition: Row) -> list[str]:
+    return ["yes" if condition["passed"] else "NO", condition["question"], condition["words"]]
 
 
 def _name(row: Row) -> str:

@@ -40,10 +40,15 @@ class GateRound:
     reason: str
     conditions: tuple[Condition, ...]  # what was measured
     validity: tuple[Condition, ...]  # whether it may be compared at all
+    guards: tuple[Condition, ...]  # what the monitors said
 
     @property
     def valid(self) -> bool:
         return all(c.passed for c in self.validity)
+
+    @property
+    def guarded(self) -> bool:
+        return all(c.passed for c in self.guards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,9 @@ def gate_rounds(data: Data) -> list[GateRound]:
         challenger, met = names.get(row["challenger"], "the challenger"), names.get(row["champion_in"], "the champion")
         result = RESULTS.get(row["decision"] or "", "undecided")
         reason = words.hide_places(reasons[-1]) if reasons else ""
-        measured = tuple(_condition(g) for g in gates if g["condition"] != "valid")
-        validity = tuple(_condition(g) for g in gates if g["condition"] == "valid")
-        found.append(GateRound(f"{challenger} against {met}", result, reason, measured, validity))
+        measured = tuple(_condition(g) for g in gates if g["condition"] not in ("valid", "guard"))
+        validity, guards = (tuple(_condition(g) for g in gates if g["condition"] == kind) for kind in ("valid", "guard"))
+        found.append(GateRound(f"{challenger} against {met}", result, reason, measured, validity, guards))
     return found
 
 

@@ -93,7 +93,7 @@ def _step(row: dict[str, Any], data: Data, names: dict[str, str]) -> Step:
         how = "Not shown to be better than" if row["decision"] == "INCONCLUSIVE" else "Not better than"
         sentence = f"{how} {met}: {_changes(tests)}."
         if needed := _items_needed(round, data):
-            sentence += f" About {needed:,} items would be needed to tell."
+            sentence += f" About {words.about(needed)} items would be needed to tell."
     return Step(round, title, result, sentence, reason)
 
 

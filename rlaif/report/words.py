@@ -34,6 +34,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return (text.lstrip("-") if float(text.replace(",", "")) == 0 else text).replace("-", "−")
 
 
+def about(n: int) -> str:
+    """A count that is only an estimate, to two digits: 5,458,877 is 5.5 million."""
+    rounded = round(n, 1 - len(str(n)) + 1) if n >= 100 else n
+    return f"{rounded / 1e6:g} million" if rounded >= 1_000_000 else f"{rounded:,}"
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     text = number(value, digits)
     return f"+{text}" if value is not None and text != NONE and round(value, digits) > 0 else text

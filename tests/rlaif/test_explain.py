@@ -82,6 +82,9 @@ def test_every_condition_is_a_row_with_words(run: Run) -> None:
     assert (found["look"], found["champion"], found["challenger"]) == (1, "champ", "chall")
     json.dumps(found)
     text = shown(found)
+    assert "same items, prompt and data for both, and no answer without a score" in text and "leaks: none" in text
+    assert len(text.splitlines()) < len(found["conditions"]) + 8 and "same_items" not in text and "monitor kl" not in text
+    assert "kl: green" in text
     assert text.startswith("PROMOTE") and "DPO look 1, alpha 0.0243: chall against champ" in text and "in 80% of cases" in text
 
 

@@ -7,6 +7,7 @@ import scipy
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
+from rlaif.report import words
 from rlaif.report.data import CURVE_POINTS, read
 from rlaif.stats import mean_interval
 from stores.store import Store
@@ -79,3 +80,10 @@ def test_ten_pairs_evenly_over_the_rounds(finished: Store, rows: SimpleNamespace
     finished.write({"preferences": pairs})
     shown = [p["round"] for p in read(finished)["pairs"]]
     assert [shown.count(round) for round in (1, 2, 3)] == [1, 5, 4]  # round 1 has no more
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(7, "7"), (99, "99"), (927, "930"), (12_961, "13,000"), (998_700, "1 million"), (5_458_877, "5.5 million")]
+)
+def test_an_estimated_count_has_two_digits(n: int, text: str) -> None:
+    assert words.about(n) == text

@@ -29,6 +29,15 @@ def test_only_the_last_look_of_a_round_is_shown(finished: Store, rows: SimpleNam
     assert [c.passed for c in evidence.gate_rounds(read(finished))[0].conditions] == [True]
 
 
+def test_monitors_stand_apart_from_what_was_measured(finished: Store, rows: SimpleNamespace) -> None:
+    last = max(row["round"] for row in read(finished).snapshot.rounds)
+    base = rows.gate(last, "sft00000bb", "dpo10000cc", "guard", "kl_to_sft", True)
+    finished.write({"gates": [base, base | {"metric": "overfit", "passed": False}]})
+    newest = evidence.gate_rounds(read(finished))[0]
+    assert [(c.measure.split()[-2:], c.passed) for c in newest.guards] and not newest.guarded
+    assert {c.passed for c in newest.guards} == {True, False} and all(c.name != "Guard" for c in newest.conditions)
+
+
 def test_confusion_of_target_and_prediction(finished: Store) -> None:
     base, sft, dpo = evidence.matrices(read(finished))
     assert base.labels == ("yes", "no", "maybe")
