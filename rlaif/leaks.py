@@ -16,7 +16,7 @@ of the two went; with both texts, because what was dropped has no row in `questi
     minhash_text      Jaccard similarity of the 3-grams of context and reference >= 0.8
     shared_focus      the same focus in the same data set: it was not split by group
 
-How the thresholds were found is in docs/evaluation.md. All of it compares words: an item retold in other words is not found.
+How the thresholds were found is in docs/leaks.md. All of it compares words: an item retold in other words is not found.
 
 What goes when `data.leaks` is "drop": for a data set that has an official list of test items (PubMedQA), the training question, because
 figures over other items than everybody else's compare with nothing. For MedQuAD, whose split is our own, the eval item: one stock

@@ -65,7 +65,7 @@ def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -
         ax.set_yticks(range(len(rows)), [name for name, _ in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(axis="y", visible=False)
-        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
         ax.set_xlabel("difference to the champion it met")
     said = "; ".join(f"{name} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})" for name, r in rows)
