@@ -16,7 +16,7 @@ from rlaif.types import Decision, RlaifError, UsageError
 from stores.lock import run_lock
 from stores.store import DATABASE, Store
 
-RUN_COLUMNS = ["run", "profile", "seed", "rounds", "champion", "last used (UTC)", "size", "state"]
+RUN_COLUMNS = ["run", "profile", "seed", "champion", "last used (UTC)", "size", "state"]
 
 
 def promote(run: Run, policy_name: str, why: str) -> str:
@@ -94,9 +94,8 @@ def _run_row(folder: Path) -> list[str]:
         used = max(time for time in times if time)
     except (RlaifError, OSError) as error:
         changed = datetime.fromtimestamp((folder / DATABASE).stat().st_mtime, UTC)
-        return [str(folder), "", "", "", "", f"{changed:%Y-%m-%d %H:%M}", size, f"cannot be read: {error}"]
-    rounds = sum(1 for r in found.rounds if r["round"] > 0 and r["decision"])
-    row = [str(folder), str(found.run["profile"]), str(found.run["seed"]), str(rounds), best["policy_id"][:8] if best else ""]
+        return [str(folder), "", "", "", f"{changed:%Y-%m-%d %H:%M}", size, f"cannot be read: {error}"]
+    row = [str(folder), str(found.run["profile"]), str(found.run["seed"]), best["policy_id"][:8] if best else ""]
     return [*row, f"{used:%Y-%m-%d %H:%M}", size, state(found).split(": continue")[0]]
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -98,14 +99,25 @@ class Screen:
         self.line(text, style="bold")
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        self.console.print(make_table(title, columns, rows))
+        self.console.print(make_table(title, columns, rows, self.console.width))
 
 
-def make_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """A rich table whose cells are plain text."""
+LONGEST_ID = 16  # characters; such a cell is not broken
+NARROWEST = 8  # a column of several words
+
+
+def make_table(title: str, columns: list[str], rows: list[list[str]], width: int) -> Table:
+    """A rich table whose cells are plain text, for a screen of `width` columns. Where all does not fit, words are folded before ids and
+    numbers; where not even these fit, everything is.
+    """
     table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold")
+    cells = [[row[index] for row in rows] for index in range(len(columns))]
+    short = [_numeric(rows, i) or all(len(c) <= LONGEST_ID and " " not in c for c in cells[i]) for i in range(len(columns))]
+    needed = [max(map(len, [name, *column]), default=0) if s else NARROWEST for name, column, s in zip(columns, cells, short, strict=True)]
+    fits = sum(needed) + 3 * len(columns) + 1 <= width
     for index, name in enumerate(columns):
-        table.add_column(Text(name), justify="left" if index == 0 else "right" if _numeric(rows, index) else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if index and _numeric(rows, index) else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=fits and short[index])
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     return table

@@ -256,7 +256,7 @@ def test_list_runs_finds_all_below_and_says_how_they_are(tmp_path: Path, make_ru
     assert columns == admin.RUN_COLUMNS
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     assert [r["run"] for r in found] == [str(tmp_path / "a"), str(tmp_path / "x" / "deep")]
-    assert (found[0]["profile"], found[0]["seed"], found[0]["rounds"], found[0]["champion"]) == ("embedded", "7", "3", "id-dpo2")
+    assert (found[0]["profile"], found[0]["seed"], found[0]["champion"]) == ("embedded", "7", "id-dpo2")
     assert found[0]["state"] == "stopped in round 4, no session was recorded"
     assert found[1]["state"] == "finished round 3"
     assert found[0]["size"].endswith(" MB") and float(found[0]["size"].split()[0]) > 0.1

@@ -102,7 +102,7 @@ def test_table_cells_are_shown_as_they_are() -> None:
 
 
 def test_columns_of_numbers_stand_to_the_right() -> None:
-    table = make_table("", ["name", "mean", "size", "what"], [["1", "0.5", "3.0 MB", "a"], ["2", "", "1,200.5 MB", "5"]])
+    table = make_table("", ["name", "mean", "size", "what"], [["1", "0.5", "3.0 MB", "a"], ["2", "", "1,200.5 MB", "5"]], 80)
     assert [c.justify for c in table.columns] == ["left", "right", "right", "left"]
 
 
@@ -111,3 +111,14 @@ def test_a_long_cell_is_folded_and_not_cut() -> None:
     screen.table("", ["answer"], [["word" * 40]])
     assert out.getvalue().count("word") >= 36
     assert "…" not in out.getvalue()
+
+
+@pytest.mark.parametrize("width, whole", [(30, True), (20, False)])
+def test_ids_are_folded_last_and_nothing_is_lost(width: int, whole: bool) -> None:
+    out = io.StringIO()
+    Console(file=out, width=width).print(make_table("", ["run", "state"], [["runs/default", "finished round 3 of several"]], width))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert ("runs/default" in out.getvalue()) == whole
+    for column, text in ((1, "runs/default"), (2, "finishedround3ofseveral")):
+        assert "".join(line.split("\u2502")[column].replace(" ", "") for line in lines if "\u2502" in line) == text
