@@ -78,7 +78,7 @@ def _judged(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict
         rows = [i for i in items if i.metric == metric]
         interval = grouped_mean([i.value for i in rows], [(groups or {}).get(i.item_id, i.item_id) for i in rows]).interval
         if interval:
-            found |= {f"{metric}.low": interval[0], f"{metric}.high": interval[1]}
+            found |= {f"{metric}.low": max(interval[0], 0.0), f"{metric}.high": min(interval[1], 1.0)}  # marks are in 0-1
         found[f"{metric}.unscored"] = sum(i.value is None for i in rows)
     return found
 
