@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlaif.measured import METRICS
-from rlaif.report.charts import CURVES
 from rlaif.report.data import Data, Score, read
 from rlaif.report.svg import FAINT, GRID, INK, PAPER, SERIES, SETTINGS
 from rlaif.report.words import metric, number, policy_names
@@ -21,6 +21,8 @@ LINES = dict(zip(SERIES, "#0072b2 #d55e00 #009e73 #cc79a7 #b58900 #56b4e9 #7f7f7
 CYCLE = list(LINES.values())
 INK_, FAINT_, PAPER_ = COLORS[INK], COLORS[FAINT], COLORS[PAPER]
 DPI = 150
+PAIRED = {"perplexity": "loss"}  # its exponential: the difference of the one has the interval of the other
+SMOOTH = 0.1  # share of the steps that the running mean of a training curve is over
 
 
 def write_plots(run: Run, result: dict[str, Any], folder: Path) -> list[Path]:
@@ -31,14 +33,16 @@ def write_plots(run: Run, result: dict[str, Any], folder: Path) -> list[Path]:
     """
     data = read(run.store)
     lineage = lineage_of(data, [p["policy_id"] for p in result["policies"]])
+    order = dict.fromkeys([p["policy_id"] for p in result["policies"]] + [p["policy_id"] for p in lineage])
+    colors = {policy_id: CYCLE[i % len(CYCLE)] for i, policy_id in enumerate(order)}  # those compared look alike in all charts
     rows = run.store.query("SELECT policy_id, max(step) AS step FROM train_log GROUP BY policy_id")
     last_steps = {row["policy_id"]: int(row["step"]) for row in rows}  # the curves are averaged down where they are long
     charts: dict[str, Callable[[Path], bool]] = {
         "scores": lambda path: scores(result, path),
         "confusion": lambda path: confusion(result, path),
         "error_lengths": lambda path: error_lengths(result, path),
-        "training_loss": lambda path: training_loss(data, lineage, path),
-        "learning_curve": lambda path: learning_curve(data, lineage, result, last_steps, path),
+        "training_loss": lambda path: training_loss(data, lineage, colors, path),
+        "learning_curve": lambda path: learning_curve(data, lineage, result, last_steps, colors, path),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,21 +72,24 @@ def drawing(path: Path, width: float, height: float, **subplots: Any) -> Iterato
 def scores(result: dict[str, Any], path: Path) -> bool:
     """Each metric's mean and 95% interval, a panel a metric, a row a policy."""
     policies = result["policies"]
-    shown = [m for m in policies[0]["metrics"] if m != "perplexity"]
+    shown = list(policies[0]["metrics"])
     differences = {(d["policy_id"], d["metric"]): d for d in result["differences"]}
     with drawing(path, 3.1 * len(shown) + 1.4, 1.3 + 0.5 * len(policies), ncols=len(shown), squeeze=False, sharey=True) as (figure, grid):
         for ax, name in zip(grid[0], shown, strict=True):
             for y, policy in enumerate(policies):
                 found, color = policy["metrics"][name], CYCLE[y % len(CYCLE)]
-                low, high = found.get("ci_low"), found.get("ci_high")
-                against = differences.get((policy["policy_id"], name))
-                if low is None and against and against["ci_low"] is not None:  # only its difference to the first has an interval
-                    start = found["mean"] - against["delta"]
-                    low, high = start + against["ci_low"], start + against["ci_high"]
+                low, high = own_interval(policy["metrics"], name, differences.get((policy["policy_id"], PAIRED.get(name, name))))
                 if low is not None:
                     ax.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
                 ax.plot(found["mean"], y, "o", color=color, markersize=7)
-                ax.annotate(number(found["mean"]), (found["mean"], y), (0, 9), textcoords="offset points", ha="center", fontsize=10)
+                ax.annotate(
+                    number(found["mean"], 2 if name == "perplexity" else 3),
+                    (found["mean"], y),
+                    (0, 9),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=10,
+                )
             ax.set_title(metric(name) + (" (nats a token)" if name == "loss" else ""))
             ax.set_ylim(len(policies) - 0.5, -0.7)
             ax.margins(x=0.15)
@@ -90,9 +97,21 @@ def scores(result: dict[str, Any], path: Path) -> bool:
             ax.locator_params(axis="x", nbins=5)
         grid[0][0].set_yticks(range(len(policies)), [p["name"] for p in policies])
         alone = [m for m in shown if policies[0]["metrics"][m].get("ci_low") is None]
-        paired = f"; of {' and '.join(map(metric, alone))}: of the difference to {policies[0]['name']}" if alone else ""
+        paired = f"; of {', '.join(map(metric, alone))}: of the difference to {policies[0]['name']}" if alone else ""
         figure.supxlabel(f"{result['n']:,} items of {result['benchmark']} ({result['split']}); lines: 95% intervals{paired}", **small())
     return True
+
+
+def own_interval(metrics: dict[str, Any], name: str, against: dict[str, Any] | None) -> tuple[float, float] | tuple[None, None]:
+    """A metric's 95% interval; where it has none of its own, that of the difference to the first policy, around the value."""
+    found = metrics[name]
+    if found.get("ci_low") is not None:
+        return found["ci_low"], found["ci_high"]
+    if not against or against["ci_low"] is None:
+        return None, None
+    start = metrics[PAIRED.get(name, name)]["mean"] - against["delta"]
+    low, high = start + against["ci_low"], start + against["ci_high"]
+    return (math.exp(low), math.exp(high)) if name == "perplexity" else (low, high)
 
 
 def confusion(result: dict[str, Any], path: Path) -> bool:
@@ -164,30 +183,59 @@ def lineage_of(data: Data, policy_ids: Sequence[str]) -> list[dict[str, Any]]:
     return [p for i, p in rows.items() if i in wanted]
 
 
-def training_loss(data: Data, lineage: Sequence[dict[str, Any]], path: Path) -> bool:
-    """The loss while each policy of the lineage was trained: SFT and DPO have different losses, so different panels."""
+def training_loss(data: Data, lineage: Sequence[dict[str, Any]], colors: dict[str, str], path: Path) -> bool:
+    """The loss while each policy of the lineage was trained, and the share of tokens foreseen; SFT and DPO have losses of their own.
+
+    Each step faint, with its running mean over a tenth of the steps: a step is a few examples, so neighbours differ a lot.
+    """
     names = policy_names(data["policies"])
-    curves = {p["policy_id"]: [r for r in data["curves"] if r["policy_id"] == p["policy_id"] and r["name"] == "loss"] for p in lineage}
-    kinds = {k: [p for p in lineage if p["kind"] == k and curves[p["policy_id"]]] for k in ("sft", "dpo")}
-    kinds = {kind: policies for kind, policies in kinds.items() if policies}
-    if not kinds:
+    panels = []
+    for kind, name, title in PANELS:
+        curves = {p["policy_id"]: [r for r in data["curves"] if (r["policy_id"], r["name"]) == (p["policy_id"], name)] for p in lineage}
+        drawn = [p for p in lineage if p["kind"] == kind and curves[p["policy_id"]]]
+        if drawn:
+            panels.append((title, drawn, curves))
+    if not panels:
         return False
-    with drawing(path, 4.6 * len(kinds), 3.2, ncols=len(kinds), squeeze=False) as (figure, grid):
-        for ax, (kind, policies) in zip(grid[0], kinds.items(), strict=True):
-            for i, policy in enumerate(policies):
-                rows = curves[policy["policy_id"]]
-                marker = "o" if len(rows) == 1 else ""
-                xs, ys, label = [r["step"] for r in rows], [r["value"] for r in rows], names[policy["policy_id"]]
-                ax.plot(xs, ys, marker=marker, color=CYCLE[i % len(CYCLE)], label=label)
-            ax.set_title({"sft": "SFT, nats a token", "dpo": "DPO, with its share of SFT"}[kind], loc="left")
+    with drawing(path, 4.6 * len(panels), 3.4, ncols=len(panels), squeeze=False) as (figure, grid):
+        for ax, (title, drawn, curves) in zip(grid[0], panels, strict=True):
+            for policy in drawn:
+                rows, color = curves[policy["policy_id"]], colors[policy["policy_id"]]
+                xs, ys = [r["step"] for r in rows], [r["value"] for r in rows]
+                ax.plot(xs, ys, marker="o" if len(rows) == 1 else "", color=color, linewidth=0.9, alpha=0.35)
+                ax.plot(xs, running_mean(ys), color=color, label=names[policy["policy_id"]])
+            ax.set_title(title, loc="left")
             ax.set_xlabel("step")
-            ax.legend()
-        grid[0][0].set_ylabel(CURVES["loss"][0].lower())
+            ax.margins(y=0.08)
+            if len(drawn) > 1 or len(lineage) > 2:
+                ax.legend()
+        figure.supxlabel("faint: each step; line: running mean over a tenth of the steps", **small())
     return True
 
 
-def learning_curve(data: Data, lineage: Sequence[dict[str, Any]], result: dict[str, Any], last_steps: dict[str, int], path: Path) -> bool:
-    """The score on held-out items against all training steps behind a policy, along each line of descent that was compared."""
+PANELS = (
+    ("sft", "loss", "SFT: loss, nats a token"),
+    ("sft", "mean_token_accuracy", "SFT: tokens foreseen, share"),
+    ("dpo", "loss", "DPO: loss, with its share of SFT"),
+)
+
+
+def running_mean(values: Sequence[float]) -> list[float]:
+    """The mean of each value and its neighbours, over a share SMOOTH of all; of fewer at the ends."""
+    half = round(len(values) * SMOOTH / 2)
+    near = [values[max(i - half, 0) : i + half + 1] for i in range(len(values))]
+    return [sum(window) / len(window) for window in near]
+
+
+def learning_curve(
+    data: Data,
+    lineage: Sequence[dict[str, Any]],
+    result: dict[str, Any],
+    last_steps: dict[str, int],
+    colors: dict[str, str],
+    path: Path,
+) -> bool:
+    """Score and loss on held-out items against all training steps behind a policy, along each line of descent that was compared."""
     by_id = {p["policy_id"]: p for p in lineage}
     behind: dict[str, int] = {}
     for policy in lineage:  # parents come first
@@ -196,33 +244,55 @@ def learning_curve(data: Data, lineage: Sequence[dict[str, Any]], result: dict[s
         return False
     names = policy_names(data["policies"])
     benchmark = next(b for b in METRICS if result["benchmark"].startswith(b))
-    shown = METRICS[benchmark]
-    with drawing(path, 4.8 * len(shown), 3.4, ncols=len(shown), squeeze=False) as (figure, grid):
+    shown = (*METRICS[benchmark], "loss")
+    with drawing(path, 3.9 * len(shown), 3.6, ncols=len(shown), squeeze=False) as (figure, grid):
         for ax, name in zip(grid[0], shown, strict=True):
-            best: dict[tuple[str, str, str], dict[str, Score]] = {}
-            for s in data.scores:  # one set of items and one protocol: those that most policies have
-                if s.policy_id in by_id and (s.benchmark, s.split, s.metric) == (result["benchmark"], result["split"], name):
-                    best.setdefault(s.protocol, {})[s.policy_id] = s
-            nothing: dict[str, Score] = {}
-            found = max(best.values(), key=len, default=nothing)
+            found = compared_points(result, name) if name == "loss" else held_out_points(data.scores, by_id, result, name)
             for policy in lineage:
-                here, parent = found.get(policy["policy_id"]), found.get(policy["parent_id"])
-                if here and parent:
-                    xs = [behind[parent.policy_id], behind[here.policy_id]]
-                    ax.plot(xs, [parent.mean, here.mean], color=COLORS[FAINT], linewidth=1.2, zorder=1)
-            for i, policy in enumerate(lineage):
-                own = found.get(policy["policy_id"])
-                if own:
-                    x, color = behind[own.policy_id], CYCLE[i % len(CYCLE)]
-                    if own.low is not None:
-                        ax.plot([x, x], [own.low, own.high], color=color, linewidth=2, solid_capstyle="butt")
-                    ax.plot(x, own.mean, "o", color=color, markersize=7, label=f"{names[own.policy_id]}, {x:,} steps")
-            ax.set_title(f"{metric(name)}, n = {max((s.n for s in found.values()), default=0):,}", loc="left")
-            ax.set_xlabel("training steps, SFT and DPO added up")
+                parent = by_id.get(policy["parent_id"])
+                while parent and parent["policy_id"] not in found:  # not evaluated on these items: the line goes on from its own parent
+                    parent = by_id.get(parent["parent_id"])
+                if parent and policy["policy_id"] in found:
+                    ends = [parent["policy_id"], policy["policy_id"]]
+                    ax.plot([behind[i] for i in ends], [found[i][0] for i in ends], color=COLORS[FAINT], linewidth=1.2, zorder=1)
+            for policy in lineage:
+                if policy["policy_id"] in found:
+                    mean, low, high = found[policy["policy_id"]]
+                    x, color = behind[policy["policy_id"]], colors[policy["policy_id"]]
+                    if low is not None:
+                        ax.plot([x, x], [low, high], color=color, linewidth=2, solid_capstyle="butt")
+                    ax.plot(x, mean, "o", color=color, markersize=7, label=f"{names[policy['policy_id']]}, {x:,} steps")
+            ax.set_title(metric(name) + (" (nats a token)" if name == "loss" else ""), loc="left")
+            ax.set_xlabel("training steps")
             ax.margins(x=0.08, y=0.12)
-            ax.legend(loc="lower right")
-        grid[0][0].set_ylabel(f"{result['benchmark']} ({result['split']})")
+            ax.locator_params(nbins=5)
+        labelled = max(grid[0], key=lambda ax: len(ax.get_legend_handles_labels()[0])).get_legend_handles_labels()
+        figure.legend(*labelled, loc="outside upper center", ncols=4)
+        n = f"{result['n']:,} items of {result['benchmark']} ({result['split']})"
+        figure.supxlabel(f"{n}; steps of SFT and DPO added up; lines: 95% intervals, of loss: of the difference to the first", **small())
     return True
+
+
+Point = tuple[float, float | None, float | None]  # a mean and its 95% interval
+
+
+def compared_points(result: dict[str, Any], name: str) -> dict[str, Point]:
+    """policy_id -> a metric as the comparison has it."""
+    differences = {(d["policy_id"], d["metric"]): d for d in result["differences"]}
+    return {
+        p["policy_id"]: (p["metrics"][name]["mean"], *own_interval(p["metrics"], name, differences.get((p["policy_id"], name))))
+        for p in result["policies"]
+    }
+
+
+def held_out_points(scores: Sequence[Score], by_id: dict[str, Any], result: dict[str, Any], name: str) -> dict[str, Point]:
+    """policy_id -> a metric of all policies of the lineage, on one set of items and by one protocol: those that most policies have."""
+    best: dict[tuple[str, str, str], dict[str, Point]] = {}
+    for s in scores:
+        if s.policy_id in by_id and (s.benchmark, s.split, s.metric) == (result["benchmark"], result["split"], name):
+            best.setdefault(s.protocol, {})[s.policy_id] = (s.mean, s.low, s.high)
+    nothing: dict[str, Point] = {}
+    return max(best.values(), key=len, default=nothing)
 
 
 def small() -> dict[str, Any]:

@@ -113,7 +113,13 @@ def _bare(value: str) -> str:
 
 
 def policy_names(policies: Rows) -> dict[str, str]:
-    """policy_id -> base, SFT, round 1, ...; with the beginning of the id where two would be called the same."""
-    plain = {p["policy_id"]: {"base": "base", "sft": "SFT"}.get(p["kind"], f"round {p['round']}") for p in policies}
+    """policy_id -> base, SFT, round 1, ...; with the beginning of the id where two would be called the same.
+
+    DPO before the first round is the second half of KnowTuning, and nothing else.
+    """
+    plain = {
+        p["policy_id"]: {"base": "base", "sft": "SFT"}.get(p["kind"], f"round {p['round']}" if p["round"] else "KnowTuning")
+        for p in policies
+    }
     twice = {name for name in plain.values() if list(plain.values()).count(name) > 1}
     return {i: f"{name} ({i[:8]})" if name in twice else name for i, name in plain.items()}

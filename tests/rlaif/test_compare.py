@@ -143,5 +143,28 @@ def test_the_plots_folder_that_cannot_be_made_is_one_line(paired_run: Run, tmp_p
         write_plots(paired_run, result, tmp_path / "file" / "plots")
 
 
+def test_a_metric_without_an_interval_of_its_own_has_that_of_its_difference() -> None:
+    from rlaif.plots import compared_points, own_interval
+
+    metrics = {"token_f1": {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6}, "loss": {"mean": 2.0}, "perplexity": {"mean": math.exp(2.0)}}
+    against = {"policy_id": "b", "metric": "loss", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.2}  # the first policy's is 2.5
+    assert own_interval(metrics, "token_f1", against) == (0.4, 0.6)
+    assert own_interval(metrics, "loss", against) == pytest.approx((1.8, 2.3))
+    assert own_interval(metrics, "perplexity", against) == pytest.approx((math.exp(1.8), math.exp(2.3)))
+    assert own_interval(metrics, "loss", None) == (None, None)
+    first = {"policy_id": "a", "metrics": {"loss": {"mean": 2.5}}}
+    points = compared_points({"policies": [first, {"policy_id": "b", "metrics": metrics}], "differences": [against]}, "loss")
+    assert points == {"a": (2.5, None, None), "b": pytest.approx((2.0, 1.8, 2.3))}
+
+
+def test_the_running_mean_is_over_neighbours() -> None:
+    from rlaif.plots import running_mean
+
+    assert running_mean([1.0, 2.0, 6.0]) == [1.0, 2.0, 6.0], "too few to average"
+    smooth = running_mean([float(i % 2) for i in range(40)])
+    assert len(smooth) == 40 and smooth[20] == pytest.approx(2 / 5) and smooth[0] == pytest.approx(1 / 3)
+    assert running_mean([]) == []
+
+
 def test_the_error_limit_of_each_benchmark_is_told() -> None:
     assert compare_module.ERROR_BELOW.keys() == measured.METRICS.keys()
