@@ -10,10 +10,9 @@ from rlaif.config import Config
 from rlaif.data import load_questions
 from rlaif.data.sets import load_set, normal, set_name
 from rlaif.evals.text import tokens
-from rlaif.leaks import check_leaks, summary
+from rlaif.leaks import BENCHMARKS, check_leaks, summary
 from rlaif.types import DataError, Question, UsageError
 
-BENCHMARKS = ("pubmedqa", "medquad")  # what the gate measures
 MIN_NEW_WORDS = 3  # content words that a reference has beyond its question's
 
 
@@ -63,21 +62,22 @@ def drop_leaks(config: Config, questions: list[Question], report: dict[str, Any]
     kept, rows, leaks = check_leaks([q for q in questions if q.split == "train" or q.dataset.startswith(BENCHMARKS)], config.data.leaks)
     ids = {q.question_id for q in kept}
     questions = [q for q in questions if q.question_id in ids or not (q.split == "train" or q.dataset.startswith(BENCHMARKS))]
-    for benchmark in (b for b in BENCHMARKS if b in report):
-        source = report[benchmark]
-        mine = [q for q in questions if q.dataset.startswith(benchmark)]
-        found = next((leaks[name] | {"name": name} for name in leaks if name.startswith(benchmark)), None)
-        source["splits"] = dict(Counter(q.split for q in mine))
-        for split in ("train", "gate"):
-            if not source["splits"].get(split):
-                left = f" left ({summary(found)})" if found and found["setting"] == "drop" and found["found"] else ""
-                raise DataError(
-                    f"data.{benchmark}={source['source']}: no {split} questions among its {len(mine)}{left}; "
-                    "the loop needs train and gate questions"
-                )
-        if found:
-            name = found.pop("name")
-            source["leaks"] = found | {"rows": [row for row in rows if dataset[row["question_id"]] == name]}
+    key_of = {name: name if name in report else next((b for b in BENCHMARKS if name.startswith(b)), name) for name in dataset.values()}
+    for key in {*key_of.values(), *BENCHMARKS} & set(report):
+        report[key]["splits"] = dict(Counter(q.split for q in questions if key_of[q.dataset] == key))
+    for name, found in leaks.items():  # one of data.sets may be the run's benchmark
+        report[key_of[name]]["leaks"] = found | {"rows": [row for row in rows if dataset[row["question_id"]] == name]}
+    if "all sets" in report:
+        report["all sets"]["splits"] = dict(Counter(q.split for q in questions))
+    for key, split in ((b, split) for b in BENCHMARKS if b in report for split in ("train", "gate")):
+        source = report[key]
+        if not source["splits"].get(split):
+            found = source.get("leaks", {})
+            left = f" left ({summary(found)})" if found.get("setting") == "drop" and found["found"] else ""
+            raise DataError(
+                f"data.{key}={source['source']}: no {split} questions among its {sum(source['splits'].values())}{left}; "
+                "the loop needs train and gate questions"
+            )
     return questions
 
 

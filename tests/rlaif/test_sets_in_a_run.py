@@ -81,3 +81,33 @@ def test_the_loop_needs_both_benchmarks() -> None:
     check_benchmarks(["medquad_mine", "pubmedqa"])
     with pytest.raises(UsageError, match=r"no gate questions of medquad: .*data\.medquad=FILE"):
         check_benchmarks(["pubmedqa", "mine"])
+
+
+def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pass(tmp_path: Path) -> None:
+    """Every fourth row gives the same long answer in other words before it: a gate item with it is no test."""
+    from rlaif.data.prepare import take_leak_rows
+    from rlaif.leaks import gate_check
+
+    same = "signs that most people notice first are " + " ".join(f"sign{i}" for i in range(40))
+    rows = [{"q": f"What are signs of d{i}?", "a": f"Of d{i}: {same}" if i % 4 == 0 else f"It is {i} and {i * i}."} for i in range(120)]
+    files = []
+    for name, some in (("mine", rows), ("other", rows[1::4])):
+        files.append(tmp_path / f"{name}.jsonl")
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in some))
+    columns = 'question = "q", answer = "a"'
+    profile = tmp_path / "p.toml"
+    profile.write_text(
+        '[data]\nmedquad = ""\nsets = [\n'
+        f'{{format = "jsonl", path = {json.dumps(str(files[0]))}, name = "medquad_mine", {columns}}},\n'
+        f'{{format = "jsonl", path = {json.dumps(str(files[1]))}, name = "other", {columns}}},\n]\n'
+    )
+    questions, report = prepare_questions(load_config(str(profile)))
+    found = report["medquad_mine"]["leaks"]
+    assert found["eval_dropped"] == found["found"] >= 2
+    left = [q for q in questions if q.dataset == "medquad_mine" and q.split != "train"]
+    assert not any("sign39" in q.reference for q in left) and len(left) == found["checked"] - found["found"]
+    assert report["medquad_mine"]["splits"].get("gate", 0) + report["medquad_mine"]["splits"].get("sealed", 0) == len(left)
+    assert sum(report["all sets"]["splits"].values()) == len(questions)
+    assert "leaks" not in report["other"], "it has no items at the gate"
+    assert gate_check(report).passed, "and so does not hold up a promotion"
+    assert len({row["question_id"] for row in take_leak_rows(report)}) == found["found"]
