@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
-
-import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from rlaif.quiet import quiet
 
 from judges.asking import ASKING, Asked, fill_item
 from judges.parse import PARSE, Marks, parse_answer
@@ -26,6 +23,10 @@ from rlaif.prompts import JudgePrompt
 from rlaif.sample import sample
 from rlaif.scoring import read_on
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict
+
+with quiet():
+    import torch
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 # A change of how scores are computed gets a new number, and so a new judge_id.
 SCORING = "logits-1"

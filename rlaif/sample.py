@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
+from rlaif.quiet import quiet
 
-import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+with quiet():
+    import torch
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 NUCLEUS = 128  # candidates looked at before a full sort of the vocabulary is needed
 

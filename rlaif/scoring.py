@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
+from rlaif.quiet import quiet
 
 import numpy as np
-import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlaif.sample import plan_batches
 from rlaif.types import RlaifError
+
+with quiet():
+    import torch
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def continuation_logprobs(

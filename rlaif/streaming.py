@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import rlaif.quiet  # noqa: F401  (sets the environment before the libraries load)
-
-import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from rlaif.quiet import quiet
 
 from rlaif.sample import end_ids
 from rlaif.types import UsageError
+
+with quiet():
+    import torch
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
