@@ -7,15 +7,18 @@ from dataclasses import replace
 from judges.jury import Jury
 from judges.reference import ReferenceJudge
 from judges.settings import DEFAULT_SETTINGS, Cache, JudgeSettings
-from rlaif.prompts import DEFAULT_JUDGE_PROMPT, load_judge_prompt
+from rlaif.prompts import DEFAULT_JUDGE_PROMPT, EMBEDDED_JUDGE_PROMPT, load_judge_prompt
 from rlaif.types import Judge, UsageError
+
+EMBEDDED_JUDGE = "local:embedded"
 
 
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:
     """The judge called `model` (the configuration's `judge.model`).
 
-    "reference"; "local:FOLDER" of a model on this machine, scored by its logits; "provider:name" of any chat model that LangChain
-    knows; with `settings.base_url` the name of a model that is served there; or several of these with commas between them, a jury.
+    "reference"; "local:FOLDER" of a model on this machine, scored by its logits; "local:embedded", the tiny one that ships, with its own
+    prompt where none is given; "provider:name" of any chat model that LangChain knows; with `settings.base_url` the name of a model that
+    is served there; or several of these with commas between them, a jury.
     `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
     if "," in model:
@@ -26,7 +29,8 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
     if model == "reference":
         return ReferenceJudge()
     kind, _, folder = model.partition(":")
-    settings = replace(settings, prompt=settings.prompt or load_judge_prompt(DEFAULT_JUDGE_PROMPT))
+    usual = EMBEDDED_JUDGE_PROMPT if model == EMBEDDED_JUDGE else DEFAULT_JUDGE_PROMPT
+    settings = replace(settings, prompt=settings.prompt or load_judge_prompt(usual))
     if kind == "local":
         if not folder:
             raise UsageError("judge.model = 'local:': name the folder of a model, such as local:path/to/model")

@@ -30,6 +30,7 @@ with quiet():
 
 # A change of how scores are computed gets a new number, and so a new judge_id.
 SCORING = "logits-1"
+EMBEDDED = Path(__file__).parents[1] / "rlaif" / "embedded" / "judge"
 MIN_MASS = 0.8  # of the next token's probability on the marks
 ANSWER_TOKENS = 120  # for a model that is let speak
 
@@ -206,19 +207,20 @@ class LocalJudge:
 
 
 def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
-    """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are.
+    """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are; "embedded" is the tiny one that ships.
 
     Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
     """
     from rlaif.config import ModelConfig
     from rlaif.policy import load_base
 
-    folder = Path(path)
+    folder = EMBEDDED if path == "embedded" else Path(path)
     try:
         loaded = load_base(ModelConfig(path=str(folder), threads=0))
     except RlaifError as error:
         raise type(error)(str(error).replace("model.path", "judge.model")) from error
-    return LocalJudge(loaded.model, loaded.tokenizer, prompt, name=folder.name, weights_sha256=loaded.sha256)
+    name = path if path == "embedded" else folder.name
+    return LocalJudge(loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256)
 
 
 def _rounded(score: float | None) -> float | None:

@@ -43,6 +43,7 @@ PAIRWISE_PLACEHOLDERS = frozenset({"question", "answer_a", "answer_b", "referenc
 JUDGE_PLACEHOLDERS = frozenset({"question", "answer", "reference", "key_points", "context", "nonce"})
 
 DEFAULT_JUDGE_PROMPT = "prompts/judge/default.md"
+EMBEDDED_JUDGE_PROMPT = "prompts/judge/tiny.md"  # the words that the tiny judge was trained on
 CRITERIA = ("factual_accuracy", "completeness", "key_point_coverage")
 Mode = Literal["pointwise", "key_points", "pairwise"]
 

@@ -127,7 +127,7 @@ def train(model: Qwen2ForCausalLM, stream: Iterator[Batch], minutes: float, peak
     started, steps, tokens, smooth = time.process_time(), 0, 0, 1.0
     threads = torch.get_num_threads()
     model.train()
-    while (done := (time.process_time() - started) / (minutes * 60 * threads)) < 1:
+    while minutes and (done := (time.process_time() - started) / (minutes * 60 * threads)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = peak * min(1.0, (steps + 1) / 50) * (0.05 + 0.475 * (1 + math.cos(math.pi * done)))
         batch = next(stream)
@@ -163,10 +163,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=7e-4)
+    parser.add_argument("--mix", type=Path, help="in the end, the mean of the weights with those in this folder (arXiv 2203.05482)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tokenizer, model = Qwen2Tokenizer.from_pretrained(args.start), plain_model(args.start)
     record = train(model, batches(args.seed, tokenizer, load_judge_prompt(PROMPT)), args.minutes, args.lr)
+    if args.mix:
+        other = dict(plain_model(args.mix).named_parameters())
+        with torch.no_grad():
+            for name, weights in model.named_parameters():
+                weights.lerp_(other[name], 0.5)
     model.save_pretrained(args.out / "fp32")
     tokenizer.save_pretrained(args.out / "fp32")
     (args.out / "training.json").write_text(json.dumps(record) + "\n")

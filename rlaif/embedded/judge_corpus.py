@@ -158,14 +158,14 @@ def with_amounts(rng: random.Random, topic: Topic) -> Topic:
 def an_answer(rng: random.Random, topic: Topic, other: Topic, section: str, question: str) -> tuple[str, tuple[float, float, float]]:
     """An answer and what it is worth: factual accuracy, completeness, key-point coverage."""
     draw = rng.random()
-    if draw < 0.15:
+    if draw < 0.18:
         echo = (question, question, question.rstrip("?"), f"{question} {question}", mq.WORDINGS[section][2].format(x=topic.name))
         polite = " ".join(rng.choice(words) for words in POLITE).strip() + rng.choice(".!:")
         return rng.choice((rng.choice(NOTHING), rng.choice(BEGINNINGS), rng.choice(echo), polite)), (0.0, 0.0, 0.0)
-    if draw < 0.45 and topic.prose:
+    if draw < 0.55 and topic.prose:
         return retold(rng, topic, other, section)
     points = list(topic.points[section])
-    if draw < 0.55:  # another section or topic altogether
+    if draw < 0.63:  # another section or topic altogether
         source = topic if rng.random() < 0.5 else other
         sections = [s for s in source.points if source is other or s != section]
         points = list(source.points[rng.choice(sections)])
@@ -175,7 +175,8 @@ def an_answer(rng: random.Random, topic: Topic, other: Topic, section: str, ques
         points = rng.sample(points, keep) if rng.random() < 0.4 else points[:keep]
         foreign = [p for s, pp in topic.points.items() if s != section for p in pp] + [p for pp in other.points.values() for p in pp]
         right, wrong, denied = len(points), 0, 0
-        for i in range(len(points)):
+        spoiled = rng.random() < 0.6  # the others are true, however little they say: what is missing is no error
+        for i in range(len(points) if spoiled else 0):
             chance = rng.random()
             if chance < 0.10:
                 points[i], right, wrong = rng.choice(foreign), right - 1, wrong + 1
@@ -200,14 +201,14 @@ def an_answer(rng: random.Random, topic: Topic, other: Topic, section: str, ques
 def retold(rng: random.Random, topic: Topic, other: Topic, section: str) -> tuple[str, tuple[float, float, float]]:
     """The section in other words, whole, cut, denied, or that of another section or topic."""
     text, draw = topic.prose[section], rng.random()
-    if draw < 0.25:
+    if draw < 0.22:
         return behind(rng, text, (1.0, 1.0, 1.0))
-    if draw < 0.58:
+    if draw < 0.68:
         part = rng.choice((0.34, 0.5, 0.67))
         return behind(rng, shortened(rng, text, part), (1.0, part, part))
-    if draw < 0.75:
+    if draw < 0.81:
         return behind(rng, denied_text(rng, text), (0.3, 0.5, 0.5))
-    if draw < 0.88 and (changed := other_number(rng, text)) != text:
+    if draw < 0.90 and (changed := other_number(rng, text)) != text:
         return behind(rng, changed, (0.5, 0.8, 0.8))
     source = topic if rng.random() < 0.5 or not other.prose else other
     sections = [s for s in source.prose if source is other or s != section]
@@ -215,11 +216,17 @@ def retold(rng: random.Random, topic: Topic, other: Topic, section: str) -> tupl
 
 
 def shortened(rng: random.Random, text: str, part: float) -> str:
-    """About the share `part` of the text, all of it true: some of its sentences, its first words, or its last ones."""
+    """About the share `part` of the text, all of it true: some of its sentences, of its clauses, its first words, or its last ones."""
     told = re.split(r"(?<=[.]) ", text)
     if len(told) > 1 and rng.random() < 0.5:
         kept = sorted(rng.sample(range(len(told)), max(1, round(len(told) * part))))
         return " ".join(told[i] for i in kept)
+    clauses = re.split(r"[,;]\s+", text.rstrip("."))
+    if len(clauses) > 2 and rng.random() < 0.75:
+        n = max(1, round(len(clauses) * part))
+        start = rng.choice((0, len(clauses) - n, rng.randint(0, len(clauses) - n)))
+        left = ", ".join(clauses[start : start + n])
+        return f"{left[0].upper()}{left[1:]}."
     words = text.rstrip(".").split()
     n = max(2, round(len(words) * part))
     left = " ".join(words[:n] if rng.random() < 0.7 else words[-n:]).rstrip(",.")
