@@ -1,6 +1,6 @@
 """Items a second of a local judge: marks read from its logits against verdicts that it writes, same model, same items, one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/judging.py --model FOLDER [--threads 1] [--items 500] [--alone 50]
+    OMP_NUM_THREADS=1 python benchmarks/judging.py [--model FOLDER] [--threads 1] [--items 500] [--alone 50]
 
 Four answers a question, as the loop samples them. Writing is timed three ways: one item at a time with transformers' `generate()`, as a
 judge behind an endpoint works; `generate()` in batches; and our own decode loop, which drops rows that have ended, in the same batches.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from judges.asking import fill_item
-from judges.local import LocalJudge
+from judges.local import EMBEDDED, LocalJudge
 from judges.parse import Marks, parse_answer
 from rlaif.config import ModelConfig
 from rlaif.embedded import medquad_style
@@ -118,7 +118,7 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="the folder of a model that was taught to mark")
+    parser.add_argument("--model", default=str(EMBEDDED), help="the folder of a judge; the one that ships if not given")
     parser.add_argument("--prompt", default="prompts/judge/tiny.md")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--items", type=int, default=500)

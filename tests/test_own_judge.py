@@ -20,8 +20,6 @@ BOTH = ("--set", "judge.model=local:embedded", "--set", "evaluation.judge=refere
 
 @pytest.fixture(scope="module")
 def query(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    if not (EMBEDDED / "config.json").is_file():
-        pytest.skip(f"no judge ships yet: {EMBEDDED} has no model")
     folder = tmp_path_factory.mktemp("own") / "run"
     command = [sys.executable, str(ROOT / "cli.py"), "loop", "--rounds", "1", "--run", str(folder)]
     command += ["--profile", str(ROOT / "tests" / "tiny.toml"), *BOTH]
