@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from judges.local import EMBEDDED
 from rlaif.prompts import EMBEDDED_JUDGE_PROMPT, load_judge_prompt
 from stores.store import Store
 
