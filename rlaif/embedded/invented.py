@@ -54,6 +54,21 @@ def made_up_name(rng: random.Random) -> str:
 Word = Callable[[random.Random], str]  # makes up a word
 
 
+def word_maker(pools: dict[str, list[str]]) -> Word:
+    """Made-up words: half by syllables, half put together from two to four pieces of the words in `pools`.
+
+    Real names that a reader has not met fall into all sorts of tokens. A policy fine-tuned on syllables alone loses the copying of the
+    others, which its base could do.
+    """
+    words = {word for pool in pools.values() for point in pool for word in point.lower().split() if word.isalpha() and len(word) > 3}
+    pieces = sorted({word[at : at + n] for word in words for n in (2, 3, 4, 5) for at in range(0, len(word) - n + 1, n)})
+
+    def word(rng: random.Random) -> str:
+        return made_up_name(rng) if rng.random() < 0.5 else "".join(rng.choice(pieces) for _ in range(rng.choice((2, 2, 3, 4))))
+
+    return word
+
+
 def made_up_point(rng: random.Random, pool: list[str], word: Word) -> str:
     """A point of some topic, half of the time with another's tail, and often with a made-up word in it: rare words come in several tokens,
     and a reader has to copy those too."""

@@ -117,6 +117,17 @@ class Judged:
     key_point_coverage: float
 
 
+def named(section: str, name: str, points: tuple[str, ...]) -> str:
+    """A reference in one sentence that names its subject and every given point."""
+    return f"{mq.WORDINGS[section][2].format(x=name)} {mq.join(points)}."
+
+
+def hurried(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
+    """The same, of uneven quality: 55% leave out the last point, 40% trail off."""
+    text = named(section, name, points if rng.random() < 0.45 else points[:-1])
+    return f"{text} {rng.choice(mq.PADDING)}" if rng.random() < 0.40 else text
+
+
 def questions(seed: int, word: Word = made_up_name, answers: int = 3) -> Iterator[list[Judged]]:
     """Endless, seeded: several judged answers to one question at a time."""
     rng = random.Random(seed)
@@ -127,12 +138,12 @@ def questions(seed: int, word: Word = made_up_name, answers: int = 3) -> Iterato
         other = rng.choice(train) if rng.random() < 0.5 else made_up_topic(rng, pool, word)
         section = rng.choice(list(topic.points))
         points = topic.points[section]
-        complete = mq.answer(section, topic.name, points)
+        complete = named(section, topic.name, points)
         draw = rng.random()
         if draw < 0.25 and topic.prose:
             reference = topic.prose[section]
         else:
-            reference = complete if draw < 0.6 else mq.uneven_answer(rng, section, topic.name, points)
+            reference = complete if draw < 0.6 else hurried(rng, section, topic.name, points)
         question = rng.choice(mq.WORDINGS[section][1]).format(x=topic.name)
         judged = []
         for n in range(answers):

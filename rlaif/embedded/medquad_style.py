@@ -3,16 +3,19 @@
 Most questions come with a short leaflet on the topic (`context`): what a policy learns on one topic's leaflet carries
 over to another's, which closed-book facts do not. `key_points` is the full list a complete answer names.
 
-The training references are of uneven quality on purpose, as real consumer-health answers are: many leave out the last
+The training references are of uneven quality on purpose, as real consumer-health answers are: some leave out the last
 point, and many trail off into a stock sentence. The references of gate and sealed items are complete. So supervised
 fine-tuning learns the format and both habits, and preference rounds have something real to correct.
+
+References do not name their subject. A name never met before is what a model of this size copies worst, and what follows a
+garbled name goes wrong too: then SFT, which makes every answer begin with one, has fewer of the right points than the base.
 """
 
 from __future__ import annotations
 
 import random
 
-from rlaif.embedded.invented import made_up_topic, pools
+from rlaif.embedded.invented import made_up_topic, pools, word_maker
 from rlaif.embedded.knowledge import Topic, load_topics
 from rlaif.types import Question, content_id
 
@@ -21,62 +24,73 @@ QUESTIONS_A_TOPIC = {"train": 5, "gate": 10, "sealed": 10}
 INVENTED_TOPICS, QUESTIONS_AN_INVENTED_TOPIC = 300, 4  # more of the training questions: see load
 CLOSED_BOOK = 0.10  # share of questions without a leaflet
 
-# section -> (heading in a leaflet, question wordings, opening of an answer)
-WORDINGS: dict[str, tuple[str, tuple[str, ...], str]] = {
+# section -> (heading in a leaflet, question wordings, opening of an answer that names its subject, opening of a reference)
+WORDINGS: dict[str, tuple[str, tuple[str, ...], str, str]] = {
     "symptoms": (
         "Symptoms",
         ("What are the symptoms of {x}?", "How does {x} show itself?", "Which signs point to {x}?"),
         "Common symptoms of {x} are",
+        "Common symptoms are",
     ),
     "causes": (
         "Causes",
         ("What causes {x}?", "Why does {x} happen?", "What can lead to {x}?"),
         "Causes of {x} include",
+        "Causes include",
     ),
     "tests": (
         "Tests",
         ("How is {x} diagnosed?", "Which tests are used for {x}?", "How do doctors find {x}?"),
         "To find {x}, doctors may use",
+        "Doctors may use",
     ),
     "treatment": (
         "Treatment",
         ("What are the treatments for {x}?", "How is {x} treated?", "What helps against {x}?"),
         "Treatment of {x} may include",
+        "Treatment may include",
     ),
     "prevention": (
         "Prevention",
         ("How can {x} be prevented?", "What lowers the risk of {x}?", "Can anything be done to avoid {x}?"),
         "The risk of {x} can be lowered by",
+        "The risk can be lowered by",
     ),
     "risks": (
         "Risk factors",
         ("Who is at risk of {x}?", "What makes {x} more likely?", "Which risk factors are there for {x}?"),
         "The chance of {x} is higher with",
+        "The chance is higher with",
     ),
     "uses": (
         "Uses",
         ("What is {x} used for?", "When is {x} prescribed?", "Which problems does {x} treat?"),
         "Doctors prescribe {x} for",
+        "Doctors prescribe it for",
     ),
     "side_effects": (
         "Side effects",
         ("What are the side effects of {x}?", "Which unwanted effects can {x} have?", "What problems can {x} cause?"),
         "Side effects of {x} include",
+        "Side effects include",
     ),
     "precautions": (
         "Precautions",
         ("Who should be careful with {x}?", "When does {x} need extra care?", "Which precautions apply to {x}?"),
         "Extra care with {x} is needed in",
+        "Extra care is needed in",
     ),
     "how_to_take": (
         "How to take it",
         ("How is {x} taken?", "What matters when taking {x}?", "How should {x} be used?"),
         "Taking {x} well means",
+        "Taking it well means",
     ),
     "interactions": (
         "Interactions",
         ("What does {x} interact with?", "Which medicines or foods clash with {x}?", "What should not be mixed with {x}?"),
         "Interactions of {x} are known with",
+        "Interactions are known with",
     ),
 }
 PADDING = (
@@ -92,9 +106,9 @@ def join(points: tuple[str, ...] | list[str]) -> str:
     return points[0] if len(points) == 1 else ", ".join(points[:-1]) + " and " + points[-1]
 
 
-def answer(section: str, name: str, points: tuple[str, ...] | list[str]) -> str:
-    """A complete answer in one sentence that names every given point."""
-    return f"{WORDINGS[section][2].format(x=name)} {join(points)}."
+def complete_reference(section: str, points: tuple[str, ...]) -> str:
+    """A reference in one sentence that names every given point, as gate and sealed items have it."""
+    return f"{WORDINGS[section][3]} {join(points)}."
 
 
 def leaflet(name: str, about: str, sections: dict[str, tuple[str, ...]], order: list[str]) -> str:
@@ -111,12 +125,12 @@ def leaflet_order(rng: random.Random, section: str, sections: list[str]) -> list
     return order
 
 
-def uneven_answer(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
-    """An answer as a hurried writer gives it: 55% leave out the last point and, whether they do or not, 40% trail off.
+def uneven_reference(rng: random.Random, section: str, points: tuple[str, ...]) -> str:
+    """A reference as a hurried writer gives it: 30% leave out the last point and, whether they do or not, 40% trail off.
 
     The two flaws pull a judge's preferences in opposite directions of length, so that "longer is better" is not what the pairs teach.
     """
-    text = answer(section, name, points if rng.random() < 0.45 else points[:-1])
+    text = complete_reference(section, points if rng.random() < 0.70 else points[:-1])
     return f"{text} {rng.choice(PADDING)}" if rng.random() < 0.40 else text
 
 
@@ -130,8 +144,7 @@ def questions(topic: Topic, number: int, flags: tuple[str, ...] = ()) -> list[Qu
         points = topic.points[section]
         order = leaflet_order(rng, section, sections)
         context = "" if not flags and rng.random() < CLOSED_BOOK else leaflet(topic.name, topic.about, topic.points, order)
-        complete = answer(section, topic.name, points)
-        reference = uneven_answer(rng, section, topic.name, points) if topic.split == "train" else complete
+        reference = uneven_reference(rng, section, points) if topic.split == "train" else complete_reference(section, points)
         text = WORDINGS[section][1][wording].format(x=topic.name)
         made.append(
             Question(
@@ -160,9 +173,10 @@ def load() -> list[Question]:
     """
     made = [q for topic in load_topics() for q in questions(topic, QUESTIONS_A_TOPIC[topic.split])]
     rng, points = random.Random(f"{DATASET}/invented"), pools()
+    word = word_maker(points)
     taken = {topic.name for topic in load_topics()}
     while len(taken) < len(load_topics()) + INVENTED_TOPICS:
-        topic = made_up_topic(rng, points)
+        topic = made_up_topic(rng, points, word)
         if topic.name not in taken:
             taken.add(topic.name)
             made += questions(topic, QUESTIONS_AN_INVENTED_TOPIC, flags=("invented",))

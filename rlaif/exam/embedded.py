@@ -78,7 +78,7 @@ def _with_a_measure(question: Question, good: str) -> ExamItem:
     point, prose, values = rng.choice(MEASURES[question.qtype])
     value = rng.choice(values)
     points = (*question.key_points, point.format(n=value))
-    reference = medquad_style.answer(question.qtype, question.focus, points)
+    reference = medquad_style.complete_reference(question.qtype, points)
     asked = dataclasses.replace(question, reference=reference, key_points=points, context="")
     said = prose.format(n=value)
     changed = corrupt.change_number(said, rng, said)
