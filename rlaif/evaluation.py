@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 BENCHMARKS = ("medquad", "pubmedqa")
 CHOICE_BENCHMARKS = ("medqa", "mmlu")  # multiple choice, from files, for the command `evaluate` only
 SCORE = {"medquad": "token_f1", "pubmedqa": "accuracy"}  # the metric of each that the gate looks at
-ORDER = "rouge_l"  # of the same answers as token_f1, which does not see the order of words: they must not lose it
+ORDER = "rouge_l"  # of the same answers: scores that compare words hardly see their order, and it must not be lost
+COMPARING_WORDS = ("", "reference")  # evaluation.judge: with none the score is token F1
 PRIMARY = SCORE | {"medqa": "accuracy", "mmlu": "accuracy"}
 SEALED = "sealed items are opened by the command test alone: once, for base, SFT and champion together, and on record"
 ITEM_COLUMNS = (
@@ -138,14 +139,16 @@ def stored(
 def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> PolicyResults:
     """The gate's view of a policy: its stored results on the gate's items, in the order of their ids.
 
-    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`, which ROUGE-L goes with.
+    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a score that
+    compares words.
     """
     found = {}
     for benchmark, questions in gate_questions(run).items():
         groups = {q.question_id: q.group_id for q in questions}
         metric, judge = ("quality", judge_id) if judge_id and benchmark == "medquad" else (SCORE[benchmark], "")
         found[benchmark] = MetricResults.of(stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge), groups)
-        if metric == "token_f1" and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
+        comparing = benchmark == "medquad" and run.config.evaluation.judge in COMPARING_WORDS
+        if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
             found[ORDER] = MetricResults.of(rows, groups)
     order = found.get(ORDER)
     return PolicyResults(policy_id, found["pubmedqa"], found["medquad"], order, order and shuffled(order))

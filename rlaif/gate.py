@@ -4,10 +4,10 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
 
     PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
             and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
-            and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside token F1
-                             that is also ROUGE-L
-            and  [ordered]   beside token F1, which sees no order of words: the challenger's ROUGE-L is above that of the
-                             same answers with their words shuffled (one-sided 95% lower bound above 0)
+            and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
+                             that compares words that is also ROUGE-L
+            and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is above
+                             that of the same answers with their words shuffled (one-sided 95% lower bound above 0)
             and  [guard]     no red guard that blocks
     REJECT       valid, and some metric is worse, or [ordered] fails, or [gain_possible] fails on both accuracy and score
     INCONCLUSIVE otherwise

@@ -64,7 +64,7 @@ class GateRow:
 class Measured:
     """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
 
-    `order` is of the same answers as the score: ROUGE-L beside token F1, None beside another score.
+    `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None.
     """
 
     mcnemar: stats.McNemar
@@ -164,7 +164,7 @@ def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
 def ordered_rows(challenger: PolicyResults, seed: int, resamples: int) -> list[GateRow]:
     """Are the challenger's answers nearer to the references than the same words in any order? A bag of words passes in 5% of cases.
 
-    No row beside a score other than token F1; where the answers are too short for an order the row passes and says so.
+    No row beside the score of a judge that reads; where the answers are too short for an order the row passes and says so.
     """
     if challenger.order is None or challenger.shuffled is None:
         return []

@@ -5,9 +5,9 @@ runs. Each regression is rejected, and by the condition that is meant to see it.
 
 What each score can see, on references of three sentences (mean token F1, ROUGE-L, quality by the reference judge): an honest answer without
 the last one 0.80, 0.80, 0.96; the reference's words shuffled 1.00, 0.25, 0.84. So token F1 alone would promote the shuffled words; the gate
-rejects them because their order does not matter (shuffled once more they have the same ROUGE-L) and because ROUGE-L falls, or for quality
-where it has a judge of its own. That judge, if it is the reference judge, looks for words near each other: a champion at 0.85 it would not
-tell from shuffled words, and in a reference of one sentence it does not see their order at all (0.92, as in the embedded set).
+rejects them because their order does not matter (shuffled once more they have the same ROUGE-L) and because ROUGE-L falls. The reference
+judge as the gate's own looks for words near each other: a champion at 0.85 it would not tell from shuffled words, and in a reference of one
+sentence it does not see their order at all (0.92, as in the embedded set). So the conditions on order go with it too.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question])
     """meet(champion, challenger, gate_judge): a run whose round 1 the gate has just decided."""
 
     def make(champion: Script, challenger: Script, gate_judge: Judge | None = None, labelling: Judge | None = None) -> Run:
-        run = open_or_create(tmp_path / "run", load_config("embedded"))
+        name = gate_judge.identity.model if gate_judge else ""
+        run = open_or_create(tmp_path / "run", load_config("embedded", [f"evaluation.judge={name}"]))
         labelling = labelling or ScriptedJudge({})
         prompt, judge_id = load_prompt(run.config.prompts.policy), labelling.identity.judge_id
         kinds = {BASE: "base", SFT: "sft", CHAMPION: "dpo", CHALLENGER: "dpo"}
@@ -239,7 +240,7 @@ def test_always_yes_that_is_right_more_often_is_rejected_for_macro_f1_alone(meet
 @pytest.mark.parametrize(("judge", "score"), [(None, "token_f1"), (ReferenceJudge(), "quality")])
 def test_twice_the_length_is_rejected_for_the_score(meet: Callable[..., Run], judge: Judge | None, score: str) -> None:
     run = meet(HONEST, Script(twice, HONEST.label), judge)
-    assert decided(run) == "REJECT" and valid(run) and worse(run) == ({score} if judge else {score, "rouge_l"})
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {score, "rouge_l"}
     lengths = run.store.query("SELECT policy_id, median(length(prediction)) AS n FROM eval_items WHERE metric = 'token_f1' GROUP BY ALL")
     by = {r["policy_id"]: r["n"] for r in lengths}
     assert 1.9 < by[CHALLENGER] / by[CHAMPION] < 2.1
@@ -274,8 +275,8 @@ def test_words_without_meaning_are_rejected_where_the_champion_is_weak_too(meet:
 
 def test_words_without_meaning_are_rejected_for_quality(meet: Callable[..., Run]) -> None:
     run = meet(HONEST, Script(bag, HONEST.label), ReferenceJudge())
-    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality"}
-    assert row(run, "not_worse", "quality")["delta"] < -0.05
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality", "rouge_l"}
+    assert row(run, "not_worse", "quality")["delta"] < -0.05 and not row(run, "ordered", "rouge_l")["passed"]
 
 
 @pytest.fixture
@@ -296,7 +297,7 @@ def test_gaming_the_labelling_judge_is_rejected_by_the_gates_own(
     gaming = Script(boasting, HONEST.label)
     run = meet(HONEST, gaming, ReferenceJudge(), labelling=gullible)
     assert marks(gullible, gaming, long_answers) > marks(gullible, HONEST, long_answers) + 0.4, "the labelling judge likes it better"
-    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality"}
+    assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality", "rouge_l"}
 
 
 def test_the_labelling_judge_as_gate_is_taken_in_and_is_refused(meet: Callable[..., Run], gullible: LangChainJudge) -> None:
