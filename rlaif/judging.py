@@ -177,7 +177,8 @@ def judge_round(loop: Loop, round: int, questions: Sequence[Question], candidate
             size = chunk_size(judge)
             bar = loop.screen.bar("judge", len(todo))
             for start in range(0, len(items), size):
-                verdicts = judge_chunk(run, judge, items[start : start + size])
+                with stage.model_time():
+                    verdicts = judge_chunk(run, judge, items[start : start + size])
                 scores = [v.score for v in verdicts if v.score is not None]
                 bar.step(len(verdicts), note=f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score")
             verdicts = load_verdicts(run, round, judge_id)

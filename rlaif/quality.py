@@ -47,7 +47,7 @@ def make_gate_judge(config: Config, labelling: Judge | None, run: Run | None = N
     if labels & {m.identity.judge_id for m in members(judge)}:
         raise UsageError(
             f"evaluation.judge = {name!r} is the judge that labels (judge.model = {config.judge.model!r}): a policy that games it would "
-            "pass its own gate; name a judge that does not label, or leave it empty and the gate reads token_f1"
+            "pass its own gate; name a judge that does not label, or leave it empty (--set evaluation.judge=) and the gate reads token_f1"
         )
     return judge
 

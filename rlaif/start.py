@@ -57,15 +57,16 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     from rlaif.policy import load_base
 
     started = now()  # after the imports
-    # All that can be wrong with the input is found before a run folder is made.
-    prompt, judge = load_prompt(config.prompts.policy), make_judge(config.judge.model, settings)
-    gate_judge = make_gate_judge(config, judge)
+    # All that can be wrong with the input is found before a run folder is made, and before models are loaded what needs none.
+    prompt = load_prompt(config.prompts.policy)
+    if run and run.done(0, "prepare") is not None:
+        check_prompt(run, prompt)
     data = None if run else prepare_questions(config)
     if data:
         check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
-    if run and run.done(0, "prepare") is not None:
-        check_prompt(run, prompt)
     check_disk(folder)
+    judge = make_judge(config.judge.model, settings)
+    gate_judge = make_gate_judge(config, judge)
     base = load_base(config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)

@@ -69,7 +69,7 @@ def test_every_stage_is_done(query: Any) -> None:
     for stage in stages:
         assert stage["status"] == "done" and stage["started_at"] <= stage["finished_at"] and stage["peak_memory_mb"] > 0
         assert 0 <= stage["model_seconds"] <= stage["seconds"], stage["stage"]
-    assert all(s["model_seconds"] > 0 for s in stages if s["stage"].split(":")[0] in ("sft", "dpo", "sample", "evaluate"))
+    assert all(s["model_seconds"] > 0 for s in stages if s["stage"].split(":")[0] in ("sft", "dpo", "sample", "judge", "evaluate"))
 
 
 def test_the_session_says_how_it_ended(query: Any) -> None:
