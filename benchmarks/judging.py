@@ -1,11 +1,12 @@
 """Items a second of a local judge: marks read from its logits against verdicts that it writes, same model, same items, one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/judging.py [--model FOLDER] [--threads 1] [--items 500] [--alone 50]
+    OMP_NUM_THREADS=1 python benchmarks/judging.py [--model FOLDER] [--threads 1] [--items 500] [--alone 50] [--served URL]
 
-Four answers a question, as the loop samples them. Writing is timed three ways: one item at a time with transformers' `generate()`, as a
-judge behind an endpoint works; `generate()` in batches; and our own decode loop, which drops rows that have ended, in the same batches.
+Four answers a question, as the loop samples them. Writing is timed three ways: one item at a time with transformers' `generate()`; in
+batches of it; and with our own decode loop, which drops rows that have ended, in the same batches. With `--served http://.../v1` also as a
+judge behind an endpoint works: the LangChain judge asks a server of the same folder (`transformers serve FOLDER`), eight calls at once.
 Filling prompts, tokenizing and parsing count in all of them. Both clocks are shown: on a machine that others use too, the processor's
-seconds say more. Prints Markdown.
+seconds say more (not for the served one: they are spent in another process). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from judges import make_judge
 from judges.asking import fill_item
 from judges.local import EMBEDDED, LocalJudge
 from judges.parse import Marks, parse_answer
+from judges.settings import JudgeSettings
 from rlaif.config import ModelConfig
 from rlaif.embedded import medquad_style
 from rlaif.exam import corrupt
@@ -28,6 +31,7 @@ from rlaif.types import JudgeItem
 
 BATCH = 64
 NEW_TOKENS = 64  # the verdict has 45
+AT_ONCE = 8  # calls under way at the server
 Scores = list[float | None]
 
 
@@ -102,6 +106,12 @@ def timed(name: str, score: Callable[[Sequence[JudgeItem]], Scores], items: Sequ
     return Timed(name, scores, time.perf_counter() - wall, time.process_time() - cpu)
 
 
+def served(folder: str, url: str, prompt: JudgePrompt) -> Callable[[Sequence[JudgeItem]], Scores]:
+    """The judge that the server at `url` makes of the same folder."""
+    judge = make_judge(f"openai:{folder}", JudgeSettings(prompt, url, max_new_tokens=NEW_TOKENS, concurrency=AT_ONCE, timeout=300.0))
+    return lambda items: [v.score for v in judge.score(items)]
+
+
 def row(result: Timed, logits: Timed) -> str:
     from scipy.stats import spearmanr
 
@@ -123,6 +133,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--alone", type=int, default=50, help="of the items, for one at a time")
+    parser.add_argument("--served", default="", metavar="URL", help="a server of the same folder, such as http://127.0.0.1:8000/v1")
     args = parser.parse_args()
     prompt = load_judge_prompt(args.prompt)
     base = load_base(ModelConfig(path=args.model, threads=args.threads))
@@ -133,18 +144,19 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|", flush=True)
     logits = timed("read from logits", lambda part: [v.score for v in judge.score(part)], todo)
     print(row(logits, logits), flush=True)
-    for name, size, write, part in (
-        ("written, our decode loop", BATCH, by_sample, todo),
-        ("written, `generate()` in batches", BATCH, by_generate, todo),
-        ("written, `generate()` one at a time", 1, by_generate, random.Random(1).sample(todo, args.alone)),
-    ):
-        result = timed(name, written(base, prompt, size, write), part)
-        if part is not todo:  # agreement is of the same items
-            place = {item.candidate_id: i for i, item in enumerate(todo)}
-            aligned = [logits.scores[place[item.candidate_id]] for item in part]
-            print(row(result, Timed("", aligned, logits.wall * len(part) / len(todo), logits.cpu * len(part) / len(todo))), flush=True)
-        else:
-            print(row(result, logits), flush=True)
+    alone = random.Random(1).sample(todo, min(args.alone, len(todo)))
+    judges = [
+        ("written, our decode loop", written(base, prompt, BATCH, by_sample), todo),
+        ("written, `generate()` in batches", written(base, prompt, BATCH, by_generate), todo),
+        ("written, `generate()` one at a time", written(base, prompt, 1, by_generate), alone),
+    ]
+    if args.served:
+        judges.append((f"written, by a server, {AT_ONCE} calls at once", served(args.model, args.served, prompt), todo))
+    place = {item.candidate_id: i for i, item in enumerate(todo)}
+    for name, score, part in judges:
+        share = len(part) / len(todo)
+        same = [logits.scores[place[item.candidate_id]] for item in part]
+        print(row(timed(name, score, part), Timed("", same, logits.wall * share, logits.cpu * share)), flush=True)
 
 
 if __name__ == "__main__":
