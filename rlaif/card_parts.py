@@ -17,6 +17,11 @@ DATA_LICENCES = {
     "pubmedqa": "PubMedQA (Jin et al. 2019); published under the MIT licence, the abstracts are those of PubMed",
     "medquad": "MedQuAD (Ben Abacha and Demner-Fushman 2019); published under CC BY 4.0, the answers are those of NIH sites",
 }
+# What has to be said of labels by a judge that goes by reference answers.
+OVER_REFERENCE = {
+    "reference": "- Its labels came from overlap with reference answers: a wrong fact in the right words can be rewarded.",
+    "local:embedded": "- Its labels came from a tiny language model that compares with reference answers; its exam says what it overlooks.",
+}
 
 
 def lineage_of(run: Run, policy: dict[str, Any]) -> list[dict[str, Any]]:
@@ -117,8 +122,8 @@ def limits(run: Run) -> str:
         "- The evidence covers the benchmarks above, in English, on the gate's items; it says nothing about other questions.",
         "- The gate's items chose the policy, so its scores on them are a little flattering; sealed items are the fair ones.",
     ]
-    if run.config.judge.model == "reference":
-        lines.append("- Its labels came from overlap with reference answers: a wrong fact in the right words can be rewarded.")
+    if run.config.judge.model in OVER_REFERENCE:
+        lines.append(OVER_REFERENCE[run.config.judge.model])
     if all_embedded(run):
         lines.append("- Base and data are small stand-ins made to try the loop out: it knows nothing that can be relied on.")
     return "\n".join(lines)

@@ -11,19 +11,21 @@ from rlaif.drawing import load_questions
 from rlaif.judging import judge_settings
 from rlaif.types import JudgeItem, Question, UsageError, Verdict
 
+COMPARING = ("reference", "local:embedded")  # judges whose marks mean nothing without a reference answer
+
 
 def judge_answer(answerer: Answerer, question: str, context: str, text: str) -> tuple[Verdict, str]:
     """The verdict of the run's judge, of the reference judge where there is no run, and what it had to go by, in words.
 
-    A reference and key points go with it where the run knows the question. Raises UsageError, saying why, for the reference judge where it
-    does not, and for a question of the sealed test; RlaifError when the judge cannot be asked.
+    A reference and key points go with it where the run knows the question. Raises UsageError, saying why, for a judge that compares with
+    a reference where it does not, and for a question of the sealed test; RlaifError when the judge cannot be asked.
     """
     from judges import make_judge
     from stores.cache import AnswerCache
 
     known = known_question(questions_of(answerer), question, context)
-    if isinstance(known, str) and answerer.config.judge.model == "reference":
-        raise UsageError(f"the judge 'reference' compares with a reference answer, and {known}")
+    if isinstance(known, str) and answerer.config.judge.model in COMPARING:
+        raise UsageError(f"the judge {answerer.config.judge.model!r} compares with a reference answer, and {known}")
     settings = judge_settings(answerer.config)
     judge = make_judge(answerer.config.judge.model, settings, AnswerCache(answerer.run.store) if answerer.run else None)
     if isinstance(known, str):

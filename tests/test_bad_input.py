@@ -36,6 +36,8 @@ ROOT = Path(cli.__file__).parent
 PROMPT = ROOT / "prompts" / "policy" / "answer.md"
 COMMAND = typer.main.get_command(cli.app)  # built once: typer would do it for every call
 EMBEDDED = ROOT / "rlaif" / "embedded" / "base"
+QUICK = ("judge.model=reference", "evaluation.judge=")  # a judge that needs no torch
+SET_QUICK = ("--set", QUICK[0], "--set", QUICK[1])
 
 
 class Result:
@@ -137,7 +139,7 @@ def write_adapter(folder: Path) -> str:
 
 
 def make_run(folder: Path, *settings: str, base_sha256: str = "0" * 64, adapter: Callable[[Path], str] = write_adapter) -> Path:
-    config = load_config("embedded", settings)
+    config = load_config("embedded", [*QUICK, *settings])
     store = open_or_create(folder, config).store
     prompt = load_prompt(config.prompts.policy)
     questions = [
@@ -258,7 +260,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         lines(*({"question": f"What is {i}?", "answer": f"Number {i} is good for health."} for i in range(40)))
     )
     # Their questions are alike on purpose, so the leak check would drop them.
-    return ["--set", f"data.pubmedqa={folder / 'p.jsonl'}", "--set", f"data.medquad={folder / 'm.jsonl'}", "--set", "data.leaks=off"]
+    data = [f"data.pubmedqa={folder / 'p.jsonl'}", f"data.medquad={folder / 'm.jsonl'}", "data.leaks=off"]
+    return [*SET_QUICK, *(part for setting in data for part in ("--set", setting))]
 
 
 @pytest.fixture
@@ -357,7 +360,7 @@ def test_a_folder_without_data(call: Call, no_model: ModuleType, tmp_path: Path,
         (["--set", "judge.model=opnai:gpt"], ["judge.model = 'opnai:gpt'", "'provider:name'"]),
         (["--set", "judge.model=openai:x", "--set", "judge.prompt=no/such.md"], ["no/such.md", "cannot read the prompt file"]),
         (["--set", "judge.model=x", "--set", "judge.base_url=localhost:1"], ["judge.base_url = 'localhost:1'", "is no URL"]),
-        (["--set", "judge.prompt=prompts/judge/strict.md"], ["judge.prompt is set", "is no language model"]),
+        ([*SET_QUICK, "--set", "judge.prompt=prompts/judge/strict.md"], ["judge.prompt is set", "is no language model"]),
         (["--set", "judge.retries=-1"], ["judge.retries = -1", "greater than or equal to 0"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
@@ -430,10 +433,10 @@ def test_a_prompt_edited_or_gone_after_the_run_began(call: Call, no_model: Modul
     run = make_run(tmp_path / "run", setting)
     with untouched(run):
         prompt.write_text(prompt.read_text().replace("health", "medical"))
-        result = call("loop", "--run", run, "--set", setting)
+        result = call("loop", "--run", run, *SET_QUICK, "--set", setting)
         result.refuses(2, str(prompt), "has changed since this run began", "put the old text back", "start a new run with --run")
         prompt.unlink()
-        call("loop", "--run", run, "--set", setting).refuses(2, str(prompt), "cannot read the prompt file")
+        call("loop", "--run", run, *SET_QUICK, "--set", setting).refuses(2, str(prompt), "cannot read the prompt file")
         call("evaluate", "--run", run, "--benchmark", "medquad").refuses(2, str(prompt), "cannot read the prompt file")
 
 
@@ -443,7 +446,7 @@ def test_a_prompt_edited_or_gone_after_the_run_began(call: Call, no_model: Modul
 def test_a_run_of_another_configuration(call: Call, no_model: ModuleType, made: Path) -> None:
     was = load_config("embedded").dpo.beta
     with untouched(made):
-        result = call("loop", "--run", made, "--set", "seed=3", "--set", "dpo.beta=0.21")
+        result = call("loop", "--run", made, *SET_QUICK, "--set", "seed=3", "--set", "dpo.beta=0.21")
     result.refuses(2, str(made), "seed: 0 there, 3 now", f"dpo.beta: {was} there, 0.21 now", "start a new run with --run")
 
 
@@ -493,7 +496,9 @@ def test_a_database_that_is_not_for_this_version(call: Call, no_model: ModuleTyp
 
 def test_two_loops_on_one_run(call: Call, any_model: None, folder: Path) -> None:
     with run_lock(folder), untouched(folder):
-        call("loop", "--run", folder).refuses(1, f"another loop (pid {os.getpid()}) is running on {folder}", "wait for it or stop it")
+        call("loop", "--run", folder, *SET_QUICK).refuses(
+            1, f"another loop (pid {os.getpid()}) is running on {folder}", "wait for it or stop it"
+        )
         call("promote", "base", "--why", "x", "--run", folder).refuses(1, f"another loop (pid {os.getpid()})")
         call("runs", "--prune", "--run", folder).refuses(1, f"another loop (pid {os.getpid()})")
 
@@ -508,7 +513,7 @@ def test_a_full_disk_stops_a_loop_before_it_makes_anything(
     call("loop", "--run", tmp_path / "a" / "run", *small).refuses(1, str(tmp_path), "only 7 MB free", "200 MB needed", "free some space")
     assert list(tmp_path.iterdir()) == []
     with untouched(made):
-        call("loop", "--run", made).refuses(1, str(made), "only 7 MB free")
+        call("loop", "--run", made, *SET_QUICK).refuses(1, str(made), "only 7 MB free")
 
 
 @pytest.mark.parametrize("size", [0, 1000, 20_000])  # the lock, config.toml, the database
@@ -525,7 +530,9 @@ def test_a_new_run_that_cannot_be_written_can_be_started_again(
 
 
 @pytest.mark.parametrize(
-    "command", [["loop"], ["promote", "base", "--why", "x"], ["exclude", "pppp", "--why", "x"]], ids=["loop", "promote", "exclude"]
+    "command",
+    [["loop", *SET_QUICK], ["promote", "base", "--why", "x"], ["exclude", "pppp", "--why", "x"]],
+    ids=["loop", "promote", "exclude"],
 )
 def test_an_existing_run_that_cannot_be_written_stays_as_it_is(call: Call, any_model: None, folder: Path, command: list[str]) -> None:
     before = tables(folder)
@@ -684,7 +691,7 @@ def test_a_base_that_is_not_the_runs_own(call: Call, folder: Path) -> None:
     before = tables(folder)
     call("evaluate", "--run", folder, "--benchmark", "medquad").refuses(1, "the base's weights have changed", "restore them", "--run")
     assert tables(folder) == before
-    call("loop", "--run", folder).says(1, "the base's weights have changed", "restore them", "--run")
+    call("loop", "--run", folder, *SET_QUICK).says(1, "the base's weights have changed", "restore them", "--run")
     assert tables(folder) | {"sessions": []} == before, "only the session is recorded"
     assert [s["exit_code"] for s in tables(folder)["sessions"]] == [1]
 
@@ -725,7 +732,7 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
     for damage, words in DAMAGE:
         damage(run / "policies" / "bbbb")
         with untouched(run / "policies"):
-            call("loop", "--run", run, "--rounds", "1", "--set", "model.threads=1").says(
+            call("loop", "--run", run, "--rounds", "1", *SET_QUICK, "--set", "model.threads=1").says(
                 1, str(run / "policies" / "bbbb"), words, "restore"
             )
         after = tables(run)

@@ -66,7 +66,8 @@ def make_paired_run(folder: Path, *overrides: str) -> Run:
     from rlaif.run import open_or_create
     from rlaif.types import Candidate, Decision, Preference
 
-    run = open_or_create(folder, load_config("embedded", ["model.threads=1", "evaluation.max_new_tokens=16", *overrides]))
+    quick = ["model.threads=1", "evaluation.max_new_tokens=16", "judge.model=reference", "evaluation.judge="]
+    run = open_or_create(folder, load_config("embedded", [*quick, *overrides]))
     prompt = load_prompt(run.config.prompts.policy)
     questions = dataset.load("medquad")
     train, gate = ([q for q in questions if q.split == split] for split in ("train", "gate"))

@@ -64,7 +64,7 @@ def test_settings_come_from_the_configuration() -> None:
 @pytest.mark.parametrize("key", ["judge.prompt=prompts/judge/strict.md", "judge.base_url=http://h/v1"])
 def test_what_the_reference_judge_would_not_read_is_an_error(key: str) -> None:
     with pytest.raises(UsageError, match="is no language model and reads none"):
-        judge_settings(load_config("embedded", [key]))
+        judge_settings(load_config("embedded", ["judge.model=reference", key]))
 
 
 def test_what_changes_between_sessions_is_recorded(tmp_path: Path) -> None:

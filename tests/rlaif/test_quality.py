@@ -22,7 +22,7 @@ LABELS = ScriptedJudge({})
 
 
 def config(*texts: str) -> Config:
-    return load_config("embedded", texts)
+    return load_config("embedded", ["judge.model=reference", "evaluation.judge=", *texts])
 
 
 def test_without_a_name_there_is_none() -> None:

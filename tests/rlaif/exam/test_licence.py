@@ -63,7 +63,7 @@ def test_the_override_is_recorded_once_for_each_judge(run: Run) -> None:
 
 
 def exam(*options: str) -> tuple[int, str]:
-    done = CliRunner().invoke(cli.app, ["judge", "exam", *options])
+    done = CliRunner().invoke(cli.app, ["judge", "exam", "--set", "judge.model=reference", *options])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.stdout
