@@ -1,7 +1,8 @@
-"""A division of labour: the tiny judge that ships labels, `reference` marks for the gate. One short run with both."""
+"""The default's division of labour: the tiny judge that ships labels, `reference` marks for the gate. One short run with both."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,9 @@ def test_the_model_labels_after_its_exam_and_its_words_are_kept(query: Any) -> N
     prompt = load_judge_prompt(EMBEDDED_JUDGE_PROMPT)
     assert (judge["model"], judge["prompt_sha256"]) == ("local:embedded", prompt.sha256)
     assert query("SELECT text FROM prompts WHERE prompt_sha256 = ?", [prompt.sha256])[0]["text"] == prompt.text
-    assert query("SELECT passed FROM licences WHERE judge_id = ?", [judge["judge_id"]])[0]["passed"]
+    (licence,) = query("SELECT * FROM licences WHERE judge_id = ?", [judge["judge_id"]])
+    assert licence["passed"] and licence["pair_accuracy"] >= 0.90
+    assert all(rule["lower_bound"] > 0.5 for rule in json.loads(licence["bounds"])["rules"])
     states = query("SELECT status, count(*) AS n, count(score) AS scored FROM verdicts GROUP BY 1")
     assert [(s["status"], s["n"]) for s in states] == [("scored", s["scored"]) for s in states]
     assert query("SELECT count(*) AS n FROM candidates")[0]["n"] == sum(s["n"] for s in states)
