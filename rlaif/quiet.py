@@ -27,13 +27,20 @@ for _name, _value in {
 
 @contextlib.contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Within the block: no library logs below ERROR."""
-    before = logging.root.manager.disable
+    """Within the block: no library logs below ERROR. What a library does to the root logger there is undone.
+
+    gptqmodel, when it loads a model, sends everybody's messages from INFO on to stderr: each call of a judge behind an endpoint would be
+    a line between the progress bars.
+    """
+    root = logging.root
+    disabled, level, handlers = root.manager.disable, root.level, list(root.handlers)
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(disabled)
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @contextlib.contextmanager

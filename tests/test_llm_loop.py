@@ -113,6 +113,7 @@ def test_a_run_judged_by_a_chat_model(tmp_path: Path, port: int, monkeypatch: py
         code, _, err = call(*command)
     assert code == 0, err
     assert "calls, about" in err and "cost about" in err and "labels without a licence" in err
+    assert "HTTP Request" not in err, "no library's log of each call between our lines"
     verdicts = store.query("SELECT * FROM verdicts")
     assert len(verdicts) == len(candidates) and {v["status"] for v in verdicts} == {"scored"}
     assert {v["rationale"] for v in verdicts} == {"word for word"}
