@@ -53,7 +53,7 @@ class Difference:
     def __str__(self) -> str:
         losses = ""
         if self.loss_before is not None and self.loss_after is not None:
-            change = self.loss_after - self.loss_before
+            change = round(self.loss_after - self.loss_before, 4) + 0.0  # never a negative zero
             losses = f"; loss of the references {self.loss_before:.4f} -> {self.loss_after:.4f} nats a token ({change:+.4f})"
         overlap = "" if self.equal == self.n else f", mean token F1 between the two {self.token_f1:.4f}"
         return f"greedy answers equal on {self.equal} of {self.n} prompts{overlap}{losses}"
