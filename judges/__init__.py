@@ -11,6 +11,7 @@ from rlaif.prompts import DEFAULT_JUDGE_PROMPT, EMBEDDED_JUDGE_PROMPT, load_judg
 from rlaif.types import Judge, UsageError
 
 EMBEDDED_JUDGE = "local:embedded"
+NEED_REFERENCE = ("reference", EMBEDDED_JUDGE)  # their marks mean nothing without a reference answer
 
 
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:

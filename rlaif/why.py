@@ -6,12 +6,11 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from judges import NEED_REFERENCE
 from rlaif.answerer import Answerer
 from rlaif.drawing import load_questions
 from rlaif.judging import judge_settings
 from rlaif.types import JudgeItem, Question, UsageError, Verdict
-
-COMPARING = ("reference", "local:embedded")  # judges whose marks mean nothing without a reference answer
 
 
 def judge_answer(answerer: Answerer, question: str, context: str, text: str) -> tuple[Verdict, str]:
@@ -24,7 +23,7 @@ def judge_answer(answerer: Answerer, question: str, context: str, text: str) -> 
     from stores.cache import AnswerCache
 
     known = known_question(questions_of(answerer), question, context)
-    if isinstance(known, str) and answerer.config.judge.model in COMPARING:
+    if isinstance(known, str) and answerer.config.judge.model in NEED_REFERENCE:
         raise UsageError(f"the judge {answerer.config.judge.model!r} compares with a reference answer, and {known}")
     settings = judge_settings(answerer.config)
     judge = make_judge(answerer.config.judge.model, settings, AnswerCache(answerer.run.store) if answerer.run else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from judges import NEED_REFERENCE
 from rlaif.data.sets import normal
 from rlaif.data.ultramedical import Pair, load_pairs
 from rlaif.exam.rules import MAX_UNSCORED
@@ -39,16 +40,17 @@ def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[st
     pairs whose question the policy was trained on.
 
     Raises DataError for a source that holds no such pairs; UsageError for keys other than judge.* in `overrides`, and when there is nobody
-    to ask: the judge `reference` compares with a reference answer, which published pairs lack. RlaifError when the judge's endpoint fails.
+    to ask: a judge of NEED_REFERENCE compares with a reference answer, which published pairs lack. RlaifError when the judge's endpoint
+    fails.
     """
     for text in overrides:
         if not text.strip().startswith("judge."):
             raise UsageError(f"--set {text}: judge align asks the judge and the policies as they are, so only judge.* can be set")
     config = configured(run, overrides)
     rows = [run.policy(name) for name in dict.fromkeys(policies)]
-    if config.judge.model == "reference" and not rows:
+    if config.judge.model in NEED_REFERENCE and not rows:
         raise UsageError(
-            "the judge 'reference' compares with a reference answer, and published pairs come without; "
+            f"the judge {config.judge.model!r} compares with a reference answer, and published pairs come without; "
             "name a language model with --set judge.model=MODEL, or a policy with --policy"
         )
     pairs = sorted(load_pairs(source, "FILE"), key=lambda pair: pair.pair_id)  # ids are hashes: the first ones are a random draw
@@ -56,8 +58,10 @@ def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[st
     if not pairs:
         raise UsageError(f"{source}: no pair of two different answers")
     found = [rows_of("the longer answer", "", "length", [Outcome(p, len(p.chosen.split()), len(p.rejected.split())) for p in pairs])]
-    if config.judge.model == "reference":
-        screen.line("judge reference: not asked, published pairs come without the reference answers it compares with", style="yellow")
+    if config.judge.model in NEED_REFERENCE:
+        screen.line(
+            f"judge {config.judge.model}: not asked, published pairs come without the reference answers it compares with", style="yellow"
+        )
     else:
         judge = make(run, config)
         outcomes = ask(run, judge, pairs, screen)
