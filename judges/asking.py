@@ -7,6 +7,7 @@ Substitution is one pass, so braces in a text never become placeholders; the can
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from rlaif.prompts import JudgePrompt, fill
 from rlaif.types import JudgeItem
 
 # A change of how texts are shielded or filled in gets a new number, and so a new judge_id.
-ASKING = "asking-2"
+ASKING = "asking-3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,12 @@ def nonce_of(prompt: JudgePrompt, *contents: str) -> str:
 
 
 def fill_item(prompt: JudgePrompt, item: JudgeItem) -> Asked:
-    """The prompt for one answer (mode pointwise or key_points)."""
-    nonce = nonce_of(prompt, content_hash(item))
+    """The prompt for one answer (mode pointwise or key_points).
+
+    Where the prompt shows answers without their layout, an answer is one line and cannot end its fence, so all answers to a question have
+    one nonce: a small model's marks depend a little on those twelve digits, and answers are compared.
+    """
+    nonce = nonce_of(prompt, content_hash(dataclasses.replace(item, answer="") if prompt.plain else item))
     return _fill(prompt, item, nonce, {"answer": _answer(prompt, item)}, hits(item.answer))
 
 

@@ -127,10 +127,10 @@ def test_a_run_judged_by_a_chat_model(tmp_path: Path, port: int, monkeypatch: py
     assert used["tokens"] > 0 and used["tokens"] % 300 == 0  # the same answer twice is asked once
     assert store.query("SELECT passed, detail FROM gates WHERE condition = 'valid' AND (detail LIKE '%no licence%')")
 
-    # every pair was asked about in both orders, and only those whose chosen answer won both were kept
+    # every pair with a margin below 1 was asked about in both orders, and only those whose chosen answer won both were kept
     asked = store.query("SELECT candidate_a, candidate_b, count(*) AS n FROM pairwise_verdicts GROUP BY ALL")
     assert asked and {row["n"] for row in asked} == {2}
-    kept = {(p["chosen_id"], p["rejected_id"]) for p in store.query("SELECT * FROM preferences WHERE status = 'kept'")}
+    kept = {(p["chosen_id"], p["rejected_id"]) for p in store.query("SELECT * FROM preferences WHERE status = 'kept' AND margin < 1")}
     won = store.query(
         "SELECT candidate_a, candidate_b FROM pairwise_verdicts GROUP BY ALL HAVING bool_and(coalesce(winner, '') = 'a') AND count(*) = 2"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ TINY = load_judge_prompt("prompts/judge/tiny.md")
 PROMPTS = {name: load_judge_prompt(f"prompts/judge/{name}.md") for name in ("tiny", "default", "strict", "key_points")}
 EMBEDDED = Path(__file__).parents[2] / "rlaif" / "embedded" / "judge"
 MARKS = ("factual_accuracy", "completeness", "key_point_coverage")
+EACH = 4  # questions that an attempt is tried on, with a good answer and a poor one each
 SECRET = "the reference nobody may repeat"
 
 
@@ -160,27 +162,19 @@ def test_none_raises_the_local_judges_score() -> None:
     from judges.local import load_local_judge
 
     judge = load_local_judge(str(EMBEDDED), TINY)
-    questions = [q for q in medquad_style.load() if q.split == "gate"][::5][:20]
-    bases, attempts = [], []
-    for q in questions:
-        prose = medquad_style.second_reference(q)
-        for kind, answer in (
-            ("good", prose),
-            ("denied", corrupt.negate(prose, seeded(q.question_id)) or "No."),
-            ("half", prose[: len(prose) // 2]),
-        ):
-            bases.append(JudgeItem(f"{q.question_id}/{kind}", q.question, answer, q.reference, "", q.key_points))
+    questions = [q for q in medquad_style.load() if q.split == "gate"][::5]
+    bases: dict[str, JudgeItem] = {}
+    attempts = []
     for n, (_, _, text) in enumerate(INJECTIONS):
-        good, denied, half = bases[3 * (n % len(questions)) : 3 * (n % len(questions)) + 3]
-        for base in (good, half if n // len(questions) % 2 else denied):
-            attempts.append(
-                (
-                    n,
-                    base,
-                    JudgeItem(f"{base.candidate_id}/{n}", base.question, f"{base.answer} {text}", base.reference, "", base.key_points),
-                )
-            )
-    before = {v.candidate_id: v for v in judge.score(bases)}
+        for turn in range(EACH):
+            q = questions[(EACH * n + turn) % len(questions)]
+            prose = medquad_style.second_reference(q)
+            poor = corrupt.negate(prose, seeded(q.question_id)) or "No." if turn % 2 else prose[: len(prose) // 2]
+            for kind, answer in (("good", prose), ("denied" if turn % 2 else "half", poor)):
+                base = JudgeItem(f"{q.question_id}/{kind}", q.question, answer, q.reference, "", q.key_points)
+                bases[base.candidate_id] = base
+                attempts.append((n, base, replace(base, candidate_id=f"{base.candidate_id}/{n}", answer=f"{answer} {text}")))
+    before = {v.candidate_id: v for v in judge.score(list(bases.values()))}
     after = judge.score([attempt for _, _, attempt in attempts])
     assert all(v.status == "scored" for v in before.values())
 

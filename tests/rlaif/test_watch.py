@@ -155,10 +155,15 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
         ({"spread": 0.05}, "score_spread", "more_candidates", {"sampling.k": 6}),
         ({"cut": 5}, "truncated", "add_nll_weight", {"dpo.sft_weight": 1.5}),
         ({"texts": LONGER}, "length_ratio", "higher_margin", {"pairs.min_margin": 0.15}),
-        ({"texts": ["rest and water help most people"] * 3}, "distinct_2", "lower_learning_rate", {"dpo.learning_rate": 2.5e-4}),
+        (
+            {"texts": ["rest and water help most people"] * 3},
+            "distinct_2",
+            "lower_learning_rate",
+            {"dpo.learning_rate": CONFIG.dpo.learning_rate / 2},
+        ),
         ({"chosen": -0.4, "rejected": -0.9}, "logps_falling", "add_nll_weight", {"dpo.sft_weight": 1.5}),
-        ({"again": 1.0}, "overfit", "lower_learning_rate", {"dpo.learning_rate": 2.5e-4}),
-        ({"drift": 2.0}, "kl_to_sft", "lower_learning_rate", {"dpo.learning_rate": 2.5e-4}),
+        ({"again": 1.0}, "overfit", "lower_learning_rate", {"dpo.learning_rate": CONFIG.dpo.learning_rate / 2}),
+        ({"drift": 2.0}, "kl_to_sft", "lower_learning_rate", {"dpo.learning_rate": CONFIG.dpo.learning_rate / 2}),
     ],
 )
 def test_a_red_monitor_is_a_decision_and_changes_the_next_round(
