@@ -314,7 +314,7 @@ def test_rows_have_the_columns_of_the_contract_and_plain_values():
 flips = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=20, max_size=60)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(flips, st.floats(-0.1, 0.1), st.integers(0, 99))
 def test_a_promotion_never_goes_both_ways(rights, shift, seed):
     rng = np.random.default_rng(seed)

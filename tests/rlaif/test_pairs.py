@@ -222,7 +222,7 @@ def test_a_share_within_the_tolerance_or_a_handful_of_pairs_is_left_alone():
     assert all(p.status == "dropped" for p in run(*lopsided(20, 0)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.lists(st.tuples(st.floats(0, 1), st.integers(10, 30)), min_size=1, max_size=4), min_size=1, max_size=40),
     st.randoms(),

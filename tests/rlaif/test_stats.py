@@ -92,7 +92,7 @@ def test_p_value_is_never_zero_and_uses_the_corrected_count():
 unit = st.floats(0, 1, allow_nan=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(unit, unit, st.sampled_from("abcde")), min_size=5, max_size=30))
 def test_swapping_the_policies_flips_the_sign(rows):
     x, y, groups = ([row[k] for row in rows] for k in range(3))
@@ -128,7 +128,7 @@ def test_macro_f1_refuses_an_unknown_target_and_an_empty_set():
 labels = st.sampled_from(["yes", "no", "maybe"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(labels, st.sampled_from(["yes", "no", "maybe", "unparsed"])), min_size=1, max_size=40))
 def test_macro_f1_equals_the_mean_of_precision_recall_harmonics(rows):
     def f1(label):
@@ -163,7 +163,7 @@ def test_holm_by_hand_keeps_the_order():
 
 @pytest.mark.slow  # importing statsmodels takes seconds
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_holm_agrees_with_statsmodels(p_values):
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     assert stats.holm(p_values) == pytest.approx(list(multitest.multipletests(p_values, method="holm")[1]))

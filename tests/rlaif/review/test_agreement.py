@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.review.agreement import bins, flips, length_slope, quadratic_kappa, spearman
@@ -14,7 +14,6 @@ def test_bins_round_halves_up():
 
 @pytest.mark.slow  # importing statsmodels takes seconds
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of statsmodels, about standard errors that nobody asked for
-@settings(deadline=None)
 @given(SCORES)
 def test_kappa_is_that_of_statsmodels(pairs):
     from statsmodels.stats.inter_rater import cohens_kappa
