@@ -54,7 +54,7 @@ def made_up_name(rng: random.Random) -> str:
 Word = Callable[[random.Random], str]  # makes up a word
 
 
-def word_maker(pools: dict[str, list[str]]) -> Word:
+def word_of_pieces(pools: dict[str, list[str]]) -> Word:
     """Made-up words: half by syllables, half put together from two to four pieces of the words in `pools`.
 
     Real names that a reader has not met fall into all sorts of tokens. A policy fine-tuned on syllables alone loses the copying of the

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rlaif.embedded import medquad_style as mq
@@ -117,13 +117,13 @@ class Judged:
     key_point_coverage: float
 
 
-def named(section: str, name: str, points: tuple[str, ...]) -> str:
-    """A reference in one sentence that names its subject and every given point."""
-    return f"{mq.WORDINGS[section][2].format(x=name)} {mq.join(points)}."
+def named(section: str, name: str, points: Sequence[str]) -> str:
+    """One sentence that names its subject and every given point."""
+    return f"{mq.WORDINGS[section][2].format(x=name)} {mq.join(list(points))}."
 
 
 def hurried(rng: random.Random, section: str, name: str, points: tuple[str, ...]) -> str:
-    """The same, of uneven quality: 55% leave out the last point, 40% trail off."""
+    """Such a reference of uneven quality: 55% leave out the last point, 40% trail off."""
     text = named(section, name, points if rng.random() < 0.45 else points[:-1])
     return f"{text} {rng.choice(mq.PADDING)}" if rng.random() < 0.40 else text
 
@@ -290,7 +290,7 @@ def told(rng: random.Random, section: str, name: str, points: list[str]) -> str:
     """The points as a sentence, as sentences, as a list."""
     draw = rng.random()
     if draw < 0.45:
-        return f"{mq.WORDINGS[section][2].format(x=name)} {mq.join(points)}."
+        return named(section, name, points)
     if draw < 0.65:
         return f"{rng.choice(OPENINGS).format(x=name)} {mq.join(points)}."
     if draw < 0.80:

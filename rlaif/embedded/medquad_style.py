@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 
-from rlaif.embedded.invented import made_up_topic, pools, word_maker
+from rlaif.embedded.invented import made_up_topic, pools, word_of_pieces
 from rlaif.embedded.knowledge import Topic, load_topics
 from rlaif.types import Question, content_id
 
@@ -173,7 +173,7 @@ def load() -> list[Question]:
     """
     made = [q for topic in load_topics() for q in questions(topic, QUESTIONS_A_TOPIC[topic.split])]
     rng, points = random.Random(f"{DATASET}/invented"), pools()
-    word = word_maker(points)
+    word = word_of_pieces(points)
     taken = {topic.name for topic in load_topics()}
     while len(taken) < len(load_topics()) + INVENTED_TOPICS:
         topic = made_up_topic(rng, points, word)
