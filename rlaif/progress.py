@@ -98,19 +98,19 @@ class Screen:
         self.line("")
         self.line(text, style="bold")
 
-    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        self.console.print(make_table(title, columns, rows, self.console.width))
+    def table(self, title: str, columns: list[str], rows: list[list[str]], lines: bool = False) -> None:
+        self.console.print(make_table(title, columns, rows, self.console.width, lines))
 
 
 LONGEST_ID = 16  # characters; such a cell is not broken
 NARROWEST = 8  # a column of several words
 
 
-def make_table(title: str, columns: list[str], rows: list[list[str]], width: int) -> Table:
-    """A rich table whose cells are plain text, for a screen of `width` columns. Where all does not fit, words are folded before ids and
-    numbers; where not even these fit, everything is.
+def make_table(title: str, columns: list[str], rows: list[list[str]], width: int, lines: bool = False) -> Table:
+    """A rich table whose cells are plain text, for a screen of `width` columns; with `lines`, one between any two rows. Where all does not
+    fit, words are folded before ids and numbers; where not even these fit, everything is.
     """
-    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold")
+    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", show_lines=lines)
     cells = [[row[index] for row in rows] for index in range(len(columns))]
     short = [_numeric(rows, i) or all(len(c) <= LONGEST_ID and " " not in c for c in cells[i]) for i in range(len(columns))]
     needed = [max(map(len, [name, *column]), default=0) if s else NARROWEST for name, column, s in zip(columns, cells, short, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 from rlaif.progress import Screen
@@ -73,36 +72,40 @@ def compare(run: Run, a: str, b: str) -> dict[str, Any]:
         "flipped": turned.flipped,
         "tied": turned.tied,
         "flip_share": turned.share,
-        "most_different": _most_different(run, one["judge_id"], two["judge_id"], rows),
+        "most_different": _most_different(run, one["judge_id"], two["judge_id"]),
     }
+
+
+# What both judges have scored; a, b, b, a are its parameters.
+BOTH = (
+    "WITH s AS (SELECT judge_id, candidate_id, avg(score) AS score FROM verdicts "
+    "WHERE status = 'scored' AND judge_id IN (?, ?) GROUP BY judge_id, candidate_id), "
+    "scored AS (SELECT c.*, x.score AS score_a, y.score AS score_b FROM s x JOIN s y ON y.candidate_id = x.candidate_id AND y.judge_id = ? "
+    "JOIN candidates c ON c.candidate_id = x.candidate_id WHERE x.judge_id = ?) "
+)
 
 
 def _rows(run: Run, a: str, b: str) -> list[Row]:
     """One row a candidate that both scored, by round, question and sample."""
     return run.store.query(
-        "WITH s AS (SELECT judge_id, candidate_id, avg(score) AS score FROM verdicts "
-        "WHERE status = 'scored' AND judge_id IN (?, ?) GROUP BY judge_id, candidate_id) "
-        "SELECT c.candidate_id, c.round, c.question_id, c.n_tokens, x.score AS score_a, y.score AS score_b "
-        "FROM s x JOIN s y ON y.candidate_id = x.candidate_id AND y.judge_id = ? "
-        "JOIN candidates c ON c.candidate_id = x.candidate_id "
-        "WHERE x.judge_id = ? ORDER BY c.round, c.question_id, c.sample_index, c.candidate_id",
+        BOTH + "SELECT candidate_id, round, question_id, n_tokens, score_a, score_b FROM scored "
+        "ORDER BY round, question_id, sample_index, candidate_id",
         [a, b, b, a],
     )
 
 
-def _most_different(run: Run, a: str, b: str, rows: Sequence[Row]) -> list[Row]:
-    worst = sorted(rows, key=lambda r: (-round(abs(r["score_a"] - r["score_b"]), 9), r["candidate_id"]))[:SHOWN]
-    ids = [r["candidate_id"] for r in worst if r["score_a"] != r["score_b"]]
-    found = run.store.query(
-        "SELECT c.candidate_id, q.question, c.text AS answer, x.rationale AS rationale_a, y.rationale AS rationale_b FROM candidates c "
+def _most_different(run: Run, a: str, b: str) -> list[Row]:
+    """The answers with the largest differences, largest first; an answer that was sampled several times stands once."""
+    return run.store.query(
+        BOTH + "SELECT c.candidate_id, c.score_a, c.score_b, q.question, c.text AS answer, x.rationale AS rationale_a, "
+        "y.rationale AS rationale_b FROM (SELECT *, round(abs(score_a - score_b), 9) AS apart FROM scored WHERE score_a <> score_b "
+        "QUALIFY row_number() OVER (PARTITION BY question_id, text ORDER BY apart DESC, candidate_id) = 1) c "
         "LEFT JOIN questions q ON q.question_id = c.question_id "
         "LEFT JOIN verdicts x ON x.candidate_id = c.candidate_id AND x.judge_id = ? AND x.replicate = 0 "
         "LEFT JOIN verdicts y ON y.candidate_id = c.candidate_id AND y.judge_id = ? AND y.replicate = 0 "
-        "WHERE list_contains(?, c.candidate_id)",
-        [a, b, ids],
+        "ORDER BY c.apart DESC, c.candidate_id LIMIT ?",
+        [a, b, b, a, a, b, SHOWN],
     )
-    texts = {row["candidate_id"]: row for row in found}
-    return [{"score_a": r["score_a"], "score_b": r["score_b"]} | texts[r["candidate_id"]] for r in worst if r["candidate_id"] in texts]
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:
@@ -130,7 +133,7 @@ def show(result: dict[str, Any], screen: Screen) -> None:
             ]
             for r in result["most_different"]
         ]
-        screen.table("Answers on which they differ most", ["question and answer", "A", "B"], cells)
+        screen.table("Answers on which they differ most", ["question and answer", "A", "B"], cells, lines=True)
 
 
 def _number(value: float | None, sign: str = "") -> str:

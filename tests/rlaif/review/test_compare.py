@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rlaif.review.compare import compare, find_judge, show
-from rlaif.types import RlaifError, UsageError, Verdict
+from rlaif.types import Candidate, RlaifError, UsageError, Verdict
 
 
 def test_all_figures(run, screen, second_judge):
@@ -23,6 +23,13 @@ def test_all_figures(run, screen, second_judge):
     json.dumps(result, allow_nan=False)
     show(result, screen)
     assert "A: model-one, prompt default (j1)" in screen.text() and "[bold]x[/bold]" in screen.text()
+
+
+def test_an_answer_sampled_twice_is_shown_once(run, second_judge):
+    twice = Candidate("a2", 1, "q1", "p", "s", 2, 0, 0, "answer a [bold]x[/bold]", 10, "stop", -1.0, {"k": 3})
+    run.store.write({"candidates": [twice], "verdicts": [Verdict("a2", "j1", 0, "scored", 0.9)]})
+    second_judge("j2", "model-two", "strict", a=0.5, a2=0.4, b=0.6)
+    assert [r["candidate_id"] for r in compare(run, "j1", "j2")["most_different"]] == ["a2", "b"]
 
 
 def test_a_judge_is_found_by_id_beginning_model_or_prompt(run, second_judge):
