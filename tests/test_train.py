@@ -24,7 +24,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.usefixtur
 HERE = Path(__file__).parent
 TINY = HERE / "tiny.toml"
 # Eight items of each benchmark, and float32: bfloat16 rounds off more than two processes differ from one.
-SETTINGS = "train.precision=fp32 data.gate_medquad=8 data.gate_pubmedqa=8 evaluation.max_new_tokens=8 model.threads=1".split()
+SETTINGS = (
+    "data.sft_medquad=24 data.sft_pubmedqa=24 data.gate_medquad=8 data.gate_pubmedqa=8"
+    " train.precision=fp32 evaluation.max_new_tokens=8 model.threads=1"
+).split()
 SETS = [word for setting in SETTINGS for word in ("--set", setting)]
 TIMES = {
     "runs": ["created_at"],
