@@ -73,7 +73,7 @@ def test_the_default_is_the_offline_one() -> None:
     config = load_config()
     assert (config.profile, config.model.path, config.data.pubmedqa, config.data.medquad) == ("embedded", *["embedded"] * 3)
     assert (config.judge.model, config.evaluation.judge, config.judge.require_licence) == ("local:embedded", "reference", True)
-    assert (config.sampling.k, config.pairs.min_margin) == (4, 0.10)
+    assert (config.sampling.k, config.pairs.min_margin) == (4, 0.05)
     assert (config.gate.alpha_sft, config.gate.alpha_dpo, config.dpo.beta) == (0.01, 0.04, 0.1)
 
 
