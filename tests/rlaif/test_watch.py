@@ -154,7 +154,7 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
         ({"kept": 5}, "pair_yield", "more_candidates", {"sampling.k": 6}),
         ({"spread": 0.05}, "score_spread", "more_candidates", {"sampling.k": 6}),
         ({"cut": 5}, "truncated", "add_nll_weight", {"dpo.sft_weight": 1.5}),
-        ({"texts": LONGER}, "length_ratio", "higher_margin", {"pairs.min_margin": 0.1}),
+        ({"texts": LONGER}, "length_ratio", "higher_margin", {"pairs.min_margin": CONFIG.pairs.min_margin + 0.05}),
         (
             {"texts": ["rest and water help most people"] * 3},
             "distinct_2",
