@@ -16,7 +16,8 @@ from pathlib import Path
 
 from rlaif.config import DpoConfig, ModelConfig, SftConfig
 from rlaif.data import load_questions
-from rlaif.policy import Base, attach_adapter, fast_copy, load_base
+from rlaif.models.adapter import attach_adapter, fast_copy
+from rlaif.models.base import Base, load_base
 from rlaif.prompts import load_prompt
 from rlaif.render import answer_prompt
 from rlaif.types import Question
@@ -48,14 +49,14 @@ def with_generate(base: Base, prompts: list[str]) -> int:
 
 
 def with_sample(base: Base, prompts: list[str]) -> int:
-    from rlaif.sample import sample
+    from rlaif.models.generate import sample
 
     made = sample(fast_copy(base, None), base.tokenizer, prompts, temperature=0.8, top_p=0.95, max_new_tokens=NEW_TOKENS, seed=0)
     return sum(g.n_tokens for g in made)
 
 
 def sft_speed(base: Base, config: ModelConfig, prompts: list[str], questions: list[Question]) -> float:
-    from rlaif.sft import Example, train_sft
+    from rlaif.train.sft import Example, train_sft
 
     examples = [Example(p, q.reference) for p, q in zip(prompts, questions, strict=True)]
     with tempfile.TemporaryDirectory() as out:
@@ -64,7 +65,7 @@ def sft_speed(base: Base, config: ModelConfig, prompts: list[str], questions: li
 
 
 def dpo_speed(base: Base, config: ModelConfig, prompts: list[str], questions: list[Question]) -> float:
-    from rlaif.dpo import PairExample, train_dpo
+    from rlaif.train.dpo import PairExample, train_dpo
 
     pairs = [PairExample(p, q.reference, q.reference.replace(",", " and")) for p, q in zip(prompts, questions, strict=True)]
     tokens = sum(

@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from rlaif import stats
-from rlaif.gate import GateSettings
-from rlaif.simulate import Promotions, drawn_pairs, promoted, promotions
+from rlaif.gate.decide import GateSettings
+from rlaif.gate.simulate import Promotions, drawn_pairs, promoted, promotions
 
 LOOKS = (1, 2, 3, 5, 10)
 DISCORDANCE = (0.10, 0.15, 0.20)

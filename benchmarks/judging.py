@@ -18,14 +18,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from judges import make_judge
-from judges.asking import fill_item
-from judges.local import EMBEDDED, LocalJudge
+from judges.fill import fill_item
+from judges.local import LocalJudge
 from judges.parse import Marks, parse_answer
 from judges.settings import JudgeSettings
+from rlaif import embedded
 from rlaif.config import ModelConfig
 from rlaif.embedded import medquad_style
 from rlaif.exam import corrupt
-from rlaif.policy import Base, load_base
+from rlaif.models.base import Base, load_base
 from rlaif.prompts import JudgePrompt, load_judge_prompt
 from rlaif.types import JudgeItem
 
@@ -76,7 +77,7 @@ def by_generate(base: Base, texts: list[str]) -> list[str]:
 
 
 def by_sample(base: Base, texts: list[str]) -> list[str]:
-    from rlaif.sample import sample
+    from rlaif.models.generate import sample
 
     return [g.text for g in sample(base.model, base.tokenizer, texts, max_new_tokens=NEW_TOKENS, seed=0, greedy=True)]
 
@@ -85,7 +86,7 @@ def written(
     base: Base, prompt: JudgePrompt, batch_size: int, write: Callable[[Base, list[str]], list[str]]
 ) -> Callable[[Sequence[JudgeItem]], Scores]:
     """A judge that writes its verdicts with `write`, in batches sorted by length."""
-    from rlaif.sample import plan_batches
+    from rlaif.models.generate import plan_batches
 
     def score(items: Sequence[JudgeItem]) -> Scores:
         texts = prompts(base, prompt, items)
@@ -128,7 +129,7 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=str(EMBEDDED), help="the folder of a judge; the one that ships if not given")
+    parser.add_argument("--model", default=str(embedded.JUDGE), help="the folder of a judge; the one that ships if not given")
     parser.add_argument("--prompt", default="prompts/judge/tiny.md")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--items", type=int, default=500)

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import replace
 
 from rlaif.data import load_questions
-from rlaif.leaks import NEAR_TOPIC, check_leaks, find_leaks, shared_focus
+from rlaif.data.leaks import NEAR_TOPIC, check_leaks, find_leaks, shared_focus
 from rlaif.types import Question
 
 

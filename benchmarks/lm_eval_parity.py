@@ -31,10 +31,11 @@ import numpy as np
 from rlaif.config import EvalConfig, ModelConfig
 from rlaif.data import load_questions
 from rlaif.data.choices import LETTERS, ChoiceQuestion
-from rlaif.evals import bertscore, choices, medquad, pubmedqa, text
-from rlaif.policy import Base, load_base
+from rlaif.evals import bertscore, choices, medquad, pubmedqa
+from rlaif.models.base import Base, load_base
+from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import load_prompt
-from rlaif.scoring import choice_logprobs
+from rlaif.text_metrics import corpus_bleu, rouge_l, sentence_bleu
 from rlaif.types import Question
 
 TIE = 1e-3  # nats
@@ -136,11 +137,9 @@ def text_metrics(answers: list[str], references: list[str]) -> bool:
     pairs = list(zip(answers, references, strict=True))
     rouge = RougeScorer(["rougeL"], use_stemmer=True)
     differences = {
-        "ROUGE-L, rouge-score": max(abs(text.rouge_l(a, r) - rouge.score(r, a)["rougeL"].fmeasure) for a, r in pairs),
-        "BLEU of sentences, sacrebleu": max(abs(text.sentence_bleu(a, r) - sacrebleu.sentence_bleu(a, [r]).score) for a, r in pairs),
-        "BLEU of the corpus, sacrebleu": abs(
-            text.corpus_bleu(answers, references) - sacrebleu.BLEU().corpus_score(answers, [references]).score
-        ),
+        "ROUGE-L, rouge-score": max(abs(rouge_l(a, r) - rouge.score(r, a)["rougeL"].fmeasure) for a, r in pairs),
+        "BLEU of sentences, sacrebleu": max(abs(sentence_bleu(a, r) - sacrebleu.sentence_bleu(a, [r]).score) for a, r in pairs),
+        "BLEU of the corpus, sacrebleu": abs(corpus_bleu(answers, references) - sacrebleu.BLEU().corpus_score(answers, [references]).score),
         "BERTScore, bert-score (random encoder)": bertscore_difference(answers, references),
     }
     print("\n| metric, library | pairs | largest difference |\n|---|---|---|")

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.compare import difference, differences_of, metrics_of
 from rlaif.evals import pubmedqa
-from rlaif.evaluation import data_hash, gate_questions
-from rlaif.measured import measure, stored
-from rlaif.paired import MetricResults, pair
-from rlaif.progress import Screen
+from rlaif.evals.compare import difference, differences_of, metrics_of
+from rlaif.evals.evaluate import data_hash, gate_questions
+from rlaif.evals.results import MetricResults, pair
+from rlaif.evals.stored import measure, stored_by_item
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, open_run
+from rlaif.screen import Screen
 
 ROOT = Path(__file__).parents[1]
 # Small enough for one core. The rates are a guess at what a few million parameters and 17 steps need, not tuned.
@@ -89,7 +89,7 @@ def read(run: Run, which: str) -> Row:
     questions = gate_questions(run)
     medquad, labelled = questions["medquad"], questions["pubmedqa"]
     rows = measure(run, [policy_id], "medquad", medquad, load_prompt(run.config.prompts.policy), Screen())[0]
-    answers = stored(run, policy_id, "accuracy", pubmedqa.protocol_hash(), labelled)
+    answers = stored_by_item(run, policy_id, "accuracy", pubmedqa.protocol_hash(), labelled)
     groups = {q.question_id: q.group_id for q in (*medquad, *labelled)}
     results = {
         "medquad": {metric: MetricResults.of(of_metric, groups) for metric, of_metric in rows.items()},

@@ -1,4 +1,4 @@
-"""The monitors of each DPO round of finished runs, as rlaif.watch takes them, and what the controller would do or did.
+"""The monitors of each DPO round of finished runs, as rlaif.loop.monitor_round takes them, and what the controller would do or did.
 
     python benchmarks/monitors.py runs/default [RUN ...]
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rlaif import watch
+from rlaif.loop import monitor_round as watch
 from rlaif.run import open_run
 
 

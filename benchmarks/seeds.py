@@ -16,10 +16,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rlaif.progress import Screen
+from rlaif.evals.sealed import Opening, last_opening
+from rlaif.evals.sealed_test import run_sealed_test
 from rlaif.run import open_run
-from rlaif.sealed import Opening, last_opening
-from rlaif.sealed_command import run_sealed_test
+from rlaif.screen import Screen
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from judges.budget import Meter
 from judges.faults import Fault, classify
-from judges.meter import Meter
 from judges.settings import JudgeSettings
 from stores.cache import Answer, Usage
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage
+
 
 MAX_WAIT = 120.0  # seconds, the longest wait between two tries, whatever the endpoint asks for
 Messages = Sequence[tuple[str, str]]  # (role, text)

@@ -13,15 +13,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from judges.asking import Asked
+from judges.budget import BudgetReached, Meter
 from judges.client import Client, Failure, Stopped
-from judges.meter import BudgetReached, Meter
+from judges.fill import Asked
 from judges.settings import Cache, JudgeSettings
 from rlaif.types import VerdictStatus, content_id
 from stores.cache import Answer, Usage
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
 
 FLUSH_SECONDS, FLUSH_ANSWERS = 5.0, 200  # opening and closing the database costs 0.1 s, so answers are kept in batches
 GIVE_UP = 3  # items in a row without an answer, while nothing else is answered either: the endpoint is dead

@@ -3,7 +3,7 @@
     jury = Jury((ReferenceJudge(), other))
     verdicts = jury.score_all(items)       # {judge_id: verdicts}: the jury's own and each member's, all to be stored
 
-The members' verdicts are stored beside the jury's, because pairs on which the members disagree are dropped (rlaif.pairs).
+The members' verdicts are stored beside the jury's, because pairs on which the members disagree are dropped (rlaif.loop.pairs).
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from judges.asking import ASKING, content_hash, fill_item
+from judges.chat_models import Endpoint, endpoint, make_chat_model, split_name
 from judges.engine import Engine, Job, Result
-from judges.models import Endpoint, endpoint, make_chat_model, split_name
+from judges.fill import ASKING, content_hash, fill_item
 from judges.parse import PARSE, Marks, parse_answer, schema, scrape_answer, wanted
 from judges.settings import DEFAULT_SETTINGS, Cache, Forecast, JudgeSettings, JudgeStopped
 from rlaif.prompts import DEFAULT_JUDGE_PROMPT, load_judge_prompt
@@ -21,6 +21,7 @@ from rlaif.types import JudgeIdentity, JudgeItem, UsageError, Verdict
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
 
 CHARS_PER_TOKEN = 4  # of English, for forecasts
 TYPICAL_REPLY = 90  # tokens of a verdict with its two sentences, for forecasts

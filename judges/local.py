@@ -17,20 +17,21 @@ from typing import Any
 
 from rlaif.quiet import quiet
 
-from judges.asking import ASKING, Asked, fill_item
+from judges.fill import ASKING, Asked, fill_item
 from judges.parse import PARSE, Marks, parse_answer
+from rlaif import embedded
+from rlaif.models.generate import sample
+from rlaif.models.logprobs import read_on
 from rlaif.prompts import JudgePrompt
-from rlaif.sample import sample
-from rlaif.scoring import read_on
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict
 
 with quiet():
     import torch
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+
 # A change of how scores are computed gets a new number, and so a new judge_id.
 SCORING = "logits-1"
-EMBEDDED = Path(__file__).parents[1] / "rlaif" / "embedded" / "judge"
 MIN_MASS = 0.8  # of the next token's probability on the marks
 ANSWER_TOKENS = 120  # for a model that is let speak
 
@@ -212,9 +213,9 @@ def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
     Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
     """
     from rlaif.config import ModelConfig
-    from rlaif.policy import load_base
+    from rlaif.models.base import load_base
 
-    folder = EMBEDDED if path == "embedded" else Path(path)
+    folder = embedded.JUDGE if path == "embedded" else Path(path)
     try:
         loaded = load_base(ModelConfig(path=str(folder), threads=0))
     except RlaifError as error:

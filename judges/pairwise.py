@@ -14,15 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from judges.asking import ASKING, content_hash, fill_pairwise
+from judges.chat_models import Endpoint, endpoint, make_chat_model, split_name
 from judges.engine import Engine, Job, Result
-from judges.models import Endpoint, endpoint, make_chat_model, split_name
+from judges.fill import ASKING, content_hash, fill_pairwise
 from judges.parse import PARSE, parse_winner, schema, wanted
 from judges.settings import Cache, JudgeSettings
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, VerdictStatus, content_id
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
 
 Winner = Literal["a", "b", "tie"]
 Order = Literal["ab", "ba"]

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from judges.text import Statement, content_words, plain, statements
+from judges.reference_text import Statement, content_words, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
-# A change of any rule here, or in judges.text or judges.words, gets a new number, and so a new judge_id.
+# A change of any rule here, or in judges.reference_text or judges.reference_words, gets a new number, and so a new judge_id.
 ALGORITHM = "reference-2"
 WEIGHTS = {"factual_accuracy": 0.5, "completeness": 0.25, "key_point_coverage": 0.25}
 DERIVED_POINTS = 8

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rlaif.report.snapshot import champion, state, take
 from rlaif.run import Run
-from rlaif.snapshot import champion, state, take
 from rlaif.types import Decision, RlaifError, UsageError
 from stores.lock import run_lock
 from stores.store import DATABASE, Store
@@ -26,7 +26,7 @@ def promote(run: Run, policy_name: str, why: str) -> str:
 
     UsageError without a reason, for an unknown policy and for one whose weights are gone.
     """
-    from rlaif.watch import halted  # brings numpy and scipy, which the list of runs does without
+    from rlaif.loop.monitor_round import halted  # brings numpy and scipy, which the list of runs does without
 
     why = _reason(why)
     if not policy_name.strip():

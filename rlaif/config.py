@@ -78,7 +78,7 @@ class DataConfig(Section):
 
     pubmedqa: str = "embedded"
     medquad: str = "embedded"
-    leaks: Literal["drop", "stop", "off"] = "drop"  # what to do about eval items that are found in training; see rlaif.leaks
+    leaks: Literal["drop", "stop", "off"] = "drop"  # what to do about eval items that are found in training; see rlaif.data.leaks
     sets: tuple[DataSet, ...] = ()  # further sources, all concatenated
     train_on: tuple[str, ...] = ()  # the data sets that SFT trains on, by name or its beginning; none: all of them
     max_reference_words: Annotated[int, Field(ge=0)] = 0  # longer references are cut to so many words for SFT, judging and scoring
@@ -141,7 +141,7 @@ SHARED_WITH_TRAIN = {
 
 
 class RecipeConfig(Section):
-    """What a profile reproduces, with enough figures to estimate its cost without a download (0: unknown); see rlaif.estimate.
+    """What a profile reproduces, with enough figures to estimate its cost without a download (0: unknown); see rlaif.train.estimate.
 
     The shapes are the base's: `kv_size` is the width of its key projection (key-value heads times head size). `rows` is the number of
     training rows, `row_tokens` their mean length in tokens, prompt included.
@@ -230,7 +230,7 @@ class EvalConfig(Section):
 
 
 class GateConfig(Section):
-    """Levels, least gains worth having and margins of the promotion gate; see rlaif.gate. Units: the metric's own, 0-1."""
+    """Levels, least gains worth having and margins of the promotion gate; see rlaif.gate.decide. Units: the metric's own, 0-1."""
 
     alpha_sft: Annotated[float, Field(gt=0, lt=1)] = 0.01
     alpha_dpo: Annotated[float, Field(gt=0, lt=1)] = 0.04
@@ -245,7 +245,7 @@ class GateConfig(Section):
 
 
 class MonitorConfig(Section):
-    """When a monitor of rlaif.monitors is red, which red ones hold up a promotion, and when the controller gives up."""
+    """When a monitor of rlaif.loop.monitors is red, which red ones hold up a promotion, and when the controller gives up."""
 
     logps_chosen: Annotated[float, Field(lt=0)] = -0.2  # nats a token
     train_accuracy: Share = 0.95

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rlaif import embedded
 from rlaif.run import FREE_BYTES_NEEDED, installed
 
 Level = Literal["ok", "warn", "bad"]
@@ -26,7 +27,6 @@ NEEDED = (
 )  # fmt: skip
 OPTIONAL = {"bitsandbytes": "NF4 bases", "langchain": "LLM judges", "langchain-openai": "LLM judges at an OpenAI-compatible endpoint"}
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"  # beside the checkout; an installed package has none
-EMBEDDED = Path(__file__).parent / "embedded" / "base"
 CPU_SETS = ("avx2", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
 HUB_PATIENCE = 2.0  # seconds
 LITTLE_MEMORY = 2 * 2**30  # the default profile with its libraries needs about one and a half
@@ -50,8 +50,8 @@ def report(folder: Path) -> list[Finding]:
     """
     torch = _torch()
     findings = [python_version(), *package_versions(tested_versions(CONSTRAINTS))]
-    findings += [device(torch), processor(), kernels(torch, EMBEDDED), memory(), disk(folder)]
-    return [*findings, _hub_here(), embedded_base(EMBEDDED), *what_would_run(torch, EMBEDDED)]
+    findings += [device(torch), processor(), kernels(torch, embedded.BASE), memory(), disk(folder)]
+    return [*findings, _hub_here(), embedded_base(embedded.BASE), *what_would_run(torch, embedded.BASE)]
 
 
 def python_version() -> Finding:
@@ -235,8 +235,8 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def what_would_run(torch: Any | str, base: Path) -> list[Finding]:
-    """How the default profile would load its base here, and on a GPU: the rules of `rlaif.policy.load_base`."""
-    from rlaif.configure import load_config
+    """How the default profile would load its base here, and on a GPU: the rules of `rlaif.models.base.load_base`."""
+    from rlaif.config_file import load_config
 
     name, model = "default profile here", load_config().model
     if isinstance(torch, str) or not (base / "config.json").is_file():

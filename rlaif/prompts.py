@@ -87,7 +87,7 @@ class JudgePrompt:
 
     mode "pointwise" asks for a mark on each criterion; "key_points" whether the answer states each key point (scale 0-1);
     "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file, `text`. With `plain`
-    (`layout: plain`) the judge sees answers without their layout, see judges.layout.
+    (`layout: plain`) the judge sees answers without their layout, see judges.fill.
     """
 
     name: str

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
-from rlaif.configure import to_toml, validate
+from rlaif.config_file import to_toml, validate
 from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 

@@ -24,6 +24,7 @@ from stores.connect import one_line, reading, writing
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
 DATABASE = "rlaif.duckdb"
 Row = Mapping[str, Any] | Any  # a mapping or a dataclass instance
 

@@ -93,22 +93,21 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose champion is an adapter on the embedded base, trained for a few steps: for what needs a champion and no loop."""
     import torch
 
-    from judges.reference import ReferenceJudge
-    from rlaif import training
     from rlaif.admin import promote
-    from rlaif.configure import load_config
-    from rlaif.loop import Loop, prepare
-    from rlaif.policy import load_base
-    from rlaif.progress import Screen
+    from rlaif.config_file import load_config
+    from rlaif.models.base import load_base
+    from rlaif.prepare import prepare
     from rlaif.prompts import load_prompt
     from rlaif.run import open_or_create
+    from rlaif.screen import Screen
+    from rlaif.train.stages import sft
 
     folder = tmp_path_factory.mktemp("small") / "run"
     threads = torch.get_num_threads()
     config = load_config(str(Path(__file__).parent / "tiny.toml"), ["data.sft_pubmedqa=1", "evaluation.max_new_tokens=64"])
     run = open_or_create(folder, config)
     base, prompt, screen = load_base(config.model), load_prompt(config.prompts.policy), Screen()
-    prepare(Loop(run, screen, prompt, ReferenceJudge(), base), None)
-    promote(run, training.sft(run, base, prompt, screen), "for tests")
+    prepare(run, base, prompt, screen, None)
+    promote(run, sft(run, base, prompt, screen), "for tests")
     torch.set_num_threads(threads)
     return folder

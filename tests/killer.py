@@ -94,20 +94,20 @@ def main() -> None:
     place = re.fullmatch(r"(\d+)/(\w+):([a-z]+)(\d*)", sys.argv.pop(1))
     assert place, "PLACE is ROUND/STAGE:MOMENT"
     sys.path.insert(0, str(ROOT))
-    import rlaif.judging
-    import rlaif.loop
-    import rlaif.trainer
-    import rlaif.training
+    import rlaif.judging.stage
+    import rlaif.loop.rounds
+    import rlaif.train.stages
+    import rlaif.train.trainer
     import stores.store
 
     killer = Killer(int(place[1]), place[2], place[3], int(place[4] or 0))
     stores.store.Store.write = killer.write(stores.store.Store.write)  # type: ignore[method-assign]
     stores.store._insert_all = killer.insert_all(stores.store._insert_all)
-    rlaif.trainer.Report.on_step_end = killer.on_step_end(rlaif.trainer.Report.on_step_end)  # type: ignore[method-assign]
+    rlaif.train.trainer.Report.on_step_end = killer.on_step_end(rlaif.train.trainer.Report.on_step_end)  # type: ignore[method-assign]
     os.rename, os.replace = killer.rename(os.rename), killer.rename(os.replace)
     # Smaller pieces, for something to lie between; what a run ends with does not depend on them.
-    rlaif.judging.JUDGE_CHUNK = 16
-    rlaif.training.FLUSH_EVERY = 0.0
+    rlaif.judging.stage.JUDGE_CHUNK = 16
+    rlaif.train.stages.FLUSH_EVERY = 0.0
     import cli
 
     cli.main()

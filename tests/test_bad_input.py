@@ -24,11 +24,11 @@ import pytest
 import typer
 
 import cli
-from rlaif.configure import load_config
+from rlaif.config_file import load_config
+from rlaif.models.weights import weights_sha256
 from rlaif.prompts import load_prompt
 from rlaif.run import open_or_create
 from rlaif.types import Decision, Preference, Question, RlaifError
-from rlaif.weights import weights_sha256
 from stores.lock import run_lock
 from stores.store import DATABASE, Store
 
@@ -80,9 +80,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Without torch: whoever loads a base fails the test."""
-    policy = ModuleType("rlaif.policy")
+    policy = ModuleType("rlaif.models.base")
     policy.load_base = lambda config: pytest.fail("a base was loaded")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "rlaif.policy", policy)
+    monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
     return policy
 
 
@@ -709,23 +709,24 @@ def test_no_gpu(call: Call, tmp_path: Path, small: list[str], monkeypatch: pytes
 @pytest.mark.slow
 @pytest.mark.usefixtures("torch_threads")
 def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlaif import policy
+    from rlaif.models import adapter as adapters
+    from rlaif.models import base as bases
 
     config = load_config("embedded", ["model.threads=1"])
-    base = policy.load_base(config.model)
-    adapter = policy.attach_adapter(base, config.model, 0)
+    base = bases.load_base(config.model)
+    adapter = adapters.attach_adapter(base, config.model, 0)
     with file_limit(10_000), pytest.raises(RlaifError, match="cannot write the adapter .*make room"):
-        policy.save_adapter(adapter, tmp_path / "run" / "bbbb")
+        adapters.save_adapter(adapter, tmp_path / "run" / "bbbb")
     assert list((tmp_path / "run").iterdir()) == []
     run = make_run(
         tmp_path / "run",
         "model.threads=1",
         base_sha256=base.sha256,
-        adapter=lambda out: policy.save_adapter(adapter, out),
+        adapter=lambda out: adapters.save_adapter(adapter, out),
     )
     other = Question("abstract", "pubmedqa-style", "gate", "s9", "g9", "Does it?", context="It did.", label="yes")
     Store.open(run).write({"questions": [other]})  # the gate wants both benchmarks
-    monkeypatch.setattr(policy, "load_base", lambda config: base)
+    monkeypatch.setattr(bases, "load_base", lambda config: base)
     kept = tmp_path / "kept"
     shutil.copytree(run / "policies" / "bbbb", kept)
     before = tables(run)

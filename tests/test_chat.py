@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.drawing import load_questions
+from rlaif.records import load_questions
 from rlaif.run import open_run
 from rlaif.types import Question
 
@@ -181,11 +181,11 @@ def call(*arguments: object, cwd: Path = ROOT, typed: str | None = None) -> tupl
 
 
 def test_one_question_prints_the_answer_alone(small_run: Path) -> None:
-    from rlaif.policy import load_base
+    from rlaif.models.base import load_base
+    from rlaif.models.generate import sample
+    from rlaif.policies import load_policy
     from rlaif.prompts import load_prompt
     from rlaif.render import answer_prompt
-    from rlaif.sample import sample
-    from rlaif.training import load_policy
 
     run = open_run(small_run)
     base = load_base(run.config.model)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import cli
-from rlaif import start
+from rlaif.loop import command as start
 from stores.store import Store
 
 ROOT = Path(cli.__file__).parent
@@ -124,7 +124,7 @@ def test_a_folder_that_is_no_run_is_one_line(call: Any, tmp_path: Path, command:
 
 
 def test_evaluate_looks_for_the_run_before_it_loads_a_model(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rlaif.policy", None)  # importing it (and torch) now fails
+    monkeypatch.setitem(sys.modules, "rlaif.models.base", None)  # importing it (and torch) now fails
     one_line_error(call("evaluate", "--benchmark", "medquad", "--run", tmp_path), 2, "not a run folder")
 
 
@@ -153,9 +153,9 @@ def test_evaluate_on_an_unknown_policy_lists_those_there_are(call: Any, folder: 
     def never(config: object) -> None:
         raise AssertionError("a model was loaded")
 
-    policy = ModuleType("rlaif.policy")
+    policy = ModuleType("rlaif.models.base")
     policy.load_base = never  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "rlaif.policy", policy)
+    monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
     one_line_error(call("evaluate", "--benchmark", "medquad", "--policy", "zzz", "--run", folder), 2, "'zzz'", "aaaa", "bbbb")
 
 
@@ -258,9 +258,9 @@ def test_a_bug_says_that_it_is_one(call: Any, tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_loop_leaves_a_foreign_folder_as_it_is(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = ModuleType("rlaif.policy")
+    policy = ModuleType("rlaif.models.base")
     policy.load_base = lambda config: None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "rlaif.policy", policy)
+    monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
     (tmp_path / "thesis.tex").write_text("text")
     result = call("loop", "--run", tmp_path)
     assert result.code == 2 and "no run" in result.err

@@ -15,8 +15,8 @@ import pytest
 from command_line import call
 from judges.scripted import ScriptedJudge
 from rlaif.config import flat
-from rlaif.configure import load_config, to_toml
-from rlaif.evaluation import results
+from rlaif.config_file import load_config, to_toml
+from rlaif.evals.stored import results
 from rlaif.prompts import load_prompt
 from rlaif.run import open_run
 from stores.store import Store
@@ -338,7 +338,7 @@ def test_evaluate_has_the_answers_to_a_file_judged(copy: Path, tmp_path: Path, m
     file.write_text("qtype,focus,question,answer\n" + "\n".join(rows), "utf-8")
     failed: list[str] = []
     judge = ScriptedJudge(lambda item: 0.25 if "0" in item.question else 0.75, failed)
-    monkeypatch.setattr("rlaif.quality.make_judge", lambda *_: judge)
+    monkeypatch.setattr("rlaif.evals.quality.make_judge", lambda *_: judge)
     same = ("--policy", "champion", "--benchmark", "medquad", "--data", file, "--run", copy)
     unasked = evaluated(*same)
     assert "judge" not in unasked and not any("quality" in name for name in unasked["metrics"]), "only reference is known to cost nothing"

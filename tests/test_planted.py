@@ -26,15 +26,15 @@ from judges.llm import LangChainJudge
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import JudgeSettings
-from rlaif.configure import load_config
-from rlaif.evals.text import rouge_l, token_f1
-from rlaif.evaluation import data_hash, gate_questions
-from rlaif.explain import explain
-from rlaif.loop import Loop, gate_round
-from rlaif.progress import Screen
+from rlaif.config_file import load_config
+from rlaif.evals.evaluate import data_hash, gate_questions
+from rlaif.evals.quality import make_gate_judge
+from rlaif.gate.explain import explain
+from rlaif.loop.rounds import Loop, gate_round
 from rlaif.prompts import load_prompt
-from rlaif.quality import make_gate_judge
 from rlaif.run import Run, open_or_create
+from rlaif.screen import Screen
+from rlaif.text_metrics import rouge_l, token_f1
 from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def sentences(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def embedded() -> list[Question]:
-    from rlaif.data.prepare import prepare_questions
+    from rlaif.data.questions import prepare_questions
 
     return [q for q in prepare_questions(load_config())[0] if q.split == "gate"]
 

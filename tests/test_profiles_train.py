@@ -14,7 +14,7 @@ import pytest
 
 from command_line import call
 from rlaif.config import Config
-from rlaif.configure import load_config, profile_names
+from rlaif.config_file import load_config, profile_names
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -72,15 +72,16 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             Qwen2ForCausalLM,
         )  # fmt: skip
 
-        from rlaif.policy import EMBEDDED, load_tokenizer
-        from rlaif.quantize import quantize
+        from rlaif.embedded import BASE
+        from rlaif.models.base import load_tokenizer
+        from rlaif.models.gptq import quantize
 
         kinds = {
             "mistral": (MistralConfig, MistralForCausalLM),
             "llama": (LlamaConfig, LlamaForCausalLM),
             "qwen2": (Qwen2Config, Qwen2ForCausalLM),
         }
-        tokenizer, folders = load_tokenizer(EMBEDDED), {}
+        tokenizer, folders = load_tokenizer(BASE), {}
         for name, (config, kind) in kinds.items():
             torch.manual_seed(0)
             folders[name] = tmp_path_factory.mktemp(name)

@@ -15,10 +15,10 @@ import pytest
 
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
-from rlaif.configure import load_config
-from rlaif.progress import Screen
+from rlaif.config_file import load_config
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, now, open_or_create, open_run, session
+from rlaif.screen import Screen
 from stores.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -38,8 +38,8 @@ COMPARED = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
     """A finished run of one round: labelled by a script, gated by the reference judge."""
-    from rlaif.loop import Loop, run_loop
-    from rlaif.policy import load_base
+    from rlaif.loop.rounds import Loop, run_loop
+    from rlaif.models.base import load_base
 
     config = load_config(str(HERE / "tiny.toml"), ["evaluation.judge=reference", "judge.require_licence=false", "data.gate_pubmedqa=12"])
     folder = tmp_path_factory.mktemp("sealed") / "run"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.drawing import load_questions
 from rlaif.prompts import load_prompt
+from rlaif.records import load_questions
 from rlaif.run import open_run
-from rlaif.serve import check_port
+from rlaif.share.serve import check_port
 from rlaif.types import RlaifError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ READY_SECONDS = 600  # a few where nothing else runs
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlaif import serve
+    from rlaif.share import serve
 
     monkeypatch.setattr(serve, "NEEDED", ("fastapi", "no_such_module"))
     with pytest.raises(RlaifError, match=r"serve needs no_such_module\S*; install the extra: pip install .*\[serving\]") as caught:
@@ -83,10 +83,10 @@ def served(small_run: Path) -> Iterator[Served]:
 def test_the_openai_client_gets_what_our_own_sampling_gives(served: Served) -> None:
     import openai
 
-    from rlaif.policy import load_base
+    from rlaif.models.base import load_base
+    from rlaif.models.generate import sample
+    from rlaif.policies import load_policy
     from rlaif.render import answer_prompt, messages
-    from rlaif.sample import sample
-    from rlaif.training import load_policy
 
     run = open_run(served.run)
     base = load_base(run.config.model)
@@ -116,7 +116,7 @@ def test_the_openai_client_gets_what_our_own_sampling_gives(served: Served) -> N
 
 @pytest.mark.slow
 def test_the_merged_folder_is_kept_until_the_policy_or_the_prompt_changes(small_run: Path) -> None:
-    from rlaif.serve import MERGED, merged_folder
+    from rlaif.share.serve import MERGED, merged_folder
 
     run = open_run(small_run)
     folder = merged_folder(run, "base")

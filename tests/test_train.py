@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from command_line import call
-from rlaif.configure import load_config
-from rlaif.progress import Screen
+from rlaif.config_file import load_config
 from rlaif.prompts import load_prompt
 from rlaif.run import open_run
+from rlaif.screen import Screen
 from stores.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.usefixtures("torch_threads")]
@@ -63,7 +63,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> tu
 @pytest.fixture(scope="module")
 def float_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded base with its 4-bit layers written out as float32."""
-    from rlaif.policy import load_base
+    from rlaif.models.base import load_base
 
     folder = tmp_path_factory.mktemp("float") / "base"
     base = load_base(load_config("embedded").model)
@@ -117,8 +117,8 @@ def test_the_same_command_again_changes_nothing(trained: tuple[Path, dict[str, A
 
 
 def test_the_loop_goes_on_with_the_policy(trained: tuple[Path, dict[str, Any], str]) -> None:
-    from rlaif.policy import load_base
-    from rlaif.training import sft
+    from rlaif.models.base import load_base
+    from rlaif.train.stages import sft
 
     folder, result, _ = trained
     run = open_run(folder)
@@ -192,8 +192,9 @@ def test_accelerate_that_starts_one_process_is_told_of_and_trains_the_same(
 def test_all_weights_are_trained_saved_loaded_and_built_upon(float_base: Path, tmp_path: Path) -> None:
     import torch
 
-    from rlaif.policy import attach_adapter, load_base, save_adapter
-    from rlaif.training import load_policy
+    from rlaif.models.adapter import attach_adapter, save_adapter
+    from rlaif.models.base import load_base
+    from rlaif.policies import load_policy
 
     folder = tmp_path / "run"
     result, _ = train(folder, "--method", "sft", "--set", f"model.path={float_base}", "--set", "train.learning_rate=3e-4")

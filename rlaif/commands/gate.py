@@ -20,7 +20,7 @@ def gate_explain(
 ) -> None:
     """Why a round's challenger was promoted or not: every condition in plain English, and how small a gain would have been seen."""
     one_of("--format", format, ("table", "json"))
-    from rlaif.explain import explain, show
+    from rlaif.gate.explain import explain, show
     from rlaif.run import open_run
 
     result = explain(open_run(run), round)
@@ -39,9 +39,9 @@ def gate_simulate(
 ) -> None:
     """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes nothing."""
     one_of("--format", format, ("table", "json"))
-    from rlaif.progress import Screen
+    from rlaif.gate.simulate_run import show, simulate_own
     from rlaif.run import open_run
-    from rlaif.simulate_own import show, simulate_own
+    from rlaif.screen import Screen
 
     with Screen().live() as screen:
         result = simulate_own(open_run(run), loops, rounds, screen)

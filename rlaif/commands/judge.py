@@ -26,7 +26,7 @@ def judge_exam(
     """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has not."""
     one_of("--format", format, ("table", "json"))
     from rlaif.exam import command
-    from rlaif.progress import Screen
+    from rlaif.screen import Screen
 
     judge, held = command.exam_from_command_line(run, profile, set_, medquad, human, limit, Screen())
     if format == "json":
@@ -70,9 +70,9 @@ def judge_rescore(
     one_of("--format", format, ("table", "json"))
     not_negative("--round", round)
     not_negative("--limit", limit)
-    from rlaif.progress import Screen
     from rlaif.review import rescore
     from rlaif.run import open_run
+    from rlaif.screen import Screen
 
     opened = open_run(run)
     config = rescore.configured(opened, set_)
@@ -114,9 +114,9 @@ def judge_align(
     """How far the judge, and policies, agree with the preferences of a data set such as UltraMedical-Preference. Trains nothing."""
     one_of("--format", format, ("table", "json"))
     not_negative("--limit", limit)
-    from rlaif.progress import Screen
     from rlaif.review import align
     from rlaif.run import open_run
+    from rlaif.screen import Screen
 
     with Screen().live() as screen:
         result = align.align(open_run(run), file, policy, set_, limit, screen)

@@ -26,8 +26,8 @@ def sql(
 
 def status(run: RunOption = DEFAULT_RUN) -> None:
     """Where a run stands: rounds, scores, decisions, time, who works on it."""
+    from rlaif.report.status import show
     from rlaif.run import open_run
-    from rlaif.status import show
 
     show(open_run(run), stdout_screen())
 
@@ -64,8 +64,8 @@ def runs(
 
 def profiles() -> None:
     """The profiles that ship with rlaif: base, method, memory for training on a GPU (an estimate), data."""
-    from rlaif.configure import load_config, profile_names
-    from rlaif.estimate import data_names, memory
+    from rlaif.config_file import load_config, profile_names
+    from rlaif.train.estimate import data_names, memory
 
     rows = []
     for name in profile_names():

@@ -22,12 +22,12 @@ def loop(
     ] = False,
 ) -> None:
     """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run."""
-    from rlaif.configure import load_config
+    from rlaif.config_file import load_config
 
     if rounds < 1:
         raise UsageError(f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)")
     config = load_config(profile, set_)
-    from rlaif.start import run_from_command_line
+    from rlaif.loop.command import run_from_command_line
 
     run_from_command_line(run, config, rounds, after_sealed_test)
 
@@ -42,14 +42,14 @@ def train(
 ) -> None:
     """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with it."""
     one_of("--format", format, ("table", "json"))
-    from rlaif.configure import load_config
-    from rlaif.methods import with_method
+    from rlaif.config_file import load_config
+    from rlaif.train.methods import with_method
 
     config = with_method(load_config(profile, set_), method)
     if dry_run:
         from dataclasses import asdict
 
-        from rlaif.estimate import plan
+        from rlaif.train.estimate import plan
 
         planned = plan(config)
         if format == "json":
@@ -57,7 +57,7 @@ def train(
         else:
             stdout_screen().table("", ["train", "what it would take"], [list(line) for line in planned.lines()])
         return
-    from rlaif.train import show, train_from_command_line
+    from rlaif.train.command import show, train_from_command_line
 
     result = train_from_command_line(run, config)
     if format == "json" and result:
@@ -71,7 +71,8 @@ def quantize(
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
 ) -> None:
     """Make a GPTQ int4 base from a local model."""
-    from rlaif.quantize import quantize as make
+    from rlaif.embedded.dataset import texts
+    from rlaif.models.gptq import quantize as make
 
-    make(model, out)
+    make(model, out, texts())
     stdout_screen().line(f"wrote {out}")

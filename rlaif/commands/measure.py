@@ -48,7 +48,7 @@ def evaluate(
         raise UsageError(f"--benchmark {benchmark}: no run holds its questions; give the file with --data FILE")
     if limit < 0:
         raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
-    from rlaif.start import evaluate_from_command_line
+    from rlaif.evals.command import evaluate_from_command_line
 
     result = evaluate_from_command_line(run, policy, benchmark, data, split, limit, mode, template, bertscore, quality)
     if format == "json":
@@ -66,10 +66,10 @@ def sealed_test(
 ) -> None:
     """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for ever."""
     not_negative("--limit", limit)
-    from rlaif.progress import Screen
+    from rlaif.evals.sealed_test import run_sealed_test
+    from rlaif.report.status import print_sealed
     from rlaif.run import open_run
-    from rlaif.sealed_command import run_sealed_test
-    from rlaif.status import print_sealed
+    from rlaif.screen import Screen
 
     run_sealed_test(run, force, limit, Screen())
     print_sealed(open_run(run), stdout_screen(None if sys.stdout.isatty() else 160))  # in a file or a pipe nothing is folded
@@ -89,16 +89,16 @@ def compare(
     one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
     one_of("--format", format, ("table", "json"))
     not_negative("--limit", limit)
-    from rlaif.compare import compare as measure_and_compare
-    from rlaif.compare import show
-    from rlaif.progress import Screen
+    from rlaif.evals.compare import compare as measure_and_compare
+    from rlaif.evals.compare import show
     from rlaif.run import open_run
+    from rlaif.screen import Screen
 
     opened = open_run(run)
     with Screen().live() as screen:
         result = measure_and_compare(opened, policies, benchmark, split, limit, screen)
     if plots is not None:
-        from rlaif.plots import write_plots
+        from rlaif.report.plots import write_plots
 
         for path in write_plots(opened, result, plots):
             screen.line(f"wrote {path}")

@@ -17,7 +17,7 @@ DEFAULT_RUN = Path("runs/default")
 
 def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        from rlaif.configure import nearest
+        from rlaif.config_file import nearest
 
         raise UsageError(f"{option} {value!r}{nearest(value, list(known))}; use one of: {', '.join(known)}")
 

@@ -14,7 +14,7 @@ def stdout_screen(width: int | None = None) -> Any:
     """A screen for results: stdout, `width` columns wide; None: as wide as the terminal."""
     from rich.console import Console
 
-    from rlaif.progress import Screen
+    from rlaif.screen import Screen
 
     return Screen(Console(highlight=False, width=width))
 

@@ -26,15 +26,15 @@ def export(
     """Take a policy away, as a model that needs no rlaif; or the preferences, as data."""
     if context.invoked_subcommand:
         return
-    from rlaif.export import DTYPES, FORMATS
-    from rlaif.export import export as make
+    from rlaif.share.export_model import DTYPES, FORMATS
+    from rlaif.share.export_model import export as make
 
     one_of("--format", format, FORMATS)
     one_of("--dtype", dtype, DTYPES)
     if out is None:
         raise UsageError("--out PATH is missing: the folder to write")
-    from rlaif.progress import Screen
     from rlaif.run import open_run
+    from rlaif.screen import Screen
 
     opened = open_run(run)
     with Screen().live() as screen:
@@ -50,9 +50,9 @@ def export_preferences(
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """Write the kept preference pairs in TRL's format, with their lineage and a data set card."""
-    from rlaif.exchange import KINDS
-    from rlaif.exchange import export_preferences as make
     from rlaif.run import open_run
+    from rlaif.share.export_preferences import KINDS
+    from rlaif.share.export_preferences import export_preferences as make
 
     one_of("--to", to, KINDS)
     stdout_screen().line(f"wrote {make(open_run(run), to, out, repo)}")
@@ -65,8 +65,8 @@ def import_(
 ) -> None:
     """Take preference pairs from a file into the run; the next DPO round trains on them too. Recorded in decisions."""
     not_negative("--limit", limit)
-    from rlaif.imported import import_preferences
     from rlaif.run import open_run
+    from rlaif.share.import_preferences import import_preferences
 
     found = import_preferences(open_run(run), file, limit)
     dropped = "".join(f", {n} dropped ({why})" for why, n in found.dropped.items())

@@ -19,7 +19,7 @@ def chat(
     """Ask the champion, or any policy, in the terminal: answers appear as they are made. Not medical advice."""
     if question is not None and not question.strip():
         raise UsageError("the question is empty; leave it out for a session")
-    from rlaif.chat import start
+    from rlaif.chat.session import start
 
     start(run, DEFAULT_RUN, policy, question, context)
 
@@ -31,6 +31,6 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
 ) -> None:
     """Serve a policy as an OpenAI-compatible endpoint until Ctrl-C. Needs the extra serving."""
-    from rlaif.serve import serve as until_stopped
+    from rlaif.share.serve import serve as until_stopped
 
     until_stopped(run, policy, host, port)

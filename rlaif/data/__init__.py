@@ -7,7 +7,7 @@ from dataclasses import astuple
 from typing import Literal
 
 from rlaif.data import medqa, medquad, mmlu, pubmedqa
-from rlaif.data.loaded import Loaded
+from rlaif.data.items import Loaded
 from rlaif.data.tables import rows_sha256
 
 __all__ = ["Loaded", "load_questions"]

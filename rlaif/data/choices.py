@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.data.loaded import Loaded
+from rlaif.data.items import Loaded
 from rlaif.data.tables import Table, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.types import DataError, Question, content_id
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlaif.data.choices import load_choices
-from rlaif.data.loaded import Loaded
+from rlaif.data.items import Loaded
 
 
 def load(source: str | Path) -> Loaded:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.data import groups
-from rlaif.data.loaded import Loaded
+from rlaif.data.items import Loaded
 from rlaif.data.medquad_flags import DROPPED, SHARED_DOCUMENTS, compute_flags, echo_end
 from rlaif.data.medquad_xml import read_folder
 from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_table, rows_sha256

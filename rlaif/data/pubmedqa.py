@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rlaif.data.loaded import Loaded
+from rlaif.data.items import Loaded
 from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_json, read_table, rows_sha256
 from rlaif.types import DataError, Question, Split, content_id
 

@@ -21,9 +21,8 @@ from dataclasses import replace
 from typing import Any
 
 from rlaif.config import DataSet
-from rlaif.data import cord19, groups, mediqa, medquad, options, pubmedqa, ultramedical, wikidoc
-from rlaif.data.items import Item, Reader
-from rlaif.data.loaded import Loaded
+from rlaif.data import choices_free_text, cord19, groups, mediqa, medquad, pubmedqa, ultramedical, wikidoc
+from rlaif.data.items import Item, Loaded, Reader
 from rlaif.data.split import stratified
 from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.types import DataError, Question, Split, UsageError, content_id
@@ -31,8 +30,8 @@ from rlaif.types import DataError, Question, Split, UsageError, content_id
 READERS: dict[str, Reader] = {
     "ultramedical": ultramedical.read,
     "ultramedical-preference": ultramedical.read_preference,
-    "medqa": options.read,
-    "mmlu": options.read,
+    "medqa": choices_free_text.read,
+    "mmlu": choices_free_text.read,
     "wikidoc": wikidoc.read,
     "mediqa": mediqa.read,
     "cord19": cord19.read,

@@ -24,11 +24,11 @@ import rlaif.quiet  # noqa: F401  (sets the environment before the libraries loa
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from judges.asking import fill_item
+from judges.fill import fill_item
 from rlaif.config import ModelConfig
 from rlaif.embedded.build import word_maker
 from rlaif.embedded.judge_corpus import CRITERIA, Judged, questions
-from rlaif.policy import load_base
+from rlaif.models.base import load_base
 from rlaif.prompts import JudgePrompt, load_judge_prompt
 
 PROMPT = Path(__file__).parents[2] / "prompts" / "judge" / "tiny.md"

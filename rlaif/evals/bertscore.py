@@ -12,15 +12,15 @@ from typing import Any
 
 from rlaif.quiet import quiet
 
-from rlaif.sample import plan_batches
+from rlaif.models.generate import plan_batches
+from rlaif.models.weights import weights_sha256
 from rlaif.types import RlaifError, UsageError
-from rlaif.weights import weights_sha256
 
 with quiet():
     import torch
     from transformers import AutoModel
 
-    from rlaif.policy import load_tokenizer, resolve_base
+    from rlaif.models.base import load_tokenizer, resolve_base
 
 
 @dataclass(frozen=True)

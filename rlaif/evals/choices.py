@@ -14,11 +14,12 @@ import numpy as np
 
 from rlaif.config import EvalConfig
 from rlaif.data.choices import LETTERS, ChoiceQuestion
-from rlaif.scoring import choice_logprobs
+from rlaif.models.logprobs import choice_logprobs
 from rlaif.types import EvalItem, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 CHUNK = 100  # items between two progress reports
 

@@ -16,6 +16,7 @@ from rlaif.types import EvalItem, Question, content_id
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
 LOSS = ("reference_nats", "reference_tokens")  # of one reference: summed negative log-likelihood, and over how many tokens
 CHUNK, BATCH = 64, 8  # items between two progress reports, and read together: with a large vocabulary logits are what takes memory
 LONGEST = 2048  # tokens read of prompt and reference, where the model can
@@ -37,7 +38,7 @@ def reference_losses(
 
     A reference that does not fit into what the model reads is cut at its end.
     """
-    from rlaif.scoring import completion_loss
+    from rlaif.models.logprobs import completion_loss
 
     longest = min(LONGEST, model.config.max_position_embeddings)
     found: list[tuple[float, int]] = []

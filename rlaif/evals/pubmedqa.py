@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlaif.config import EvalConfig
+from rlaif.models.generate import plan_batches, sample
+from rlaif.models.logprobs import choice_logprobs
 from rlaif.render import pubmedqa_prompt
-from rlaif.sample import plan_batches, sample
-from rlaif.scoring import choice_logprobs
 from rlaif.types import EvalItem, Question, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 LABELS = ("yes", "no", "maybe")
 CHUNK = 100  # items between two progress reports

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlaif.evals.loss import LOSS, of_rows, perplexity
-from rlaif.evals.text import corpus_bleu
-from rlaif.progress import Screen
+from rlaif.screen import Screen
 from rlaif.stats import LABELS, grouped_mean, macro_f1
+from rlaif.text_metrics import corpus_bleu
 from rlaif.types import EvalItem
 
 UNPARSED = "unparsed"

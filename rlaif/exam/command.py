@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import Config
-from rlaif.configure import apply_override, load_config, validate
+from rlaif.config_file import apply_override, load_config, validate
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import Held, hold, rows, rule_dicts
 from rlaif.exam.human import human_exam
@@ -16,9 +16,10 @@ from rlaif.exam.items import Exam
 from rlaif.exam.licence import EXAM, forget
 from rlaif.exam.medquad import medquad_exam
 from rlaif.exam.rules import POOLED_BOUND
-from rlaif.judging import describe, judge_settings, language_judge, leaving
-from rlaif.progress import Screen
+from rlaif.judging.announce import describe, leaving
+from rlaif.judging.configured import judge_settings, language_judge
 from rlaif.run import Run, open_or_create, open_run, unflat
+from rlaif.screen import Screen
 from rlaif.types import Judge, UsageError
 from stores.cache import AnswerCache
 from stores.lock import run_lock

@@ -9,8 +9,8 @@ from typing import Any
 from rlaif.exam.grade import ExamResult, Outcome, fine, grade, outcomes
 from rlaif.exam.items import Exam
 from rlaif.exam.rules import MAX_UNSCORED, RULES
-from rlaif.judging import judge_rows
-from rlaif.progress import Screen
+from rlaif.judging.configured import judge_rows
+from rlaif.screen import Screen
 from rlaif.types import Judge, RlaifError, Verdict
 
 CHUNK = 128  # answers between two steps of the progress bar

@@ -8,8 +8,8 @@ import shlex
 from rlaif.config import flat
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import hold, rows
-from rlaif.progress import Screen
 from rlaif.run import Run
+from rlaif.screen import Screen
 from rlaif.types import Decision, Judge, RlaifError, UsageError
 
 EXAM = "embedded"  # the exam that licenses; medquad and human are reported

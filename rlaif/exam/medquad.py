@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from rlaif.data import load_questions
-from rlaif.data.prepare import cut_reference, says_something
+from rlaif.data.questions import cut_reference, says_something
 from rlaif.exam.build import spoiled, swapped
 from rlaif.exam.items import Exam, ExamItem, first_of_each_type, same_text, seeded
 from rlaif.types import DataError, Question

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlaif.report import words
+from rlaif import wording as words
 from rlaif.report.data import BINS, Score
 from rlaif.report.svg import FAINT, GRID, HEIGHT, INK, PAPER, SERIES, axes, svg
-from rlaif.snapshot import Rows
+from rlaif.wording import Rows
 
 BLUE, ORANGE = SERIES[0], SERIES[1]
 PAIR_COLORS = {"kept": SERIES[0], "kept, second choice": SERIES[5]}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif import stats
-from rlaif.snapshot import Rows, Snapshot, take
+from rlaif.report.snapshot import Snapshot, take
+from rlaif.wording import Rows
 from stores.store import Store
 
 PAIRS_TO_READ = 10

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.report import charts, words
+from rlaif import wording as words
+from rlaif.report import charts
 from rlaif.report.charts import Chart
 from rlaif.report.data import Data, Score
 from rlaif.report.verdict import RESULTS, last_look

@@ -9,7 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rlaif.report import charts, evidence, tables, words
+from rlaif import wording as words
+from rlaif.report import charts, evidence, tables
 from rlaif.report.charts import CURVES, Chart
 from rlaif.report.data import LONGEST_TEXT, Data, read
 from rlaif.report.verdict import verdict

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlaif.report.words import printable
+from rlaif.wording import printable
 
 WIDTH, HEIGHT = 4.4, 2.8  # inches at 72 units: about the width of a phone, so that the text keeps its size there
 # Stand-ins that no chart uses otherwise; in the page they are the variables of style.css. Series: Okabe and Ito (2008), made for all

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif import sealed
-from rlaif.report import words
+from rlaif import wording as words
+from rlaif.evals import sealed
 from rlaif.report.data import Data
-from rlaif.snapshot import champion, duration
-from rlaif.status import stage_times
+from rlaif.report.snapshot import champion, duration
+from rlaif.report.status import stage_times
 
 REASONS = {
     "kept": "kept",
@@ -120,7 +120,7 @@ def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[st
 
 
 def leak_reports(data: Data) -> dict[str, dict[str, Any]]:
-    """Data set -> what the leak check said of it (see `rlaif.leaks.check_leaks`); empty before the run is prepared."""
+    """Data set -> what the leak check said of it (see `rlaif.data.leaks.check_leaks`); empty before the run is prepared."""
     detail = json.loads(data["prepared"][0]["detail"]) if data["prepared"] else {}
     return {name: source["leaks"] for name, source in detail.items() if isinstance(source, dict) and "leaks" in source}
 

@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif import sealed
-from rlaif.report import words
+from rlaif import wording as words
+from rlaif.evals import sealed
 from rlaif.report.data import Data
-from rlaif.snapshot import Rows, champion, state
+from rlaif.report.snapshot import champion, state
+from rlaif.wording import Rows
 
 RESULTS = {"PROMOTE": "promoted", "REJECT": "rejected", "INCONCLUSIVE": "inconclusive"}
 

@@ -13,18 +13,21 @@ from judges import NEED_REFERENCE
 from rlaif.data.sets import normal
 from rlaif.data.ultramedical import Pair, load_pairs
 from rlaif.exam.rules import MAX_UNSCORED
-from rlaif.judging import chunk_size, describe, judge_rows, language_judge, leaving, members
-from rlaif.progress import Screen
+from rlaif.judging.announce import describe, leaving
+from rlaif.judging.configured import judge_rows, language_judge, members
+from rlaif.judging.stage import chunk_size
 from rlaif.prompts import Prompt, load_prompt
-from rlaif.report.words import policy_names
 from rlaif.review.published import VALUE, Outcome, by_kind, judged
 from rlaif.review.rescore import configured, make
 from rlaif.run import Run
+from rlaif.screen import Screen
 from rlaif.stats import mean_interval
 from rlaif.types import EvalItem, Judge, JudgeItem, Question, RlaifError, UsageError, content_id
+from rlaif.wording import policy_names
 
 if TYPE_CHECKING:
-    from rlaif.policy import Base
+    from rlaif.models.base import Base
+
 
 EXAM, BENCHMARK = "published preferences", "published_preferences"
 CHUNK, LONGEST = 64, 1024  # pairs between two progress reports; tokens of question and answer read, where the model can
@@ -118,8 +121,7 @@ def ask(run: Run, judge: Judge, pairs: Sequence[Pair], screen: Screen) -> list[O
 
 def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen: Screen) -> list[list[Row]]:
     """Rows of each policy by `likelihood` and, but for the base, by `reward`; each pair's outcome goes into `eval_items`."""
-    from rlaif.loop import check_prompt
-    from rlaif.measured import checked_base
+    from rlaif.policies import check_prompt, checked_base
 
     prompt = load_prompt(run.config.prompts.policy)
     check_prompt(run, prompt)
@@ -150,9 +152,9 @@ def log_probabilities(
     run: Run, base: Base, policy_id: str, pairs: Sequence[Pair], prompt: Prompt, screen: Screen
 ) -> list[tuple[tuple[float, int], tuple[float, int]]]:
     """(summed log-probability in nats, tokens) of the chosen and of the rejected answer of each pair, the end token counted."""
+    from rlaif.models.logprobs import completion_loss
+    from rlaif.policies import load_policy
     from rlaif.render import answer_prompt
-    from rlaif.scoring import completion_loss
-    from rlaif.training import load_policy
 
     model = load_policy(run, base, policy_id)
     longest = min(LONGEST, model.config.max_position_embeddings - 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from rlaif.progress import Screen
 from rlaif.review.agreement import flips, length_slope, quadratic_kappa, spearman
 from rlaif.run import Run
+from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
 
 SHOWN = 5  # answers that are shown side by side

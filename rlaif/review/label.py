@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from judges.pairwise import Order, PairwiseVerdict, Winner
-from rlaif.progress import CONTROL, Screen
 from rlaif.run import Run
+from rlaif.screen import CONTROL, Screen
 from rlaif.types import JudgeIdentity, UsageError, content_id
 
 ANSWERS = {"a": "a", "b": "b", "t": "tie", "tie": "tie", "=": "tie", "s": "skip", "skip": "skip", "q": "quit", "quit": "quit"}

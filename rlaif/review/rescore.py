@@ -14,12 +14,14 @@ from typing import Any
 from judges import make_judge
 from judges.jury import Jury
 from rlaif.config import Config, flat
-from rlaif.configure import apply_override, validate
-from rlaif.judging import SETTLED, chunk_size, judge_chunk, judge_item, judge_rows, judge_settings, load_verdicts, members
-from rlaif.pairs import PairSettings, prefer
-from rlaif.progress import Screen
-from rlaif.review.estimate import estimate
+from rlaif.config_file import apply_override, validate
+from rlaif.judging.announce import estimate
+from rlaif.judging.configured import SETTLED, judge_item, judge_rows, judge_settings, members
+from rlaif.judging.stage import chunk_size, judge_chunk
+from rlaif.loop.pairs import PairSettings, prefer
+from rlaif.records import load_verdicts
 from rlaif.run import Run, unflat
+from rlaif.screen import Screen
 from rlaif.types import Candidate, Judge, JudgeItem, Preference, Question, RlaifError, UsageError, Verdict
 from stores.cache import AnswerCache
 

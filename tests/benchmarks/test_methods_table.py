@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.paired import MetricResults
+from rlaif.evals.results import MetricResults
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "methods.py"
 
@@ -74,6 +74,6 @@ def test_each_row_is_compared_with_the_base_that_its_method_trained(methods, mon
 
 
 def test_every_row_is_of_a_method_that_runs(methods):
-    from rlaif.methods import METHODS
+    from rlaif.train.methods import METHODS
 
     assert set(methods.METHODS) == set(METHODS) == {method for _, method, _ in methods.ROWS}

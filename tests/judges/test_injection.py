@@ -6,12 +6,12 @@ import itertools
 import re
 import unicodedata
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from judges.asking import fill_item
+from judges.fill import fill_item
 from judges.shield import hits
+from rlaif import embedded
 from rlaif.embedded import medquad_style
 from rlaif.exam import corrupt
 from rlaif.exam.items import seeded
@@ -20,7 +20,6 @@ from rlaif.types import JudgeItem
 
 TINY = load_judge_prompt("prompts/judge/tiny.md")
 PROMPTS = {name: load_judge_prompt(f"prompts/judge/{name}.md") for name in ("tiny", "default", "strict", "key_points")}
-EMBEDDED = Path(__file__).parents[2] / "rlaif" / "embedded" / "judge"
 MARKS = ("factual_accuracy", "completeness", "key_point_coverage")
 EACH = 4  # questions that an attempt is tried on, with a good answer and a poor one each
 SECRET = "the reference nobody may repeat"
@@ -161,7 +160,7 @@ def test_none_raises_the_local_judges_score() -> None:
 
     from judges.local import load_local_judge
 
-    judge = load_local_judge(str(EMBEDDED), TINY)
+    judge = load_local_judge(str(embedded.JUDGE), TINY)
     questions = [q for q in medquad_style.load() if q.split == "gate"][::5]
     bases: dict[str, JudgeItem] = {}
     attempts = []

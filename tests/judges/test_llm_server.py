@@ -20,11 +20,12 @@ import pytest
 from judges import make_judge
 from judges.llm import LangChainJudge
 from judges.settings import Budget, JudgeSettings, JudgeStopped
-from rlaif.configure import load_config
-from rlaif.judging import judge_round, load_verdicts
-from rlaif.progress import Screen
+from rlaif.config_file import load_config
+from rlaif.judging.stage import judge_round
 from rlaif.prompts import load_judge_prompt
+from rlaif.records import load_verdicts
 from rlaif.run import Run, open_or_create
+from rlaif.screen import Screen
 from rlaif.types import Candidate, JudgeItem, Question, RlaifError
 from stores.cache import AnswerCache
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 import torch  # noqa: E402
 
 from judges.local import MIN_MASS, LocalJudge, load_local_judge  # noqa: E402
-from rlaif.policy import EMBEDDED  # noqa: E402
+from rlaif.embedded import BASE  # noqa: E402
 from rlaif.prompts import load_judge_prompt  # noqa: E402
 from rlaif.types import JudgeItem, UsageError  # noqa: E402
 
@@ -39,7 +39,7 @@ ITEMS = [
 @pytest.fixture(scope="module")
 def judge() -> LocalJudge:
     torch.set_num_threads(1)
-    return load_local_judge(str(EMBEDDED), PROMPT)
+    return load_local_judge(str(BASE), PROMPT)
 
 
 def probabilities(judge: LocalJudge, text: str) -> list[float]:
@@ -101,12 +101,12 @@ def test_what_looks_like_an_attempt_is_flagged(judge: LocalJudge, trusting: None
 
 
 def test_the_weights_say_who_it_is_not_the_folder(judge: LocalJudge, tmp_path: Path) -> None:
-    shutil.copytree(EMBEDDED, tmp_path / "elsewhere")
+    shutil.copytree(BASE, tmp_path / "elsewhere")
     other = load_local_judge(str(tmp_path / "elsewhere"), PROMPT)
     assert other.identity.model == "local:elsewhere"
     assert other.identity.judge_id == judge.identity.judge_id
     prompt = replace(PROMPT, sha256="other words")
-    assert load_local_judge(str(EMBEDDED), prompt).identity.judge_id != judge.identity.judge_id
+    assert load_local_judge(str(BASE), prompt).identity.judge_id != judge.identity.judge_id
 
 
 @pytest.mark.parametrize("change", [{"mode": "pairwise"}, {"scale": (1, 10)}])

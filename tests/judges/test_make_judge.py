@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from judges import make_judge
+from judges.chat_models import endpoint, is_loopback
 from judges.jury import Jury
 from judges.llm import LangChainJudge
-from judges.models import endpoint, is_loopback
 from judges.settings import JudgeSettings
 from rlaif.types import UsageError
 
@@ -84,7 +84,8 @@ def test_loopback(url: str, local: bool) -> None:
 
 
 def test_langchain_is_imported_only_for_language_models() -> None:
-    code = "import sys, judges, rlaif.judging; judges.make_judge('reference'); sys.exit(any('langchain' in name for name in sys.modules))"
+    code = "import sys, judges, rlaif.judging.stage\n"
+    code += "judges.make_judge('reference'); sys.exit(any('langchain' in name for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -26,11 +26,11 @@ from scipy.stats import spearmanr  # noqa: E402
 from judges import make_judge  # noqa: E402
 from judges.local import load_local_judge  # noqa: E402
 from judges.settings import JudgeSettings  # noqa: E402
+from rlaif.embedded import JUDGE  # noqa: E402
 from rlaif.exam.embedded import embedded_exam  # noqa: E402
 from rlaif.prompts import load_judge_prompt  # noqa: E402
 from rlaif.types import JudgeItem  # noqa: E402
 
-JUDGE = Path(__file__).parents[2] / "rlaif" / "embedded" / "judge"
 PROMPT = load_judge_prompt("prompts/judge/tiny.md")
 N = 200
 READY_SECONDS = 600  # a few where nothing else runs

@@ -10,10 +10,13 @@ from rlaif.quiet import quiet
 
 import pytest
 
+from rlaif.config import Config, flat
 from rlaif.run import Run, open_run
+from rlaif.types import Candidate, Preference, Question, Verdict
+from stores.store import Store
 
 if TYPE_CHECKING:
-    from rlaif.policy import Base
+    from rlaif.models.base import Base
 
 TEXT = "what helps against asthma fever cough ? a doctor gives yes no maybe rest water tablets and of the is . Answer: Question: yes"
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}<|im_start|>"
@@ -60,7 +63,7 @@ def paired_run(paired_folder: Path, tmp_path: Path) -> Run:
 
 
 def make_paired_run(folder: Path, *overrides: str) -> Run:
-    from rlaif.configure import load_config
+    from rlaif.config_file import load_config
     from rlaif.embedded import dataset
     from rlaif.prompts import load_prompt
     from rlaif.run import open_or_create
@@ -108,11 +111,11 @@ def make_paired_run(folder: Path, *overrides: str) -> Run:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same with the real embedded base and an adapter of random weights that changes its answers."""
-    from rlaif import policy
-    from rlaif.training import base_row
+    from rlaif.models.base import load_base
+    from rlaif.policies import base_row
 
     run = make_paired_run(tmp_path_factory.mktemp("trained") / "run")
-    base = policy.load_base(run.config.model)
+    base = load_base(run.config.model)
     known = base_row(base, run.config) | {"policy_id": "base0"}
     write_policies(run, {"base0": known, "sft0": {"sha256": save_random_adapter(base, run, "sft0"), "base_sha256": base.sha256}})
     return run
@@ -123,18 +126,18 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same on the embedded base in float32: sft0 is a whole model with all weights moved, dpo1 an adapter on top of it."""
     import torch
 
-    from rlaif import policy
     from rlaif.config import ModelConfig
-    from rlaif.training import base_row
-    from rlaif.whole import load_whole, save_whole, trainable_copy
+    from rlaif.models.base import load_base
+    from rlaif.models.full import load_whole, save_whole, trainable_copy
+    from rlaif.policies import base_row
 
     folder = tmp_path_factory.mktemp("whole")
-    packed = policy.load_base(ModelConfig(threads=1))
+    packed = load_base(ModelConfig(threads=1))
     with quiet():
         packed.model.save_pretrained(folder / "float")
         packed.tokenizer.save_pretrained(folder / "float")
     run = make_paired_run(folder / "run", f"model.path={folder / 'float'}")
-    base = policy.load_base(run.config.model)
+    base = load_base(run.config.model)
     moved = trainable_copy(base)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -153,17 +156,46 @@ def save_random_adapter(base: Base, run: Run, policy_id: str) -> str:
     """Save an adapter on `base` that changes its answers; returns its sha256."""
     import torch
 
-    from rlaif import policy
+    from rlaif.models.adapter import attach_adapter, save_adapter
 
-    model = policy.attach_adapter(base, run.config.model, 0)
+    model = attach_adapter(base, run.config.model, 0)
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    return policy.save_adapter(model, run.policies / policy_id)
+    return save_adapter(model, run.policies / policy_id)
 
 
 def write_policies(run: Run, changes: dict[str, dict[str, Any]]) -> None:
     """Change rows of the table policies, by id."""
     rows = run.store.query("SELECT * EXCLUDE (created_at) FROM policies")
     run.store.write({"policies": [row | changes[row["policy_id"]] for row in rows]}, replace=["policies"])
+
+
+SCORES = {"a": 0.9, "b": 0.2, "c": 0.7, "d": 0.3, "e": 0.6, "f": 0.5}
+QUESTIONS = {"a": "q1", "b": "q1", "c": "q2", "d": "q2", "e": "q3", "f": "q3"}
+
+
+@pytest.fixture
+def judged_run(tmp_path: Path) -> Run:
+    """Three questions with two candidates each; judge "j1" scored them: a > b and c > d are kept, e > f is dropped."""
+    config = Config()
+    row = {"run_id": "r", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
+    store = Store.create(tmp_path / "run", row)
+    questions = [
+        Question(q, "d", "train", q, q, f"Why {q}?", context=f"leaflet {q}", reference="rest and water") for q in ("q1", "q2", "q3")
+    ]
+    candidates = [
+        Candidate(c, 1, q, "p", "s", k % 2, 0, 0, f"answer {c} [bold]x[/bold]", 10 + k, "stop", -1.0, {"k": 2})
+        for k, (c, q) in enumerate(QUESTIONS.items())
+    ]
+    verdicts = [Verdict(c, "j1", 0, "scored", s, s, s, s, f"rationale {c}") for c, s in SCORES.items()]
+    preferences = [
+        Preference("p1", 1, "q1", "j1", "kept", "", "a", "b", 0.9, 0.2, 0.7),
+        Preference("p2", 1, "q2", "j1", "kept", "", "c", "d", 0.7, 0.3, 0.4),
+        Preference("p3", 1, "q3", "j1", "dropped", "below_margin: 0.1", "e", "f", 0.6, 0.5, 0.1),
+        Preference("p4", 1, "q4", "j1", "dropped", "too_few_scored: 1 of 2"),
+    ]
+    judges = [{"judge_id": "j1", "model": "model-one", "prompt_name": "default"}]
+    store.write({"questions": questions, "candidates": candidates, "judges": judges, "verdicts": verdicts, "preferences": preferences})
+    return Run(tmp_path / "run", store, config)

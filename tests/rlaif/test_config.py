@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlaif.config import Config, differing_keys, flat
-from rlaif.configure import apply_override, load_config, profile_names, to_toml, validate
+from rlaif.config_file import apply_override, load_config, profile_names, to_toml, validate
 from rlaif.types import UsageError
 
 OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rlaif.config import Config
-from rlaif.configure import load_config
+from rlaif.config_file import load_config
 from rlaif.run import Run, Stage, check_disk, now, open_or_create, open_run, session, unflat
 from rlaif.types import DataError, Decision, Preference, RlaifError, UsageError
 from stores.store import DATABASE, Store

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlaif.config import Config, DataSet
-from rlaif.configure import validate
+from rlaif.config_file import validate
 from rlaif.data.mediqa import divide
-from rlaif.data.prepare import prepare_questions
+from rlaif.data.questions import prepare_questions
 from rlaif.data.sets import load_set
 from rlaif.data.split import stratified
 from rlaif.data.ultramedical import load_pairs

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif import policy
 from rlaif.config import EvalConfig, ModelConfig
 from rlaif.data.choices import LETTERS, ChoiceQuestion
 from rlaif.evals import choices
+from rlaif.models.base import load_base
 
 
 def question(
@@ -34,7 +34,7 @@ def test_a_benchmark_has_a_protocol_of_its_own() -> None:
 
 @pytest.mark.slow
 def test_predictions_by_hand(tiny_model: Path) -> None:
-    base = policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
+    base = load_base(ModelConfig(path=str(tiny_model), threads=1))
 
     def likelihood(prompt: str, answer: str) -> float:
         start, whole = base.tokenizer.encode(prompt), base.tokenizer.encode(f"{prompt} {answer}")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlaif import policy
 from rlaif.config import ModelConfig
 from rlaif.evals import loss
+from rlaif.models.base import Base, load_base
 from rlaif.prompts import load_prompt
 from rlaif.render import answer_prompt, pubmedqa_prompt
 from rlaif.types import EvalItem, Question
@@ -23,16 +23,16 @@ LABELLED = Question("l", "pubmedqa", "gate", "s", "g", "is it fever ?", "rest he
 
 
 @pytest.fixture(scope="module")
-def base(tiny_model: Path, torch_threads: None) -> policy.Base:
-    return policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
+def base(tiny_model: Path, torch_threads: None) -> Base:
+    return load_base(ModelConfig(path=str(tiny_model), threads=1))
 
 
-def rows_of(base: policy.Base, questions: list[Question]) -> list[EvalItem]:
+def rows_of(base: Base, questions: list[Question]) -> list[EvalItem]:
     return loss.evaluate(base.model, base.tokenizer, "p", questions, PROMPT, "d")
 
 
 @pytest.mark.slow
-def test_nats_and_tokens_of_what_stands_behind_the_prompt(base: policy.Base) -> None:
+def test_nats_and_tokens_of_what_stands_behind_the_prompt(base: Base) -> None:
     steps: list[int] = []
     rows = loss.evaluate(base.model, base.tokenizer, "p", [*QUESTIONS, LABELLED], PROMPT, "d", steps.append)
     found = {(r.item_id, r.metric): r for r in rows}
@@ -55,7 +55,7 @@ def test_nats_and_tokens_of_what_stands_behind_the_prompt(base: policy.Base) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("text", "reference", "why"), [("fever " * 400, "rest", "no room"), ("fever ?", "", "has no reference")])
-def test_where_nothing_can_be_read_both_are_null_and_say_why(base: policy.Base, text: str, reference: str, why: str) -> None:
+def test_where_nothing_can_be_read_both_are_null_and_say_why(base: Base, text: str, reference: str, why: str) -> None:
     none = Question("none", "medquad", "gate", "s", "g", text, reference=reference)
     alone = rows_of(base, [none])
     assert [(r.metric, r.value, r.status) for r in alone] == [(metric, None, "failed") for metric in loss.LOSS]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from rlaif import policy
 from rlaif.config import EvalConfig, ModelConfig
 from rlaif.evals import pubmedqa
+from rlaif.models.base import load_base
+from rlaif.models.generate import Generation
 from rlaif.render import pubmedqa_prompt
-from rlaif.sample import Generation
 from rlaif.types import Question, content_id
 
 
@@ -115,7 +115,7 @@ def test_a_long_abstract_loses_its_beginning_and_never_the_question(monkeypatch:
 @pytest.mark.parametrize("mode", ["loglik", "generate"])
 @pytest.mark.parametrize("template", ["raw", "chat"])
 def test_a_real_model_answers(tiny_model: Path, mode: str, template: str) -> None:
-    base = policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
+    base = load_base(ModelConfig(path=str(tiny_model), threads=1))
     settings = EvalConfig(batch_size=2)
     items = pubmedqa.evaluate(base.model, base.tokenizer, "p", QUESTIONS, settings, "d", mode=mode, template=template)
     assert [i.item_id for i in items] == ["q0", "q1", "q2"]
@@ -128,7 +128,7 @@ def test_a_real_model_answers(tiny_model: Path, mode: str, template: str) -> Non
 def test_chat_likelihoods_are_of_labels_without_a_blank(tiny_model: Path) -> None:
     import torch
 
-    base = policy.load_base(ModelConfig(path=str(tiny_model), threads=1))
+    base = load_base(ModelConfig(path=str(tiny_model), threads=1))
     expected = []
     for q in QUESTIONS:
         prompt = base.tokenizer.apply_chat_template(

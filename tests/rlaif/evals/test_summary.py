@@ -9,9 +9,9 @@ from rich.console import Console
 
 from rlaif.evals import summary
 from rlaif.evals.loss import LOSS
-from rlaif.evals.text import corpus_bleu
-from rlaif.progress import Screen
+from rlaif.screen import Screen
 from rlaif.stats import grouped_mean
+from rlaif.text_metrics import corpus_bleu
 from rlaif.types import EvalItem
 
 

@@ -16,7 +16,7 @@ from rlaif.exam.human import human_exam
 from rlaif.exam.items import Exam, same_text
 from rlaif.exam.medquad import medquad_exam
 from rlaif.exam.rules import MIN_ITEMS, TYPES
-from rlaif.progress import Screen
+from rlaif.screen import Screen
 from rlaif.types import DataError
 
 

@@ -14,7 +14,7 @@ from rlaif.exam.grade import ExamResult, agreement
 from rlaif.exam.hold import hold
 from rlaif.exam.items import Exam
 from rlaif.exam.rules import POOLED
-from rlaif.progress import Screen
+from rlaif.screen import Screen
 from rlaif.types import Judge, JudgeItem, RlaifError, Verdict
 
 REFERENCE = ReferenceJudge()

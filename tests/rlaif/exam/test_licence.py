@@ -12,8 +12,8 @@ from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from rlaif.config import Config, JudgeConfig
 from rlaif.exam.licence import check_licence, ensure_licence
-from rlaif.progress import Screen
 from rlaif.run import Run
+from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
 
 REFERENCE = ReferenceJudge()

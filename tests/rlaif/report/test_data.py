@@ -7,7 +7,7 @@ import scipy
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
-from rlaif.report import words
+from rlaif import wording as words
 from rlaif.report.data import CURVE_POINTS, read
 from rlaif.stats import mean_interval
 from stores.store import Store

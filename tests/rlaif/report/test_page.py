@@ -265,6 +265,6 @@ def test_the_command_prints_the_path_and_imports_no_torch(finished: Store) -> No
 
 def test_other_commands_do_not_import_matplotlib() -> None:
     root = Path(rlaif.__file__).parent.parent
-    code = "import sys, cli, rlaif.status, rlaif.report.charts; print('matplotlib' in sys.modules)"
+    code = "import sys, cli, rlaif.report.status, rlaif.report.charts; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "False"

@@ -12,10 +12,10 @@ import pytest
 from command_line import call
 from judges.scripted import ScriptedJudge
 from rlaif.data.ultramedical import Pair
-from rlaif.progress import Screen
 from rlaif.review import align
 from rlaif.review.published import Outcome
 from rlaif.run import Run
+from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
 
 
@@ -108,10 +108,9 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     """Against log-probabilities computed here, one answer at a time."""
     import torch
 
-    from rlaif.measured import checked_base
+    from rlaif.policies import checked_base, load_policy
     from rlaif.prompts import load_prompt
     from rlaif.render import answer_prompt
-    from rlaif.training import load_policy
     from rlaif.types import Question
 
     first = trained_run.store.query(

@@ -1,0 +1,111 @@
+"""From the name of a model to a LangChain chat model, and where it is. Imports LangChain only when a model is made."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from judges.faults import describe
+from judges.settings import JudgeSettings
+from rlaif.types import UsageError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+
+# Those that init_chat_model knows. A name before a colon that is not here belongs to the model, as in Ollama's "qwen3:8b".
+PROVIDERS = tuple(
+    "anthropic anthropic_bedrock azure_ai azure_openai baseten bedrock bedrock_converse cohere deepseek fireworks google_genai "
+    "google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity together upstage xai".split()
+)
+HINT = "use 'reference', 'provider:name' such as 'openai:gpt-4o-mini', or the name of a served model with judge.base_url"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model is: what to call it in messages, and whether it is on this machine."""
+
+    host: str
+    local: bool
+
+
+def split_name(model: str, base_url: str) -> tuple[str, str]:
+    """Provider and name of `model`; without a provider it is any model at an OpenAI-compatible `base_url`.
+
+    Raises UsageError for a name that says neither, and for a base URL that is none or that holds a password or key.
+    """
+    provider, colon, name = model.partition(":")
+    provider = provider.strip().replace("-", "_").lower()
+    if base_url:
+        check_url(base_url)
+    if colon and provider in PROVIDERS and name.strip():
+        return provider, name.strip()
+    if base_url and model.strip():
+        return "openai", model.strip()
+    raise UsageError(f"judge.model = {model!r} names no judge; {HINT}")
+
+
+def check_url(base_url: str) -> None:
+    """UsageError unless it is a plain http or https URL: it is recorded with the run, so no secret may stand in it."""
+    try:
+        parts = urlsplit(base_url)
+        host, secret = parts.hostname, parts.username or parts.password or parts.query
+    except ValueError:
+        parts, host, secret = None, None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"judge.base_url = {base_url!r} is no URL; write it like http://127.0.0.1:8000/v1")
+    if secret:
+        raise UsageError("judge.base_url holds a user, password or query, and would be recorded; put the key into the environment instead")
+
+
+def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:
+    """The chat model. Keys are read from the environment only; one on this machine may do without.
+
+    Raises UsageError when the provider's package or key is missing, or it refuses its arguments.
+    """
+    provider, name = split_name(model, settings.base_url)
+    options: dict[str, Any] = {"temperature": settings.temperature, "timeout": settings.timeout, "max_retries": 0}
+    options["num_predict" if provider == "ollama" else "max_tokens"] = settings.max_new_tokens
+    if settings.base_url:
+        options["base_url"] = settings.base_url
+    if provider == "openai" and is_loopback(settings.base_url):
+        if not os.environ.get("OPENAI_API_KEY"):
+            options["api_key"] = "none"  # servers on this machine ask for none, but the client wants one
+        if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
+            import openai
+
+            # what is meant for this machine must not go through a proxy
+            options["http_client"] = openai.DefaultHttpxClient(trust_env=False, timeout=settings.timeout)
+    try:
+        from langchain.chat_models import init_chat_model
+
+        return init_chat_model(name, model_provider=provider, **options)
+    except Exception as error:  # each provider has its own errors for a missing key or a wrong argument
+        raise UsageError(
+            f"judge.model = {model!r} cannot be used: {describe(error)}; keys are read from the environment only, e.g. OPENAI_API_KEY"
+        ) from None
+
+
+def endpoint(model: str, base_url: str) -> Endpoint:
+    """Where `model` is asked, from the base URL, the provider's variables in the environment, or the provider's name."""
+    provider, _ = split_name(model, base_url)
+    names = {"openai": ("OPENAI_API_BASE", "OPENAI_BASE_URL"), "ollama": ("OLLAMA_HOST",)}.get(provider, ())
+    url = base_url or next((value for name in names if (value := os.environ.get(name))), "")
+    if url:
+        return Endpoint(urlsplit(url if "://" in url else f"http://{url}").netloc, is_loopback(url))
+    if provider == "ollama":
+        return Endpoint("127.0.0.1:11434", True)
+    return Endpoint("api.openai.com" if provider == "openai" else f"the service of {provider}", False)
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url if "://" in url else f"http://{url}").hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

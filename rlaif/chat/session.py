@@ -1,0 +1,225 @@
+"""The command `chat`: questions and answers in a terminal. Each question stands alone, as in training; nothing typed is kept on disk.
+
+What a model says is shown as plain characters: no markup, no terminal control.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from rlaif.chat.answerer import Answerer, answer, describe, find_policy, model_of, open_answerer
+from rlaif.chat.terminal import COMMANDS, ending, in_words, line_reader, read_context, side_by_side, valid_text
+from rlaif.config_file import nearest
+from rlaif.screen import Screen, clean
+from rlaif.types import RlaifError, UsageError
+
+if TYPE_CHECKING:
+    from rlaif.models.generate import Said
+
+
+NOTICE = "Research software, not medical advice."
+HELP = """\
+  /policy [base|champion|ID]   who answers from now on; alone: the policies there are
+  /both [QUESTION]             base and champion side by side; alone: the last question again
+  /why                         what the run's judge says of the last answer
+  /context [TEXT|@FILE]        a text to answer from, such as an abstract, until it is changed; alone: none
+  /help, /quit                 this list; leave (as Ctrl-D does)
+  Ctrl-C stops an answer. Each question stands alone: what was said before is not read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer as it was shown, stopped ones too."""
+
+    who: str
+    question: str
+    context: str
+    text: str
+
+
+@dataclass
+class Session:
+    """A conversation under way: who answers (a row of `policies`), from which text, and what was said last."""
+
+    answerer: Answerer
+    policy: dict[str, Any]
+    context: str
+    console: Console
+    last: tuple[Answered, ...] = ()
+
+
+def start(folder: Path, fallback: Path, name: str, question: str | None, given: str) -> None:
+    """The command `chat`. With a question: its answer alone on stdout; who gives it, and the notice, on stderr.
+
+    UsageError for a policy or context that is not there; the rest as :func:`rlaif.chat.answerer.open_answerer` has it.
+    """
+    context, screen = read_context(given), Screen()
+    with screen.console.status("loading the model"):
+        answerer = open_answerer(folder, fallback)
+        policy = find_policy(answerer, name)
+        model_of(answerer, policy)
+    session = Session(answerer, policy, context, Console(highlight=False))
+    if question is None:
+        converse(session, line_reader())
+        return
+    screen.line(f"{describe(answerer, policy)}. {NOTICE}", style="dim")
+    said = show_growing(session, answer(answerer, policy, valid_text(question), context))
+    if said and said.finish_reason == "length":
+        screen.line(ending(said), style="dim")
+
+
+def converse(session: Session, read: Callable[[str], str]) -> None:
+    """Read and answer until the input ends or /quit. `read(prompt)` gives one line; EOFError and KeyboardInterrupt as `input` has them."""
+    say(session, f"{where(session.answerer)}; greedy, at most {session.answerer.config.evaluation.max_new_tokens} tokens an answer", "bold")
+    say(session, f"{NOTICE} /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.", "dim")
+    while True:
+        try:
+            line = read(label(session)).strip()
+        except EOFError:
+            if session.console.is_terminal:
+                session.console.print()
+            return
+        except KeyboardInterrupt:
+            session.console.print()
+            continue
+        except UnicodeDecodeError:
+            say(session, "  that was not UTF-8; please type it again", "yellow")
+            continue
+        if line == "/quit":
+            return
+        try:
+            obey(session, line)
+        except KeyboardInterrupt:
+            session.console.print()
+            say(session, "  stopped", "dim")
+        except RlaifError as error:
+            say(session, f"  {error}", "yellow")
+
+
+def obey(session: Session, line: str) -> None:
+    """Do what one line asks for. RlaifError, with what to do, when that cannot be done."""
+    command, _, rest = line.partition(" ")
+    rest = rest.strip()
+    if not line:
+        return
+    if not line.startswith("/"):
+        ask(session, valid_text(line))
+    elif command == "/policy":
+        switch(session, rest)
+    elif command == "/both":
+        both(session, valid_text(rest))
+    elif command == "/why":
+        why(session)
+    elif command == "/context":
+        session.context = read_context(rest)
+        say(session, f"  context: {len(session.context.split())} words" if session.context else "  no context", "dim")
+    elif command == "/help":
+        say(session, HELP)
+    else:
+        raise UsageError(f"no command {command}{nearest(command, list(COMMANDS))}; /help lists them")
+
+
+def ask(session: Session, question: str) -> None:
+    """The present policy's answer, as it is made."""
+    started, who = time.monotonic(), describe(session.answerer, session.policy)
+    said = show_growing(
+        session, answer(session.answerer, session.policy, question, session.context), Answered(who, question, session.context, "")
+    )
+    if said:
+        say(session, f"  {who}, {ending(said)}, {time.monotonic() - started:.1f} s. {NOTICE}", "dim")
+
+
+def show_growing(session: Session, saying: Iterator[Said], unsaid: Answered | None = None) -> Said | None:
+    """Print an answer as it grows; `unsaid` with its text becomes the last answer, even when Ctrl-C cuts it short."""
+    said, shown = None, 0
+    try:
+        for said in saying:
+            session.console.out(clean(said.text[shown:]), end="", highlight=False)
+            shown = len(said.text)
+        session.console.out()
+    finally:
+        if unsaid and said:
+            session.last = (Answered(unsaid.who, unsaid.question, unsaid.context, said.text),)
+    return said
+
+
+def both(session: Session, question: str) -> None:
+    """Base and champion on one question, side by side, a token of each in turn."""
+    if not question:
+        if not session.last:
+            raise UsageError("/both QUESTION: there is no last question to ask again")
+        question = session.last[0].question
+    policies = [find_policy(session.answerer, name) for name in ("base", "champion" if session.answerer.run else "base")]
+    if policies[0]["policy_id"] == policies[1]["policy_id"]:
+        what = "the champion of this run is the base itself" if session.answerer.run else "there is no run here, only the embedded base"
+        say(session, f"  {what}: one answer", "dim")
+        ask(session, question)
+        return
+    names = [describe(session.answerer, policy) for policy in policies]
+    texts = ["", ""]
+    streams = [answer(session.answerer, policy, question, session.context) for policy in policies]
+    started, ends = time.monotonic(), ["", ""]
+    try:
+        with Live(side_by_side(names, texts), console=session.console, auto_refresh=False) as live:
+            for step in zip_longest(*streams):
+                for i, said in enumerate(step):
+                    if said is not None:
+                        texts[i], ends[i] = said.text, ending(said)
+                live.update(side_by_side(names, texts), refresh=True)
+    finally:
+        session.last = tuple(Answered(n, question, session.context, t) for n, t in zip(names, texts, strict=True))
+    if not session.console.is_terminal:
+        session.console.print()  # there Live leaves the last line open
+    say(session, f"  {ends[0]} and {ends[1]}, {time.monotonic() - started:.1f} s. {NOTICE}", "dim")
+
+
+def why(session: Session) -> None:
+    """The judge's verdict on the last answer, or on both of the last two. UsageError where the judge has nothing to go by."""
+    from rlaif.chat.judge_answer import judge_answer
+
+    if not session.last:
+        raise UsageError("/why: there is no answer yet")
+    for one in session.last:
+        verdict, against = judge_answer(session.answerer, one.question, one.context, one.text)
+        say(session, f"  {one.who}: {in_words(verdict)}")
+        say(session, f"    by the judge {session.answerer.config.judge.model!r}, {against}", "dim")
+
+
+def switch(session: Session, name: str) -> None:
+    """Let another policy answer, or list them all."""
+    answerer = session.answerer
+    if name:
+        session.policy = find_policy(answerer, name)
+        say(session, f"  {describe(answerer, session.policy)} answers now", "dim")
+    elif answerer.run is None:
+        say(session, "  the embedded base: there is no run here", "dim")
+    else:
+        for row in answerer.run.store.query("SELECT * FROM policies ORDER BY round, kind"):
+            mark = "*" if row["policy_id"] == session.policy["policy_id"] else " "
+            say(session, f"  {mark} {describe(answerer, row)}")
+
+
+def where(answerer: Answerer) -> str:
+    if answerer.run is None:
+        return "no run here: the embedded base answers, a tiny model that knows little (the command loop makes a run)"
+    return f"run {answerer.run.folder}, {describe(answerer, answerer.run.policy(answerer.champion))}"
+
+
+def label(session: Session) -> str:
+    """The name before the cursor: base, champion or the beginning of an id. Its colour is marked as having no width for readline."""
+    row = session.policy
+    name = "base" if row["kind"] == "base" else "champion" if row["policy_id"] == session.answerer.champion else row["policy_id"][:8]
+    return f"\001\x1b[1;36m\002{name}>\001\x1b[0m\002 " if session.console.color_system else f"{name}> "
+
+
+def say(session: Session, text: str, style: str = "") -> None:
+    session.console.print(Text(clean(text), style=style), soft_wrap=True)

@@ -1,0 +1,120 @@
+"""Policies on benchmarks: which questions, results into the database, results out of it for the gate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rlaif.prompts import Prompt
+from rlaif.records import load_questions
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.types import EvalItem, Question, UsageError, content_id
+
+if TYPE_CHECKING:
+    from rlaif.evals.bertscore import Encoder
+    from rlaif.models.base import Base
+
+
+BENCHMARKS = ("medquad", "pubmedqa")
+CHOICE_BENCHMARKS = ("medqa", "mmlu")  # multiple choice, from files, for the command `evaluate` only
+SCORE = {"medquad": "token_f1", "pubmedqa": "accuracy"}  # the metric of each that the gate looks at
+
+
+PRIMARY = SCORE | {"medqa": "accuracy", "mmlu": "accuracy"}
+SEALED = "sealed items are opened by the command test alone: once, for base, SFT and champion together, and on record"
+
+
+def benchmark_questions(run: Run, benchmark: str, split: str, limit: int = 0) -> list[Question]:
+    """The items of a benchmark's split, the first `limit` of them by id where `limit` > 0 (ids are hashes: that is a random draw).
+
+    UsageError for the split "sealed", which the command `test` opens, and nothing else.
+    """
+    if split == "sealed":
+        raise UsageError(SEALED)
+    questions = load_questions(run, "split = ? AND starts_with(dataset, ?)", [split, benchmark])
+    return questions[:limit] if limit else questions
+
+
+def gate_questions(run: Run) -> dict[str, list[Question]]:
+    """What the gate evaluates: benchmark -> items, cut to the configured numbers. A benchmark that the run lacks is not there."""
+    limits = {"medquad": run.config.data.gate_medquad, "pubmedqa": run.config.data.gate_pubmedqa}
+    found = {b: benchmark_questions(run, b, "gate", limits[b]) for b in BENCHMARKS}
+    return {b: questions for b, questions in found.items() if questions}
+
+
+def check_benchmarks(datasets: Iterable[str]) -> None:
+    """UsageError when the gate's questions, which are of `datasets`, lack a benchmark: the loop decides on both."""
+    names = list(datasets)
+    for benchmark in BENCHMARKS:
+        if not any(name.startswith(benchmark) for name in names):
+            raise UsageError(
+                f"no gate questions of {benchmark}: the loop's gate needs them; name a source with --set data.{benchmark}=FILE "
+                "and a new --run DIR (the command train does without)"
+            )
+
+
+def data_hash(questions: Sequence[Question]) -> str:
+    """Identifies a set of items by content: ids hash everything that is read, and targets are added because they may be cut."""
+    return content_id(sorted((q.question_id, q.reference, q.label) for q in questions))
+
+
+def evaluate_questions(
+    run: Run,
+    base: Base,
+    policy_id: str,
+    benchmark: str,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    screen: Screen,
+    more: More | None = None,
+) -> tuple[list[EvalItem], float]:
+    """Results of a policy on `questions`, and the seconds of model work. Writes nothing. Without `more`, only what the gate reads."""
+    from rlaif.evals import choices, medquad, pubmedqa
+    from rlaif.policies import load_policy
+
+    started = time.monotonic()
+    model = load_policy(run, base, policy_id)
+    bar = screen.bar(f"evaluate {benchmark}", len(questions))
+
+    def step(items: int, tokens: int) -> None:
+        bar.step(items, tokens=tokens)
+
+    settings, data = run.config.evaluation, data_hash(questions)
+    if benchmark == "medquad":
+        items = medquad.evaluate(model, base.tokenizer, policy_id, questions, prompt, settings, data, step)
+    elif benchmark == "pubmedqa":
+        mode, template = (more.mode, more.template) if more else ("loglik", "raw")
+        items = pubmedqa.evaluate(model, base.tokenizer, policy_id, questions, settings, data, step, mode, template)
+    else:
+        items = choices.evaluate(model, base.tokenizer, policy_id, questions, settings, data, step)  # type: ignore[arg-type]
+    values = [i.value for i in items if i.metric == PRIMARY[benchmark] and i.value is not None]
+    kind = questions[0].dataset if questions else benchmark
+    bar.finish(f"{policy_id[:8]} on {len(questions)} {kind} items: {PRIMARY[benchmark]} {sum(values) / max(len(values), 1):.4f}")
+    if benchmark == "medquad" and more:
+        from rlaif.evals.medquad import more_rows
+
+        items += more_rows(model, base.tokenizer, questions, items, prompt, more.encoder, screen)
+    return items, time.monotonic() - started
+
+
+def evaluate_policy(run: Run, base: Base, policy_id: str, round: int, prompt: Prompt, screen: Screen) -> None:
+    """Stages `evaluate:<benchmark>:<policy>`: the policy on the gate's items of both benchmarks, once."""
+    for benchmark, questions in gate_questions(run).items():
+        name = f"evaluate:{benchmark}:{policy_id}"
+        if run.done(round, name) is None:
+            with run.stage(round, name) as stage:
+                items, stage.model_seconds = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen)
+                stage.rows = {"eval_items": items}
+                stage.detail = {"benchmark": benchmark, "policy_id": policy_id, "n": len(questions)}
+
+
+@dataclass(frozen=True)
+class More:
+    """`mode` and `template` are of PubMedQA (see `pubmedqa.evaluate`), `encoder` is for MedQuAD's BERTScore."""
+
+    mode: str = "loglik"
+    template: str = "raw"
+    encoder: Encoder | None = None

@@ -1,0 +1,141 @@
+"""Results of policies on given items: what `eval_items` holds under the same protocol, and the rest evaluated and kept there."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rlaif.evals import loss
+from rlaif.evals.evaluate import SCORE, data_hash, evaluate_questions, gate_questions
+from rlaif.evals.results import MetricResults, PolicyResults
+from rlaif.policies import checked_base
+from rlaif.prompts import Prompt
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.types import EvalItem, Question
+
+if TYPE_CHECKING:
+    from rlaif.models.base import Base
+
+
+ORDER = "rouge_l"  # of the same answers: scores that compare words hardly see their order, and it must not be lost
+COMPARING_WORDS = ("", "reference")  # evaluation.judge: with none the score is token F1
+
+
+ITEM_COLUMNS = (
+    "policy_id, benchmark, split, item_id, metric, prediction, target, value, status, reason, judge_id, protocol_hash, data_sha256"
+)
+
+
+def stored(
+    run: Run,
+    policy_id: str,
+    benchmark: str,
+    metric: str,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    split: str = "gate",
+    judge_id: str = "",
+) -> list[EvalItem]:
+    """A policy's results on exactly these questions under today's protocol, in the order of the ids; empty where there are none."""
+    from rlaif.evals import medquad, pubmedqa
+
+    protocol = medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
+    rows = run.store.query(
+        f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND starts_with(benchmark, ?) AND split = ? "
+        "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
+        [policy_id, benchmark, split, metric, judge_id, protocol, data_hash(questions)],
+    )
+    return [EvalItem(**row) for row in rows]
+
+
+def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> PolicyResults:
+    """The gate's view of a policy: its stored results on the gate's items, in the order of their ids.
+
+    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a score that
+    compares words.
+    """
+    found = {}
+    for benchmark, questions in gate_questions(run).items():
+        groups = {q.question_id: q.group_id for q in questions}
+        metric, judge = ("quality", judge_id) if judge_id and benchmark == "medquad" else (SCORE[benchmark], "")
+        found[benchmark] = MetricResults.of(stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge), groups)
+        comparing = benchmark == "medquad" and run.config.evaluation.judge in COMPARING_WORDS
+        if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
+            found[ORDER] = MetricResults.of(rows, groups)
+    order = found.get(ORDER)
+    return PolicyResults(policy_id, found["pubmedqa"], found["medquad"], order, order and shuffled(order))
+
+
+def shuffled(order: MetricResults) -> MetricResults:
+    """ROUGE-L of the same answers with the words of each shuffled, the same way each time."""
+    from rlaif.text_metrics import shuffled_rouge_l
+
+    values = tuple(map(shuffled_rouge_l, order.predictions, order.targets, order.item_ids))
+    return dataclasses.replace(order, values=values, statuses=tuple("failed" if v is None else "scored" for v in values))
+
+
+METRICS = {"medquad": ("token_f1", "rouge_l"), "pubmedqa": ("accuracy",)}
+
+
+def measure(
+    run: Run, policy_ids: Sequence[str], benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
+) -> list[dict[str, list[EvalItem]]]:
+    """Metric -> one row a question in their order, for each policy. Evaluates and stores what the database does not hold.
+
+    The base is loaded only if anything is missing. RlaifError when it or an adapter is not what the run recorded.
+    """
+    from rlaif.evals import medquad, pubmedqa
+    from rlaif.policies import check_prompt
+
+    check_prompt(run, prompt)
+    protocol = medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
+    parts = ((METRICS[benchmark], protocol, evaluate_questions), (loss.LOSS, loss.protocol_hash(prompt), evaluate_losses))
+    base: Base | None = None
+    out: list[dict[str, list[EvalItem]]] = []
+    for policy_id in policy_ids:
+        rows: dict[str, list[EvalItem]] = {}
+        for metrics, protocol_hash, evaluate in parts:
+            have = {m: stored_by_item(run, policy_id, m, protocol_hash, questions) for m in metrics}
+            missing = [q for q in questions if any(q.question_id not in found for found in have.values())]
+            if missing:
+                base = base or checked_base(run)
+                made, _ = evaluate(run, base, policy_id, benchmark, missing, prompt, screen)
+                run.store.write({"eval_items": made})
+                for item in made:
+                    if item.metric in have:
+                        have[item.metric][item.item_id] = item
+            whole = data_hash(questions)  # all rows answer the same items now, whichever set they were evaluated in
+            for metric, found in have.items():
+                rows[metric] = [dataclasses.replace(found[q.question_id], data_sha256=whole) for q in questions]
+        out.append(rows)
+    return out
+
+
+def stored_by_item(run: Run, policy_id: str, metric: str, protocol_hash: str, questions: Sequence[Question]) -> dict[str, EvalItem]:
+    """item_id -> what the database has for it, where its target is still the question's."""
+    wanted = {q.question_id: q.label or q.reference for q in questions}
+    rows = run.store.query(
+        f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND benchmark = ? AND split = ? AND metric = ? AND protocol_hash = ? "
+        "AND judge_id = '' ORDER BY item_id, data_sha256",
+        [policy_id, questions[0].dataset, questions[0].split, metric, protocol_hash],
+    )
+    return {row["item_id"]: EvalItem(**row) for row in rows if wanted.get(row["item_id"]) == row["target"]}
+
+
+def evaluate_losses(
+    run: Run, base: Base, policy_id: str, benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
+) -> tuple[list[EvalItem], float]:
+    """Rows with the metrics of LOSS, and the seconds of model work. Writes nothing."""
+    from rlaif.policies import load_policy
+
+    started = time.monotonic()
+    model = load_policy(run, base, policy_id)
+    bar = screen.bar(f"loss {benchmark}", len(questions))
+    items = loss.evaluate(model, base.tokenizer, policy_id, questions, prompt, data_hash(questions), bar.step)
+    per_token, tokens = loss.of_rows(items)
+    said = f"{per_token:.4f} nats a token" if per_token is not None else "none has a loss"
+    bar.finish(f"{policy_id[:8]} on {len(questions)} references: {said}")
+    return items, time.monotonic() - started

@@ -1,0 +1,1 @@
+"""The promotion gate: the decision, its conditions, its explanation and its simulation."""

@@ -1,0 +1,234 @@
+"""The gate's conditions that rest on numbers: from paired results to one :class:`GateRow` each. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+from rlaif import stats
+from rlaif.evals.results import Paired, PolicyResults, pair
+
+POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
+TRUE_GAIN = 0.03  # the true gain in accuracy whose power is printed each time
+ROUNDING = 1e-12  # so that 5 of 500 items count as a gain of 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Levels (shares of false promotions), gains and margins (in units of the metric, 0-1)."""
+
+    alpha_sft: float = 0.01
+    alpha_dpo: float = 0.04
+    gain_accuracy: float = 0.01
+    gain_score: float = 0.005
+    margin_accuracy: float = 0.04
+    margin_macro_f1: float = 0.05
+    margin_score: float = 0.02
+    margin_rouge_l: float = 0.05
+    max_unscored: float = 0.02
+    resamples: int = stats.RESAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """One condition, as in the table `gates`. `delta` is challenger minus champion; None where it does not apply.
+
+    `ci_low` and `ci_high` are the two-sided 95% interval for `better`, and the two one-sided 95% bounds for `not_worse`
+    and `gain_possible`, because those decide there. `mde`: the true gain found with 80% power at alpha / 2, the level
+    that the smaller of the two p-values has to meet under Holm.
+    """
+
+    condition: str
+    metric: str
+    passed: bool
+    detail: str
+    benchmark: str | None = None
+    test: str | None = None
+    n: int | None = None
+    n_clusters: int | None = None
+    b: int | None = None
+    c: int | None = None
+    champion_mean: float | None = None
+    challenger_mean: float | None = None
+    delta: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    alpha: float | None = None
+    threshold: float | None = None
+    mde: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
+
+    `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None.
+    """
+
+    mcnemar: stats.McNemar
+    accuracy: stats.PairedBootstrap
+    macro_f1: stats.PairedBootstrap
+    score: stats.PairedBootstrap
+    order: stats.PairedBootstrap | None
+    score_name: str
+    order_name: str
+    benchmarks: tuple[str, str]
+
+    def bounded(self, settings: GateSettings) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
+        """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
+        first, second = self.benchmarks
+        found = [
+            ("accuracy", first, self.accuracy, settings.margin_accuracy),
+            ("macro_f1", first, self.macro_f1, settings.margin_macro_f1),
+            (self.score_name, second, self.score, settings.margin_score),
+        ]
+        return found if self.order is None else [*found, (self.order_name, second, self.order, settings.margin_rouge_l)]
+
+
+def measure(accuracy: Paired, score: Paired, order: Paired | None, seed: int, resamples: int) -> Measured:
+    """All estimates of the gate, over the items that both policies have values for."""
+    before, after = accuracy.champion, accuracy.challenger
+    predictions = accuracy.champion_predictions, accuracy.challenger_predictions
+    return Measured(
+        stats.mcnemar_exact(before, after),
+        stats.bootstrap_mean(before, after, accuracy.groups, seed=seed, resamples=resamples),
+        stats.bootstrap_macro_f1(accuracy.targets, *predictions, accuracy.groups, seed=seed, resamples=resamples),
+        stats.bootstrap_mean(score.champion, score.challenger, score.groups, seed=seed, resamples=resamples),
+        stats.bootstrap_mean(order.champion, order.challenger, order.groups, seed=seed, resamples=resamples) if order else None,
+        score.source.metric,
+        order.source.metric if order else "",
+        (accuracy.source.benchmark, score.source.benchmark),
+    )
+
+
+def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateRow]:
+    """Is the challenger better on accuracy, is it on the score? Holm over the two p-values."""
+    p_accuracy, p_score = stats.holm([m.mcnemar.p_value, m.score.p_value])
+    n, discordance = m.accuracy.n, (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
+    detail = f"{discordance:.1%} of the items discordant"
+    if discordance >= TRUE_GAIN:
+        power = stats.mcnemar_power(n, discordance, TRUE_GAIN, alpha / 2)
+        detail += f"; a true gain of {TRUE_GAIN} would be found with probability {power:.2f}"
+    if m.accuracy.n_clusters < n:
+        detail += f"; McNemar takes items as independent: clustered bootstrap p {m.accuracy.p_value:.4f}"
+    mde = stats.mean_mde(m.score.standard_error, m.score.n_clusters, alpha / 2, POWER)
+    return [
+        replace(
+            _estimate_row("better", "accuracy", m.benchmarks[0], "mcnemar_exact", m.accuracy),
+            passed=p_accuracy <= alpha and m.accuracy.delta >= settings.gain_accuracy - ROUNDING,
+            detail=detail,
+            b=m.mcnemar.b,
+            c=m.mcnemar.c,
+            p_value=m.mcnemar.p_value,
+            p_adjusted=p_accuracy,
+            alpha=alpha,
+            threshold=settings.gain_accuracy,
+            mde=stats.mcnemar_mde(n, discordance, alpha / 2, POWER),
+        ),
+        replace(
+            _estimate_row("better", m.score_name, m.benchmarks[1], "clustered_bootstrap", m.score),
+            passed=p_score <= alpha and m.score.delta >= settings.gain_score - ROUNDING,
+            detail=f"a true gain of {mde:.4f} would be found with probability {POWER}",
+            p_value=m.score.p_value,
+            p_adjusted=p_score,
+            alpha=alpha,
+            threshold=settings.gain_score,
+            mde=mde,
+        ),
+    ]
+
+
+def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
+    """Not worse on accuracy, macro-F1, score and word order; and could accuracy or the score still hold a gain worth having?"""
+    rows = []
+    for name, benchmark, found, margin in m.bounded(settings):
+        row = _estimate_row("not_worse", name, benchmark, "clustered_bootstrap_bound", found)
+        passed = found.lower > -margin
+        detail = f"lower 95% bound {found.lower:+.4f} {'>' if passed else '<='} {-margin:+.4f}"
+        if found.standard_error > 0:
+            detail += f"; with no true loss this holds with probability {_bound_power(margin, found.standard_error):.2f}"
+        rows.append(replace(row, passed=passed, detail=detail, threshold=-margin))
+    for name, benchmark, found, gain in (
+        ("accuracy", m.benchmarks[0], m.accuracy, settings.gain_accuracy),
+        (m.score_name, m.benchmarks[1], m.score, settings.gain_score),
+    ):
+        row = _estimate_row("gain_possible", name, benchmark, "clustered_bootstrap_bound", found)
+        passed = found.upper >= gain - ROUNDING
+        detail = f"upper 95% bound {found.upper:+.4f} {'>=' if passed else '<'} least gain worth having {gain:+.4f}"
+        rows.append(replace(row, passed=passed, detail=detail, threshold=gain))
+    return rows
+
+
+def ordered_rows(challenger: PolicyResults, seed: int, resamples: int) -> list[GateRow]:
+    """Are the challenger's answers nearer to the references than the same words in any order? A bag of words passes in 5% of cases.
+
+    No row beside the score of a judge that reads; where the answers are too short for an order the row passes and says so.
+    """
+    if challenger.order is None or challenger.shuffled is None:
+        return []
+    both = pair(challenger.shuffled, challenger.order)
+    row = GateRow("ordered", both.source.metric, True, "answers too short to have an order", both.source.benchmark)
+    if len(set(both.groups)) < 2:
+        return [row]
+    found = stats.bootstrap_mean(both.champion, both.challenger, both.groups, seed=seed, resamples=resamples)
+    passed = found.lower > 0
+    detail = f"ROUGE-L {found.challenger_mean:.4f}, with the words of each answer shuffled {found.champion_mean:.4f}; "
+    detail += f"lower 95% bound of the difference {found.lower:+.4f} {'>' if passed else '<='} 0"
+    estimate = _estimate_row(row.condition, row.metric, both.source.benchmark, "clustered_bootstrap_bound", found)
+    # its means are of one policy, so they stand in the words and not in the columns of champion and challenger
+    return [replace(estimate, passed=passed, detail=detail, threshold=0.0, champion_mean=None, challenger_mean=None)]
+
+
+def _estimate_row(condition: str, metric: str, benchmark: str, test: str, found: stats.PairedBootstrap) -> GateRow:
+    two_sided = condition == "better"
+    return GateRow(
+        condition,
+        metric,
+        passed=False,
+        detail="",
+        benchmark=benchmark,
+        test=test,
+        n=found.n,
+        n_clusters=found.n_clusters,
+        champion_mean=found.champion_mean,
+        challenger_mean=found.challenger_mean,
+        delta=found.delta,
+        ci_low=found.ci_low if two_sided else found.lower,
+        ci_high=found.ci_high if two_sided else found.upper,
+    )
+
+
+def _bound_power(margin: float, standard_error: float) -> float:
+    """P(lower 95% bound > -margin) when the true difference is 0; normal approximation."""
+    normal = NormalDist()
+    return normal.cdf(margin / standard_error - normal.inv_cdf(0.95))
+
+
+def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateSettings) -> int | None:
+    """About how many items decide, with 80% power and the present spread and size of groups.
+
+    For a gain: that a true one of max(seen, least worth having) is found at alpha / 2, on the cheaper of the two
+    metrics that may still have it.
+    For each open bound: that it clears the margin if the true difference is the one seen; no number does where the
+    difference seen is beyond the margin. The largest of these is returned.
+    """
+    needed = []
+    if not better:
+        gains = [
+            max(e.n + 1, stats.items_needed(e.n, e.standard_error, max(e.delta, gain), alpha / 2, POWER))
+            for e, gain in ((m.accuracy, settings.gain_accuracy), (m.score, settings.gain_score))
+            if e.standard_error > 0 and e.upper >= gain - ROUNDING and max(e.delta, gain) > 0
+        ]
+        if not gains:
+            return None
+        needed.append(min(gains))
+    for metric, _, estimate, margin in m.bounded(settings):
+        if metric not in open_bounds:
+            continue
+        if estimate.delta <= -margin:
+            return None
+        bound = stats.items_needed(estimate.n, estimate.standard_error, margin + estimate.delta, 0.05, POWER)
+        needed.append(max(estimate.n + 1, bound))
+    return max(needed)

@@ -1,0 +1,203 @@
+"""The promotion gate: one decision, and one row for each condition it rests on, from paired results on the same items.
+
+No files, no database, no torch. The rule (the row's `condition` in brackets):
+
+    PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
+            and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
+            and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
+                             that compares words that is also ROUGE-L
+            and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is above
+                             that of the same answers with their words shuffled (one-sided 95% lower bound above 0)
+            and  [guard]     no red guard that blocks
+    REJECT       valid, and some metric is worse, or [ordered] fails, or [gain_possible] fails on both accuracy and score
+    INCONCLUSIVE otherwise
+
+*Worse* on a metric: its not-worse condition fails and the one-sided 95% upper bound lies below 0. A loss is then shown,
+and one as large as the margin cannot be ruled out; a small loss that is shown but provably inside the margin is
+tolerated, as the rule says. So two policies that trade a little of one metric for the other within the margins can each
+be promoted over the other: the margins are the place to forbid that.
+
+`gain_possible` fails where the one-sided 95% upper bound lies below the least gain worth having. Results that are not
+valid are no evidence in either direction, so they end INCONCLUSIVE.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rlaif import stats
+from rlaif.evals.results import MetricResults, PolicyResults, pair
+from rlaif.gate.conditions import GateRow, GateSettings, Measured, better_rows, bound_rows, items_to_settle, measure, ordered_rows
+from rlaif.types import Action
+
+__all__ = [
+    "Check",
+    "Checks",
+    "GateResult",
+    "GateRow",
+    "GateSettings",
+    "Guard",
+    "Look",
+    "MetricResults",
+    "PolicyResults",
+    "decide",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Which look at the gate's items this is: `number` counts from 1 within its kind, rejections included."""
+
+    kind: Literal["sft", "dpo"]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A condition of validity that was found out elsewhere: the exam, the leak check."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A monitor of the round. Only a red one with `blocking` holds up a promotion; the caller says which block."""
+
+    name: str
+    red: bool
+    blocking: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    valid: tuple[Check, ...] = ()
+    guards: tuple[Guard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """`items_needed`: about how many items would settle an INCONCLUSIVE; None where items are not what is missing."""
+
+    action: Action
+    reason: str
+    alpha: float
+    rows: tuple[GateRow, ...] = field(repr=False)
+    items_needed: int | None = None
+
+
+def decide(
+    champion: PolicyResults,
+    challenger: PolicyResults,
+    *,
+    look: Look,
+    settings: GateSettings,
+    checks: Checks,
+    seed: int,
+) -> GateResult:
+    """PROMOTE, REJECT or INCONCLUSIVE, by the rule at the top of this module; the same inputs give the same result.
+
+    Raises RlaifError on accuracy values other than 0/1 and UsageError on a look without alpha (see `alpha_for_look`).
+    """
+    alpha = stats.alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
+    rows = _same_rows(champion, challenger)
+    comparable = all(row.passed for row in rows)
+    rows += _unscored_rows(champion, challenger, settings)
+    rows += [GateRow("valid", check.name, check.passed, check.detail) for check in checks.valid]
+    guards = [GateRow("guard", g.name, not (g.red and g.blocking), g.detail or ("red" if g.red else "green")) for g in checks.guards]
+    measured = None
+    if comparable:  # numbers over different items, prompts or data compare nothing
+        accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
+        order = pair(champion.order, challenger.order) if champion.order and challenger.order else None
+        few = [p.source for p in (accuracy, score, order) if p and len(set(p.groups)) < 2]
+        rows += [GateRow("valid", f"{r.metric}: groups", False, "under two groups scored", r.benchmark) for r in few]
+        if not few:
+            # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
+            measured = measure(accuracy, score, order, seed, max(settings.resamples, math.ceil(20 / alpha)))
+            rows += better_rows(measured, alpha, settings)
+            rows += bound_rows(measured, settings)
+            rows += ordered_rows(challenger, seed, settings.resamples)
+    return _conclude((*rows, *guards), measured, look, alpha, settings)
+
+
+def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateRow]:
+    """Is it the same metric on the same items, under the same protocol, from the same data?"""
+    rows = []
+    both = [(champion.accuracy, challenger.accuracy), (champion.score, challenger.score)]
+    if champion.order and challenger.order:
+        both.append((champion.order, challenger.order))
+    elif one := champion.order or challenger.order:
+        rows.append(GateRow("valid", f"{one.metric}: both_have_it", False, "one policy has none: evaluate again", benchmark=one.benchmark))
+    for a, b in both:
+        known_a = {i: (t, g) for i, t, g in zip(a.item_ids, a.targets, a.groups, strict=True)}
+        known_b = {i: (t, g) for i, t, g in zip(b.item_ids, b.targets, b.groups, strict=True)}
+        differing = sum(known_a.get(i) != known_b.get(i) for i in known_a.keys() | known_b.keys())
+        same = bool(known_a) and not differing and (a.benchmark, a.metric) == (b.benchmark, b.metric)
+        found = f"{len(known_a)} and {len(known_b)} items, {differing} not the same in both"
+        rows.append(GateRow("valid", f"{a.metric}: same_items", same, found, benchmark=a.benchmark))
+        for name, x, y in (
+            ("same_protocol", a.protocol_hash, b.protocol_hash),
+            ("same_data", a.data_sha256, b.data_sha256),
+        ):
+            detail = f"{x} and {y}" if x and y else "not recorded: evaluate again"
+            rows.append(GateRow("valid", f"{a.metric}: {name}", bool(x) and x == y, detail, benchmark=a.benchmark))
+    return rows
+
+
+def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings: GateSettings) -> list[GateRow]:
+    """Unparsed and failed items of each policy: they count here even where an unparsed one has the value 0 (wrong)."""
+    rows = []
+    for who, policy in (("champion", champion), ("challenger", challenger)):
+        for r in (policy.accuracy, policy.score):
+            bad = sum(v is None or s != "scored" for v, s in zip(r.values, r.statuses, strict=True))
+            share = bad / len(r.values) if r.values else 1.0
+            detail = f"{bad} of {len(r.values)} items of the {who} are unparsed or unscored ({share:.1%})"
+            name, limit = f"{r.metric}: {who}_unscored", settings.max_unscored
+            rows.append(GateRow("valid", name, share <= limit, detail, benchmark=r.benchmark, threshold=limit))
+    return rows
+
+
+def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateSettings) -> GateResult:
+    """The decision follows from the rows alone; `m` only serves to say how many items would settle it."""
+
+    def result(action: Action, why: str, items: int | None = None) -> GateResult:
+        return GateResult(action, f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}", alpha, rows, items)
+
+    invalid = [row for row in rows if row.condition == "valid" and not row.passed]
+    if invalid or m is None:
+        return result("INCONCLUSIVE", "not valid: " + "; ".join(f"{row.metric} ({row.detail})" for row in invalid))
+    better = [row for row in rows if row.condition == "better" and row.passed]
+    unproven = [row for row in rows if row.condition == "not_worse" and not row.passed]
+    worse = [row for row in unproven if row.ci_high is not None and row.ci_high < 0]
+    disordered = [row for row in rows if row.condition == "ordered" and not row.passed]
+    blocking = [row for row in rows if row.condition == "guard" and not row.passed]
+    # "on the others": a metric that is better itself does not have to be shown not worse
+    open_bounds = min(([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven)
+    if better and not open_bounds and not disordered and not blocking:
+        return result("PROMOTE", "; ".join(_words(row) for row in better) + "; not worse on the others")
+    if worse or disordered:
+        losses = [f"worse: {_words(row)}, {row.detail.split(';')[0]}" for row in worse]
+        losses += [f"the order of its words does not matter: {row.detail}" for row in disordered]
+        return result("REJECT", "; ".join(losses))
+    tests = [row for row in rows if row.condition == "better"]
+    if not any(row.passed for row in rows if row.condition == "gain_possible"):
+        why = "; ".join(f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible")
+        return result("REJECT", f"no gain worth having: {why}")
+    if better and not open_bounds:
+        why = f"{'; '.join(_words(row) for row in better)}; held up by {', '.join(row.metric for row in blocking)}"
+        return result("INCONCLUSIVE", f"{why}: more items would not help")
+    reasons = [] if better else [_words(row) for row in tests]
+    reasons += [f"{row.metric} not shown to be not worse ({row.detail.split(';')[0]})" for row in open_bounds]
+    reasons += [f"red guard {row.metric}" for row in blocking]
+    items = items_to_settle(m, bool(better), [row.metric for row in open_bounds], alpha, settings)
+    reasons.append(f"about {items} items would settle it" if items else "no number of items of this kind would settle it")
+    return result("INCONCLUSIVE", "; ".join(reasons), items)
+
+
+def _words(row: GateRow) -> str:
+    text = f"{row.metric} {row.champion_mean:.4f} -> {row.challenger_mean:.4f} ({row.delta:+.4f}, n={row.n}"
+    return text + (")" if row.p_adjusted is None else f", adjusted p {row.p_adjusted:.4f})")

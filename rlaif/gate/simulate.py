@@ -1,0 +1,264 @@
+"""What the gate would do: simulated loops without any gain, and with true gains, through the real :func:`rlaif.gate.decide.decide`. Pure.
+
+A simulated loop is a stream of :class:`Pair`, one a look. Two kinds of stream: :func:`own_pairs` re-deals the results of two policies of a
+run, :func:`drawn_pairs` draws results from stated rates.
+
+Speed. A promotion needs the smaller of the two p-values at or below alpha / 2 (Holm), and a gain worth having. Most looks fall far
+short, so each is first tried with 200 and then with 2,000 resamples, and ends there where so many extreme ones would come up less than
+once in a million times if p were alpha / 2. What may be promoted goes to `decide` whole: all conditions, and the resamples that the look
+needs (20 / alpha), but RESAMPLES at an early look where the settings ask for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from rlaif import stats
+from rlaif.evals.results import pair
+from rlaif.gate.decide import Check, Checks, GateSettings, Look, MetricResults, PolicyResults, decide
+from rlaif.types import RlaifError
+
+RESAMPLES = 1_000
+TRIES = (200, 2_000)
+UNLIKELY = 1e-6
+GREEN = Checks(valid=(Check("exam", True, "simulated"), Check("leaks", True, "simulated")))
+Floats = npt.NDArray[np.float64]
+Texts = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One metric of two policies on the same items: arrays (n,). Predictions and targets matter for accuracy only."""
+
+    champion: Floats
+    challenger: Floats
+    groups: npt.NDArray[np.intp]
+    champion_says: Texts
+    challenger_says: Texts
+    targets: Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`order` and `shuffled` are of the same items as `score`, where that is token F1: ROUGE-L, and that of the answers' words shuffled."""
+
+    accuracy: Answers
+    score: Answers
+    order: Answers | None = None
+    shuffled: Answers | None = None
+
+
+Stream = Callable[[np.random.Generator], Iterator[Pair]]
+
+
+@dataclass(frozen=True, slots=True)
+class Promotions:
+    """Of `loops` simulated loops, `promoted` promoted at least once; `by_look`: first promotions at look 1, 2, ..."""
+
+    loops: int
+    promoted: int
+    by_look: tuple[int, ...]
+
+    @property
+    def share(self) -> float:
+        return self.promoted / self.loops
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% Wilson interval of the share."""
+        return stats.wilson_interval(self.promoted, self.loops)
+
+
+def promotions(
+    stream: Stream, loops: int, looks: Sequence[int], settings: GateSettings, seed: int, step: Callable[[], None] = lambda: None
+) -> Promotions:
+    """Run `loops` loops of DPO looks with these numbers (range(1, 11) for ten rounds, [1] for the power of the first look).
+
+    A loop ends with its first promotion. `step` is called after each loop.
+    """
+    settings = replace(settings, resamples=min(settings.resamples, RESAMPLES))
+    by_look = dict.fromkeys(looks, 0)
+    for loop in range(loops):
+        rng = np.random.default_rng([seed, loop])
+        for look, dealt in zip(looks, stream(rng), strict=False):
+            if promoted(dealt, look, settings, int(rng.integers(2**31))):
+                by_look[look] += 1
+                break
+        step()
+    return Promotions(loops, sum(by_look.values()), tuple(by_look.values()))
+
+
+def promoted(dealt: Pair, look: int, settings: GateSettings, seed: int) -> bool:
+    """Would the gate promote at this DPO look?"""
+    alpha = stats.alpha_for_look("dpo", look, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
+    if not could_be_promoted(dealt, alpha, settings, seed):
+        return False
+    mine, theirs = _results(dealt, "champion"), _results(dealt, "challenger")
+    return decide(mine, theirs, look=Look("dpo", look), settings=settings, checks=GREEN, seed=seed).action == "PROMOTE"
+
+
+def could_be_promoted(dealt: Pair, alpha: float, settings: GateSettings, seed: int) -> bool:
+    """False only where a promotion is as good as impossible: see the top of this module."""
+    a, s = dealt.accuracy, dealt.score
+    gained = (a.challenger - a.champion).mean() >= settings.gain_accuracy - 1e-9
+    if gained and stats.mcnemar_exact(a.champion, a.challenger).p_value <= alpha / 2:
+        return True
+    if (s.challenger - s.champion).mean() < settings.gain_score - 1e-9:
+        return False
+    groups = s.groups.astype(str).tolist()
+    for resamples in TRIES:
+        p = stats.bootstrap_mean(s.champion, s.challenger, groups, seed=seed, resamples=resamples).p_value
+        if p * (resamples + 1) - 1 > scipy.stats.binom.isf(UNLIKELY, resamples, alpha / 2):
+            return False
+    return True
+
+
+def own_pairs(champion: PolicyResults, challenger: PolicyResults, gain_accuracy: float = 0.0, gain_score: float = 0.0) -> Stream:
+    """Pairs with the items, groups, base rates, discordance and spread of two policies of a run, and a true gain of our choice.
+
+    Each pair is dealt anew: groups are drawn with replacement, and within a group the two policies change places with probability 1/2.
+    So neither is better, whatever the run's own difference was, and items of a group stay as alike as they are. ROUGE-L is dealt with the
+    token F1 of the same answers. No two looks share a champion; sharing one would make looks alike and "at least once" rarer. A gain in
+    accuracy turns discordant items in the challenger's favour, each with the probability that makes the expected gain right (at most the
+    run's discordance can be gained); a gain in score is added to every item, and nothing to its ROUGE-L.
+    """
+    accuracy, score = (_answers(a, b) for a, b in ((champion.accuracy, challenger.accuracy), (champion.score, challenger.score)))
+    sides = (champion.order, challenger.order), (_whole(champion), _whole(challenger))
+    beside = [_answers(a, b) for a, b in sides if a and b]
+    if any(len(other.groups) != len(score.groups) for other in beside):
+        raise RlaifError(f"{champion.score.metric} and ROUGE-L are not of the same items; evaluate both policies again")
+
+    def stream(rng: np.random.Generator) -> Iterator[Pair]:
+        while True:
+            (dealt,) = _dealt(rng, accuracy)
+            if gain_accuracy:
+                dealt = _turned(dealt, gain_accuracy, rng)
+            other, *ordered = _dealt(rng, score, *beside)
+            yield Pair(dealt, replace(other, challenger=other.challenger + gain_score), *ordered)
+
+    return stream
+
+
+def drawn_pairs(
+    *,
+    n_accuracy: int,
+    discordance: float,
+    gain_accuracy: float = 0.0,
+    gain_score: float = 0.0,
+    base_rate: float = 0.65,
+    n_score: int = 400,
+    n_groups: int = 200,
+    spread: float = 0.10,
+    likeness: float = 0.2,
+    together: float = 0.95,
+) -> Stream:
+    """Pairs drawn from rates. A loop keeps its champion: what it happens to get right on these items it gets right at every look.
+
+    Accuracy: labels 55% yes, 34% no, 11% maybe; the champion is right with probability `base_rate`; challengers turn wrong items right and
+    right ones wrong with probabilities that give `discordance` and `gain_accuracy` (in the population of items, not on these).
+    Score: differences are normal with standard deviation `spread` an item, of which the share `likeness` of the variance is common to
+    a group, around `gain_score`. ROUGE-L: differences of the same spread and likeness around 0, whose correlation with those of the score
+    is `together` (0.95 to 0.97 in the runs of the embedded profile); half of it is left when words are shuffled.
+    """
+    lost, won = (discordance - gain_accuracy) / 2 / base_rate, (discordance + gain_accuracy) / 2 / (1 - base_rate)
+    labels = np.array(stats.LABELS)
+
+    def stream(rng: np.random.Generator) -> Iterator[Pair]:
+        target = rng.choice(3, n_accuracy, p=(0.55, 0.34, 0.11))
+        mistake = (target + rng.integers(1, 3, n_accuracy)) % 3  # what either says when wrong
+        right = rng.random(n_accuracy) < base_rate
+        groups = np.arange(n_score) % n_groups
+        score, rouge_l = rng.random(n_score), rng.random(n_score)
+
+        def says(correct: npt.NDArray[np.bool_]) -> Texts:
+            return labels[np.where(correct, target, mistake)]
+
+        while True:
+            turn = rng.random(n_accuracy) < np.where(right, lost, won)
+            accuracy = Answers(
+                right.astype(float), (right ^ turn).astype(float), np.arange(n_accuracy), says(right), says(right ^ turn), labels[target]
+            )
+            change, own = (
+                rng.normal(0, spread * likeness**0.5, n_groups)[groups] + rng.normal(0, spread * (1 - likeness) ** 0.5, n_score)
+                for _ in range(2)
+            )
+            moved = together * change + (1 - together**2) ** 0.5 * own
+            nothing = np.full(n_score, "")
+            yield Pair(
+                accuracy,
+                Answers(score, score + gain_score + change, groups, nothing, nothing, nothing),
+                Answers(rouge_l, rouge_l + moved, groups, nothing, nothing, nothing),
+                Answers(rouge_l / 2, (rouge_l + moved) / 2, groups, nothing, nothing, nothing),
+            )
+
+    return stream
+
+
+def _whole(policy: PolicyResults) -> MetricResults | None:
+    """ROUGE-L of shuffled answers, with that of the answers themselves where they are too short to shuffle: no difference is seen there."""
+    if policy.order is None or policy.shuffled is None:
+        return None
+    values = tuple(own if v is None else v for v, own in zip(policy.shuffled.values, policy.order.values, strict=True))
+    return replace(policy.shuffled, values=values)
+
+
+def _answers(a: MetricResults, b: MetricResults) -> Answers:
+    p = pair(a, b)
+    _, groups = np.unique(np.array(p.groups), return_inverse=True)
+    says = np.array(p.champion_predictions), np.array(p.challenger_predictions)
+    return Answers(np.array(p.champion), np.array(p.challenger), groups, *says, np.array(p.targets))
+
+
+def _dealt(rng: np.random.Generator, *metrics: Answers) -> list[Answers]:
+    """Groups drawn with replacement, the two policies swapped in half of them; alike in all `metrics`, which are of the same items."""
+    own = metrics[0].groups
+    n_groups = int(own.max()) + 1
+    members = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own, minlength=n_groups))[:-1])
+    drawn = rng.integers(0, n_groups, n_groups)
+    items = np.concatenate([members[g] for g in drawn])
+    groups = np.repeat(np.arange(n_groups), [len(members[g]) for g in drawn])
+    swap = (rng.random(n_groups) < 0.5)[groups]
+    dealt = []
+    for of in metrics:
+        sides = ((of.champion, of.challenger), (of.champion_says, of.challenger_says))
+        (x, y), (x_says, y_says) = ((np.where(swap, b[items], a[items]), np.where(swap, a[items], b[items])) for a, b in sides)
+        dealt.append(Answers(x, y, groups, x_says, y_says, of.targets[items]))
+    return dealt
+
+
+def _turned(dealt: Answers, gain: float, rng: np.random.Generator) -> Answers:
+    """Discordant items go to the challenger with the probability that gives the gain on average."""
+    discordant = dealt.champion != dealt.challenger
+    rate = discordant.mean()
+    wins = rng.random(len(discordant)) < (rate + gain) / 2 / rate if rate else discordant
+    swap = discordant & (wins != (dealt.challenger > dealt.champion))
+    sides = ((dealt.champion, dealt.challenger), (dealt.champion_says, dealt.challenger_says))
+    (x, y), (x_says, y_says) = ((np.where(swap, b, a), np.where(swap, a, b)) for a, b in sides)
+    return Answers(x, y, dealt.groups, x_says, y_says, dealt.targets)
+
+
+def _results(dealt: Pair, side: str) -> PolicyResults:
+    def metric(name: str, answers: Answers) -> MetricResults:
+        values = answers.champion if side == "champion" else answers.challenger
+        says = answers.champion_says if side == "champion" else answers.challenger_says
+        n = len(values)
+        return MetricResults(
+            benchmark="simulated",
+            metric=name,
+            item_ids=tuple(str(i) for i in range(n)),
+            values=tuple(values.tolist()),
+            predictions=tuple(says.tolist()),
+            targets=tuple(answers.targets.tolist()),
+            groups=tuple(str(g) for g in answers.groups.tolist()),
+            statuses=("scored",) * n,
+            protocol_hash="simulated",
+            data_sha256="simulated",
+        )
+
+    order, shuffled = (metric("rouge_l", found) if found else None for found in (dealt.order, dealt.shuffled))
+    return PolicyResults(side, metric("accuracy", dealt.accuracy), metric("score", dealt.score), order, shuffled)

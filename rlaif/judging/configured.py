@@ -1,0 +1,111 @@
+"""From the configuration to judges, and from judges to rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from judges.jury import Jury
+from judges.settings import Budget, JudgeSettings
+from rlaif.config import Config
+from rlaif.prompts import load_judge_prompt
+from rlaif.run import Run
+from rlaif.types import Candidate, Judge, JudgeItem, Question, UsageError
+
+if TYPE_CHECKING:
+    from judges.llm import LangChainJudge
+    from judges.pairwise import PairwiseJudge
+
+
+PAIRWISE_PROMPT = "prompts/judge/pairwise.md"
+SETTLED = ("scored", "unparsed", "refused")  # an answer came; what failed is asked again
+
+
+def judge_settings(config: Config) -> JudgeSettings:
+    """The configuration's [judge] as a judge wants it, with the prompt read.
+
+    Raises UsageError for a broken prompt file, and for a prompt or base URL that judge "reference" would not read.
+    """
+    judge = config.judge
+    if judge.model == "reference":
+        for key in ("prompt", "base_url"):
+            if getattr(judge, key):
+                raise UsageError(f"judge.{key} is set, but the judge {judge.model!r} is no language model and reads none; leave it out")
+        return JudgeSettings()
+    return JudgeSettings(
+        prompt=load_judge_prompt(judge.prompt) if judge.prompt else None,  # make_judge knows each judge's own
+        base_url=judge.base_url,
+        temperature=judge.temperature,
+        max_new_tokens=judge.max_new_tokens,
+        concurrency=judge.concurrency,
+        retries=judge.retries,
+        timeout=judge.timeout,
+        requests_per_second=judge.requests_per_second,
+        price_in=judge.price_in,
+        price_out=judge.price_out,
+        budget=Budget(judge.max_calls, judge.max_tokens, judge.max_cost),
+    )
+
+
+def check_pairwise(config: Config) -> None:
+    """UsageError when narrow pairs are to be confirmed (pairs.confirm_below) by a judge that cannot compare two answers."""
+    model = config.judge.model
+    if config.pairs.confirm_below > 0 and ("," in model or model == "reference" or model.startswith("local:")):
+        raise UsageError(f"pairs.confirm_below asks a chat model which of two answers is better, and judge.model = {model!r} is none")
+
+
+def pairwise_judge(config: Config, settings: JudgeSettings, run: Run) -> PairwiseJudge | None:
+    """The judge that confirms narrow pairs: the configured model with the pairwise prompt; None where that is not asked for."""
+    if config.pairs.confirm_below <= 0:
+        return None
+    from judges.pairwise import PairwiseJudge
+    from stores.cache import AnswerCache
+
+    return PairwiseJudge(config.judge.model, replace(settings, prompt=load_judge_prompt(PAIRWISE_PROMPT)), AnswerCache(run.store))
+
+
+def is_local(judge: Judge) -> bool:
+    """Whether `judge` works on this machine and costs nothing: such a judge may sit its exam without being told to."""
+    return judge.identity.model == "reference" or judge.identity.model.startswith("local:")
+
+
+def members(judge: Judge) -> tuple[Judge, ...]:
+    """The judges that do the work: a jury's members, else the judge itself."""
+    return judge.members if isinstance(judge, Jury) else (judge,)
+
+
+def language_judge(judge: Judge) -> LangChainJudge | None:
+    """`judge`, if it asks a language model through LangChain."""
+    if not hasattr(judge, "forecast"):  # asked first, so that no other judge imports LangChain's
+        return None
+    from judges.llm import LangChainJudge
+
+    return judge if isinstance(judge, LangChainJudge) else None
+
+
+def judge_rows(judge: Judge) -> dict[str, list[dict[str, Any]]]:
+    """The rows of `judges`, and of `prompts` where it has one, that say who `judge` is."""
+    identity = judge.identity
+    row = {
+        "judge_id": identity.judge_id,
+        "model": identity.model,
+        "weights_sha256": identity.weights_sha256,
+        "prompt_name": identity.prompt_name,
+        "prompt_sha256": identity.prompt_sha256,
+        "decoding": dict(identity.decoding),
+    }
+    prompt = getattr(judge, "prompt", None)
+    if prompt is None:
+        return {"judges": [row]}
+    return {"judges": [row], "prompts": [{"prompt_sha256": prompt.sha256, "kind": "judge", "name": prompt.name, "text": prompt.text}]}
+
+
+def judge_item(question: Question, candidate: Candidate) -> JudgeItem:
+    return JudgeItem(
+        candidate_id=candidate.candidate_id,
+        question=question.question,
+        answer=candidate.text,
+        reference=question.reference,
+        context=question.context,
+        key_points=question.key_points,
+    )

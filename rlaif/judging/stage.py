@@ -1,0 +1,82 @@
+"""The loop's side of judging: settings from the configuration, what is said beforehand, and the stage `judge` of a round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from judges.jury import Jury
+from judges.settings import JudgeStopped
+from rlaif.judging.announce import describe
+from rlaif.judging.configured import SETTLED, judge_item, judge_rows, language_judge, members
+from rlaif.records import load_verdicts
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.types import Candidate, Judge, JudgeItem, Question, RlaifError, Verdict
+
+JUDGE_CHUNK = 256  # candidates judged between two writes
+
+
+def judge_round(
+    run: Run, judge: Judge, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], screen: Screen
+) -> list[Verdict]:
+    """Verdicts of the labelling judge on all candidates of the round.
+
+    What was answered stays, however the stage ends; what failed is asked again and replaced. Raises RlaifError when more than the
+    configured share ends without a score: such a round would train on a biased rest; and when the judge had to stop (JudgeStopped).
+    """
+    identity = judge.identity
+    done = run.done(round, "judge")
+    judge_id = done["judge_id"] if done else identity.judge_id
+    if done is None:
+        by_id = {q.question_id: q for q in questions}
+        with run.stage(round, "judge") as stage:
+            for one in (judge, *members(judge)):
+                run.store.write(judge_rows(one))
+            settled = {v.candidate_id for v in load_verdicts(run, round, judge_id) if v.status in SETTLED}
+            todo = [c for c in candidates if c.candidate_id not in settled]
+            items = [judge_item(by_id[c.question_id], c) for c in todo]
+            for asks in filter(None, map(language_judge, members(judge))):
+                if items:
+                    screen.line(f"  to judge               {describe(asks.forecast(items))}")
+            size = chunk_size(judge)
+            bar = screen.bar("judge", len(todo))
+            for start in range(0, len(items), size):
+                with stage.model_time():
+                    verdicts = judge_chunk(run, judge, items[start : start + size])
+                scores = [v.score for v in verdicts if v.score is not None]
+                bar.step(len(verdicts), note=f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score")
+            verdicts = load_verdicts(run, round, judge_id)
+            unscored = [v for v in verdicts if v.status != "scored"]
+            share = len(unscored) / max(len(verdicts), 1)
+            if share > run.config.judge.failure_limit:
+                example = f"e.g. {unscored[0].status}: {unscored[0].reason}"
+                raise RlaifError(
+                    f"round {round}: {len(unscored)} of {len(verdicts)} verdicts have no score ({share:.1%} > "
+                    f"judge.failure_limit {run.config.judge.failure_limit:.1%}; {example}); mend the judge and run the same command again"
+                )
+            scores = [v.score for v in verdicts if v.score is not None]
+            mean = sum(scores) / max(len(scores), 1)
+            stage.detail = {"judge_id": judge_id, "verdicts": len(verdicts), "unscored": len(unscored), "mean_score": mean}
+        bar.finish(f"{len(verdicts)} verdicts by {identity.model}, mean score {mean:.3f}")
+    return load_verdicts(run, round, judge_id)
+
+
+def chunk_size(judge: Judge) -> int:
+    """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it move."""
+    asked = [one.settings.concurrency for one in map(language_judge, members(judge)) if one]
+    return min(JUDGE_CHUNK, 8 * min(asked)) if asked else JUDGE_CHUNK
+
+
+def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem]) -> list[Verdict]:
+    """Judge the items and store the verdicts, those of a jury's members too; returns the judge's own.
+
+    When the judge has to stop, what it had finished is stored. Raises JudgeStopped.
+    """
+    try:
+        given = judge.score_all(items) if isinstance(judge, Jury) else {judge.identity.judge_id: judge.score(items)}
+    except JudgeStopped as error:
+        if error.verdicts:
+            run.store.write({"verdicts": error.verdicts}, replace=["verdicts"])
+        raise
+    run.store.write({"verdicts": [verdict for verdicts in given.values() for verdict in verdicts]}, replace=["verdicts"])
+    return given[judge.identity.judge_id]

@@ -1,0 +1,77 @@
+"""What the commands `loop` and `evaluate` do around the loop itself: lock, session, summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlaif.config import Config
+from rlaif.data.questions import prepare_questions
+from rlaif.evals.evaluate import check_benchmarks
+from rlaif.evals.quality import announce_gate_judge, make_gate_judge, with_cache
+from rlaif.evals.sealed import goes_on_after, record_going_on
+from rlaif.judging.announce import announce, mean_chars
+from rlaif.judging.configured import check_pairwise, judge_settings, language_judge, members, pairwise_judge
+from rlaif.loop.monitor_round import halted, stop_words
+from rlaif.prompts import load_prompt
+from rlaif.run import check_disk, find, now, open_or_create, session
+from rlaif.screen import Screen
+from stores.cache import AnswerCache
+from stores.lock import run_lock
+
+
+def run_from_command_line(folder: Path, config: Config, rounds: int, after_sealed_test: bool = False) -> None:
+    """The command `loop`: one loop a run, a session's record, the rounds that are missing, and a summary at the end.
+
+    Rounds after the sealed test need `after_sealed_test`, which marks the run (see `sealed`).
+    """
+    from rlaif.report.status import print_summary
+
+    screen = Screen()
+
+    def waiting(message: str) -> None:
+        screen.line(f"  {message}", style="yellow")
+
+    settings = judge_settings(config)
+    check_pairwise(config)
+    run = find(folder, config, waiting)
+    if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
+        print_summary(run, screen)
+        return
+    if run:
+        goes_on_after(run, rounds, after_sealed_test)
+    if run and (why := halted(run)):
+        print_summary(run, screen)
+        screen.line(stop_words(why), style="bold yellow")
+        return
+
+    screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")  # before the imports, which take seconds
+    from judges import make_judge
+    from rlaif.loop.rounds import Loop, run_loop
+    from rlaif.models.base import load_base
+    from rlaif.policies import check_prompt
+
+    started = now()  # after the imports
+    # All that can be wrong with the input is found before a run folder is made, and before models are loaded what needs none.
+    prompt = load_prompt(config.prompts.policy)
+    if run and run.done(0, "prepare") is not None:
+        check_prompt(run, prompt)
+    data = None if run else prepare_questions(config)
+    if data:
+        check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
+    check_disk(folder)
+    judge = make_judge(config.judge.model, settings)
+    gate_judge = make_gate_judge(config, judge)
+    base = load_base(config.model)
+    with run_lock(folder):
+        run = open_or_create(folder, config, waiting)
+        if opened := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it
+            record_going_on(run, opened, rounds)
+        if any(map(language_judge, members(judge))):  # now that there is a run, its answers are kept; other judges need no second load
+            judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
+        gate_judge = with_cache(gate_judge, config, run)
+        with session(run, started), screen.live():
+            done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
+            announce(screen, judge, config, max(rounds - done, 0), mean_chars(run, data[0] if data else ()))
+            announce_gate_judge(screen, gate_judge)
+            run_loop(Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge), rounds, data)
+    print_summary(run, screen)

@@ -1,0 +1,27 @@
+"""Which questions a round samples: unused ones first, then those the policy knows least."""
+
+from __future__ import annotations
+
+import random
+
+from rlaif.records import load_questions
+from rlaif.run import Run
+from rlaif.types import Question
+
+
+def draw(run: Run, round: int) -> list[Question]:
+    """The round's questions, in the order of their ids: `sampling.questions` of the free-text training questions.
+
+    Drawn from what earlier rounds left, shuffled by (seed, round); when that does not suffice, the used ones of lowest mean score join.
+    """
+    pool = load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
+    used = run.store.query(
+        "SELECT c.question_id, avg(v.score) AS known FROM candidates c LEFT JOIN verdicts v USING (candidate_id) "
+        "WHERE c.round < ? GROUP BY c.question_id",
+        [round],
+    )
+    known = {row["question_id"]: row["known"] for row in used}
+    fresh = [q for q in pool if q.question_id not in known]
+    random.Random(f"draw/{run.config.seed}/{round}").shuffle(fresh)
+    rest = sorted((q for q in pool if q.question_id in known), key=lambda q: (known[q.question_id] or 0.0, q.question_id))
+    return sorted((fresh + rest)[: run.config.sampling.questions], key=lambda q: q.question_id)

@@ -1,0 +1,272 @@
+"""The controller: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate.
+
+    python cli.py loop --rounds 3
+
+Each stage is a row in the database, written last and together with what the stage made, so a killed run goes on where it stopped and
+ends with the same rows as one that was never killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rlaif.data.leaks import BENCHMARKS, summary
+from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
+from rlaif.evals.quality import gate_judge_config, gate_quality
+from rlaif.evals.stored import results
+from rlaif.exam.licence import check_licence, ensure_licence
+from rlaif.gate.decide import Check, Checks, GateSettings, Look, decide
+from rlaif.judging.configured import is_local, judge_item, members
+from rlaif.judging.stage import judge_round
+from rlaif.loop import controller, monitor_round
+from rlaif.loop.draw import draw
+from rlaif.loop.drift import measure_drift
+from rlaif.loop.monitors import Monitor
+from rlaif.loop.pairs import PairSettings, prefer
+from rlaif.loop.sample import sample_round
+from rlaif.prepare import Data, prepare
+from rlaif.prompts import Prompt
+from rlaif.records import load_verdicts
+from rlaif.run import Run, check_disk
+from rlaif.screen import Screen
+from rlaif.train import stages
+from rlaif.types import Candidate, Decision, Judge, Preference, Question, Verdict
+
+if TYPE_CHECKING:
+    from judges.pairwise import PairwiseJudge
+    from rlaif.models.base import Base
+
+
+def gate_check(report: Mapping[str, Any]) -> Check:
+    """The gate's validity condition `leaks`, from the detail of the stage `prepare` (data set -> its report, with `leaks` in it).
+
+    It fails where nothing was checked: with `data.leaks` "off", and in a run that began before there was a check. Sets that have no items
+    at the gate do not matter.
+    """
+    # A benchmark has gate items; of the other sets, one that is trained on alone measures nothing.
+    measured = {n: s for n, s in report.items() if "leaks" in s or (n.startswith(BENCHMARKS) and set(s.get("splits", ())) != {"train"})}
+    parts, passed = [], bool(measured)
+    for name, source in measured.items():
+        leaks = source.get("leaks")
+        if not leaks or leaks["setting"] == "off":
+            passed = False
+            parts.append(f"{name} not checked ({'data.leaks is off' if leaks else 'the run is older than the check'})")
+        else:
+            parts.append(f"{name}: {summary(leaks)}")
+    return Check("leaks", passed, "; ".join(parts) or "nothing was checked")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What all stages of one session share."""
+
+    run: Run
+    screen: Screen
+    prompt: Prompt
+    judge: Judge
+    base: Base
+    pairwise: PairwiseJudge | None = None  # confirms narrow margins, if configured
+    gate_judge: Judge | None = None  # one that does not label, whose marks the gate reads, if configured
+
+
+def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
+    """Bring the run to `rounds` finished rounds. Rounds that are finished already stay as they are.
+
+    `data` is what a new run starts with; where it is missing and needed, it is read as configured.
+    """
+    prepare(loop.run, loop.base, loop.prompt, loop.screen, data)
+    check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
+    ensure_licence(loop.run, loop.judge, loop.screen, hold_here=all(map(is_local, members(loop.judge))))
+    if loop.gate_judge:  # its word decides promotions, so it sits the same exam
+        own = replace(loop.run, config=gate_judge_config(loop.run.config))
+        hold_here = all(map(is_local, members(loop.gate_judge)))
+        ensure_licence(own, loop.gate_judge, loop.screen, hold_here=hold_here, work="marks for the gate")
+    first_round(loop)
+    for round in range(1, rounds + 1):
+        if not finished(loop.run, round) and (why := monitor_round.halted(loop.run)):
+            loop.screen.line(monitor_round.stop_words(why), style="bold yellow")
+            return
+        preference_round(loop, round)
+
+
+def first_round(loop: Loop) -> None:
+    """SFT on the training questions, gated against the base like every policy: SFT can be worse than the base."""
+    run = loop.run
+    if finished(run, 0):
+        return
+    loop.screen.heading("Round 0: SFT against the base")
+    base = run.policy("base")["policy_id"]
+    start_round(run, 0, base)
+    challenger = stages.sft(run, loop.base, loop.prompt, loop.screen)
+    for policy_id in (base, challenger):
+        evaluate_policy(run, loop.base, policy_id, 0, loop.prompt, loop.screen)
+    gate_round(loop, 0, base, challenger)
+
+
+def preference_round(loop: Loop, round: int) -> None:
+    """One round: the champion's answers, judged and paired, train a challenger that the gate promotes or not."""
+    run = loop.run
+    if finished(run, round):
+        return
+    loop.screen.heading(f"Round {round}")
+    check_disk(run.folder)
+    champion = start_round(run, round, run.champion())
+    untuned, loop = loop, replace(loop, run=monitor_round.tuned(run, round))
+    if settings := controller.settings_for(monitor_round.decisions(run), round):
+        loop.screen.line("  set by the controller  " + ", ".join(f"{key} = {value:g}" for key, value in settings.items()))
+    run = loop.run
+    questions = draw(run, round)
+    candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
+    measure_drift(run, loop.base, champion, round, loop.prompt, loop.screen)
+    verdicts = judge_round(run, loop.judge, round, questions, candidates, loop.screen)
+    kept = pair_round(loop, round, questions, candidates, verdicts)
+    if kept < stages.MIN_PAIRS:
+        reason = f"only {kept} pairs were kept, {stages.MIN_PAIRS} are needed to train; the champion stays"
+        found = monitor_round.monitor_round(run, round, champion, None)
+        close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=found)
+        return
+    challenger = stages.dpo(run, loop.base, champion, round, loop.prompt, loop.screen)
+    evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen)
+    gate_round(untuned, round, champion, challenger)
+
+
+def finished(run: Run, round: int) -> bool:
+    return bool(run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [round]))
+
+
+def start_round(run: Run, round: int, champion: str) -> str:
+    """Record who the round's champion is, once; a round that goes on keeps the one it began with. Returns it."""
+    run.store.write({"rounds": [{"round": round, "champion_in": champion}]})
+    return str(run.store.query("SELECT champion_in FROM rounds WHERE round = ?", [round])[0]["champion_in"])
+
+
+def pair_round(loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> int:
+    """Make the round's preference pairs; returns how many were kept."""
+    run = loop.run
+    detail = run.done(round, "pairs")
+    if detail is None:
+        with run.stage(round, "pairs") as stage:
+            settings = PairSettings(**run.config.pairs.model_dump())
+            judge_id = run.done(round, "judge")["judge_id"]  # type: ignore[index]  # the stage before is done
+            votes = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in members(loop.judge)}
+            # sem: a judge at temperature 0 gives the same score each time; a sampled judge's spread is measured by re-judging.
+            pairs = prefer(
+                candidates,
+                verdicts,
+                judge_id=judge_id,
+                round=round,
+                sem=0.0,
+                settings=settings,
+                members=votes if len(votes) > 1 else None,
+                confirm=confirmation(loop, questions, candidates),
+            )
+            reasons: dict[str, int] = {}
+            for pair in pairs:
+                if pair.status == "dropped":
+                    code = pair.reason.split(":")[0]
+                    reasons[code] = reasons.get(code, 0) + 1
+            kept = sum(p.status == "kept" for p in pairs)
+            stage.rows = {"preferences": pairs}
+            stage.detail = detail = {"kept": kept, "dropped": dict(sorted(reasons.items(), key=lambda r: -r[1]))}
+        dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())
+        yield_ = kept / max(len(pairs), 1)
+        loop.screen.line(
+            f"  pairs                  {kept} kept of {len(pairs)} questions, yield {yield_:.0%}"
+            + (f"; dropped: {dropped}" if dropped else "")
+        )
+    # counted, because a person may have excluded some since
+    return int(run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])[0]["n"])
+
+
+def confirmation(
+    loop: Loop, questions: Sequence[Question], candidates: Sequence[Candidate]
+) -> Callable[[Sequence[Preference]], dict[str, str]] | None:
+    """What shows narrow pairs to the pairwise judge (pairs.confirm_below), or None where that is not configured."""
+    pairwise = loop.pairwise
+    if pairwise is None:
+        return None
+    from rlaif.judging.confirm import confirm
+
+    by_id = {q.question_id: q for q in questions}
+    items = {c.candidate_id: judge_item(by_id[c.question_id], c) for c in candidates}
+    return lambda pairs: confirm(loop.run, pairwise, pairs, items)
+
+
+def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
+    """Decide on the challenger from its results and the champion's on the same items, and close the round."""
+    run = loop.run
+    looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
+    look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
+    settings = GateSettings(**run.config.gate.model_dump())
+    gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
+    judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
+    mine, theirs = (results(run, policy_id, loop.prompt, judge_id) for policy_id in (champion, challenger))
+    # SFT has no monitors: it may change length and likelihood at will, and there is no round before it.
+    found = monitor_round.monitor_round(run, round, champion, challenger) if round else []
+    conditions = replace(checks(loop), guards=monitor_round.guards(found, run.config))
+    result = decide(mine, theirs, look=look, settings=settings, checks=conditions, seed=run.config.seed)
+    rows = [
+        {k: v for k, v in row_dict(row).items() if v is not None}
+        | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
+        for row in result.rows
+    ]
+    evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
+    close_round(loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows, monitors=found)
+
+
+def checks(loop: Loop) -> Checks:
+    """What was found out elsewhere: whether the labelling judge has a licence, and what the leak check found."""
+    judge_id = loop.judge.identity.judge_id
+    licensed = check_licence(loop.run, judge_id) is True
+    detail = f"judge {judge_id} has passed the exam" if licensed else f"judge {judge_id} has no licence; judge.require_licence=false"
+    exam = Check("exam", licensed or not loop.run.config.judge.require_licence, detail)
+    return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {})))
+
+
+def row_dict(row: Any) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+
+
+def close_round(
+    loop: Loop,
+    round: int,
+    champion: str,
+    challenger: str | None,
+    action: str,
+    reason: str,
+    evidence: dict[str, Any],
+    gates: Sequence[Any] = (),
+    monitors: Sequence[Monitor] = (),
+) -> None:
+    """The last stage of a round, in one transaction: monitors, the gate's rows, the decisions, and who is champion now.
+
+    The controller acts after the rounds that have monitors, which are those of preferences.
+    """
+    run = loop.run
+    winner = challenger if action == "PROMOTE" and challenger else champion
+    next_steps: list[Decision] = []
+    with run.stage(round, "gate") as stage:
+        decisions = [
+            *monitor_round.reports(monitors, round, run.config),
+            Decision(round, "gate", action, reason, {"policy_id": winner} | evidence),
+        ]
+        if monitors:
+            next_steps, winner = monitor_round.control(run, round, monitors, action, winner, challenger)
+        rows: dict[str, Sequence[Any]] = {
+            "monitors": [m.row | {"round": round} for m in monitors],
+            "gates": gates,
+            "decisions": decisions + next_steps,
+            "rounds": [{"round": round, "champion_in": champion, "challenger": challenger, "champion_out": winner, "decision": action}],
+        }
+        stage.rows = {table: members for table, members in rows.items() if members}
+        stage.detail = {"action": action}
+    for monitor in monitors:
+        if monitor.red:
+            loop.screen.line(f"  monitor                {monitor.name} is red: {monitor.detail}", style="yellow")
+    style = {"PROMOTE": "bold green", "REJECT": "bold red"}.get(action, "bold yellow")
+    loop.screen.line(f"  gate                   {action}: {reason}", style=style)
+    for step in next_steps:
+        if step.action != "continue":
+            loop.screen.line(f"  controller             {step.action}: {step.reason}", style="bold yellow")

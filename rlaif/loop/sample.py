@@ -1,0 +1,81 @@
+"""The candidates of a round: k answers a question by the champion, in fixed batches, each done or skipped whole."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rlaif.prompts import Prompt
+from rlaif.records import load_candidates
+from rlaif.render import answer_prompt
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.types import Candidate, Question, content_id
+
+if TYPE_CHECKING:
+    from rlaif.models.base import Base
+
+
+def sample_round(
+    run: Run, base: Base, policy_id: str, round: int, questions: Sequence[Question], prompt: Prompt, screen: Screen
+) -> list[Candidate]:
+    """All candidates of the round, ordered by question and sample index; batches that are in the database already are not made again.
+
+    What a batch samples depends on its own seed and its own prompts alone, so a continued run has the same text as an undisturbed one.
+    """
+    from rlaif.models.generate import plan_batches, sample
+    from rlaif.policies import load_policy
+
+    if run.done(round, "sample") is None:
+        settings = run.config.sampling
+        recorded = settings.model_dump(include={"temperature", "top_p", "max_new_tokens"})
+        with run.stage(round, "sample") as stage:
+            with stage.model_time():
+                model = load_policy(run, base, policy_id)
+            prompts = [answer_prompt(base.tokenizer, prompt, q) for q in questions]
+            # the k samples of a question stand side by side: same length, and in one batch mostly
+            slots = [(q, k) for q in range(len(questions)) for k in range(settings.k)]
+            lengths = [len(ids) for ids in base.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
+            batches = plan_batches([lengths[q] for q, _ in slots], settings.batch_size)
+            have = {r["batch"] for r in run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])}
+            bar = screen.bar("sample", len(slots))
+            for number, batch in enumerate(batches):
+                if number in have:
+                    bar.step(len(batch))
+                    continue
+                seed = random.Random(f"sample/{run.config.seed}/{round}/{number}").getrandbits(31)
+                with stage.model_time():
+                    made = sample(
+                        model,
+                        base.tokenizer,
+                        [prompts[slots[i][0]] for i in batch],
+                        temperature=settings.temperature,
+                        top_p=settings.top_p,
+                        max_new_tokens=settings.max_new_tokens,
+                        seed=seed,
+                    )
+                rows = [
+                    Candidate(
+                        candidate_id=content_id(questions[slots[i][0]].question_id, policy_id, prompt.sha256, recorded, seed, slots[i][1]),
+                        round=round,
+                        question_id=questions[slots[i][0]].question_id,
+                        policy_id=policy_id,
+                        prompt_sha256=prompt.sha256,
+                        sample_index=slots[i][1],
+                        batch=number,
+                        seed=seed,
+                        text=g.text,
+                        n_tokens=g.n_tokens,
+                        finish_reason=g.finish_reason,
+                        logprob=g.logprob,
+                        sampling=recorded,
+                    )
+                    for i, g in zip(batch, made, strict=True)
+                ]
+                run.store.write({"candidates": rows})
+                bar.step(len(batch), tokens=sum(c.n_tokens for c in rows))
+            total = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])[0]["tokens"]
+            stage.detail = {"candidates": len(slots), "questions": len(questions), "batches": len(batches), "tokens": int(total)}
+        bar.finish(f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each")
+    return load_candidates(run, round)

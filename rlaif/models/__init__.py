@@ -1,0 +1,1 @@
+"""Models: load a base, attach and save adapters, sample answers, score tokens, quantize."""

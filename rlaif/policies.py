@@ -1,0 +1,106 @@
+"""Policies of a run: their rows, loading them again, and whether prompt and base are those that the run began with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlaif.config import Config
+from rlaif.prompts import Prompt
+from rlaif.run import Run
+from rlaif.types import RlaifError, UsageError, content_id
+
+if TYPE_CHECKING:
+    from rlaif.models.base import Base
+
+
+def check_prompt(run: Run, prompt: Prompt) -> None:
+    """UsageError when the policy prompt's words are not those this run began with: its results could not be compared."""
+    recorded = run.store.query("SELECT prompt_sha256, name FROM prompts WHERE kind = 'policy'")[0]
+    if recorded["prompt_sha256"] != prompt.sha256:
+        raise UsageError(
+            f"{run.config.prompts.policy} has changed since this run began "
+            f"(sha256 {prompt.sha256[:12]}, was {recorded['prompt_sha256'][:12]}); "
+            "put the old text back (table prompts has it), or start a new run with --run DIR"
+        )
+
+
+def checked_base(run: Run) -> Base:
+    from rlaif.models.base import load_base
+
+    base = load_base(run.config.model)
+    check_base(run, base)
+    return base
+
+
+def base_row(base: Base, config: Config) -> dict[str, Any]:
+    """The `policies` row of the base: its id hashes its weights and how they are loaded, not where they lie."""
+    recipe = {"quantization": base.quantization, "dtype": str(base.dtype).removeprefix("torch.")}
+    return {
+        "policy_id": content_id("base", base.sha256, recipe),
+        "kind": "base",
+        "round": 0,
+        "path": config.model.path,
+        "sha256": base.sha256,
+        "base_sha256": base.sha256,
+        "recipe": recipe,
+    }
+
+
+def check_base(run: Run, base: Base) -> None:
+    """RlaifError when the base on disk is not the one this run began with."""
+    recorded = run.policy("base")
+    if recorded["sha256"] != base.sha256:
+        raise RlaifError(
+            f"{base.path}: the base's weights have changed (sha256 {base.sha256[:12]}, this run began with {recorded['sha256'][:12]}); "
+            "restore them, or start a new run with --run DIR"
+        )
+
+
+def adapter_folder(run: Run, policy: dict[str, Any]) -> Path | None:
+    """Where a policy's adapter, or its whole model, lies; None for the base. RlaifError when its weights were pruned."""
+    if policy["kind"] == "base":
+        return None
+    if not policy["path"]:
+        raise RlaifError(f"policy {policy['policy_id']} was pruned: its record is here, its weights are not")
+    return run.folder / policy["path"]
+
+
+def is_whole(policy: dict[str, Any]) -> bool:
+    """Whether all weights of a policy were trained: then its folder holds a whole model, and no adapter."""
+    return bool(json.loads(policy["recipe"]).get("whole"))
+
+
+def whole_under(run: Run, policy: dict[str, Any]) -> dict[str, Any] | None:
+    """The nearest whole model among a policy and those it came from; None where there is none, and adapters lie on the run's base."""
+    while policy["kind"] != "base":
+        if is_whole(policy):
+            return policy
+        policy = run.policy(policy["parent_id"])
+    return None
+
+
+def base_under(run: Run, base: Base, policy: dict[str, Any]) -> Base:
+    """What a policy's adapter lies on: see :func:`whole_under`. RlaifError when that model is missing, pruned or damaged."""
+    whole = whole_under(run, policy)
+    folder = adapter_folder(run, whole) if whole else None
+    if whole is None or folder is None:
+        return base
+    from rlaif.models.full import load_whole
+
+    return load_whole(base, folder, expected_sha256=whole["sha256"])
+
+
+def adapter_of(run: Run, policy: dict[str, Any]) -> Path | None:
+    """Where the adapter lies that a policy adds to :func:`base_under`; None for the base and for a whole model. RlaifError when pruned."""
+    return None if is_whole(policy) else adapter_folder(run, policy)
+
+
+def load_policy(run: Run, base: Base, policy_id: str) -> Any:
+    """The policy ready for sampling and scoring. RlaifError when its adapter is missing, pruned or damaged."""
+    from rlaif.models.adapter import fast_copy
+
+    policy = run.policy(policy_id)
+    adapter = adapter_of(run, policy)
+    return fast_copy(base_under(run, base, policy), adapter, expected_sha256=policy["sha256"] if adapter else None)

@@ -1,0 +1,45 @@
+"""The first stage of a run: its questions, its prompt and its base go into the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rlaif.data.leaks import summary
+from rlaif.data.questions import prepare_questions, take_leak_rows
+from rlaif.policies import base_row, check_base, check_prompt
+from rlaif.prompts import Prompt
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.types import Question
+
+if TYPE_CHECKING:
+    from rlaif.models.base import Base
+
+Data = tuple[list[Question], dict[str, Any]]  # questions, and the report on where they came from
+
+
+def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | None) -> None:
+    """Round 0, first stage: the questions, the prompt and the base go into the database."""
+    if run.done(0, "prepare") is None:
+        screen.heading("Preparing")
+        with run.stage(0, "prepare") as stage:
+            questions, stage.detail = data or prepare_questions(run.config)
+            known = base_row(base, run.config)
+            stage.rows = {
+                "questions": questions,
+                "prompts": [{"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}],
+                "policies": [known],
+            }
+            if leaks := take_leak_rows(stage.detail):
+                stage.rows["leaks"] = leaks
+        for name, source in stage.detail.items():
+            splits = ", ".join(f"{source['splits'].get(s, 0):,} {s}" for s in ("train", "gate", "sealed"))
+            told = f"; {summary(source['leaks'])}" if "leaks" in source else ""
+            screen.line(f"  {name:<22} {splits} questions from {source['source']}{told}")
+            if source.get("unofficial_split"):
+                screen.line(
+                    f"  warning: {source['source']} does not say which rows are the official test; its split is by hash", style="yellow"
+                )
+        screen.line(f"  base                   {known['policy_id'][:8]}, {base.quantization} weights, {base.device}")
+    check_base(run, base)
+    check_prompt(run, prompt)

@@ -1,0 +1,187 @@
+"""Where a run stands, for a person: who works on it, its rounds, what the gate said, where the time went."""
+
+from __future__ import annotations
+
+import json
+
+from rlaif.evals import sealed
+from rlaif.report.snapshot import Snapshot, champion, state, take, time_spent
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.wording import Rows
+
+# The gate's metrics in the order of the summary's columns.
+METRICS = ("quality", "token_f1", "accuracy", "macro_f1")
+LEGEND = "  in a cell: mean (items); difference to the champion it met; its 95% interval, or its one-sided lower 95% bound (>)"
+Table = tuple[list[str], list[list[str]]]
+Cells = dict[str, dict[tuple[str, str], str]]  # policy -> (benchmark, metric) -> text
+
+
+def show(run: Run, screen: Screen) -> None:
+    """Everything about an unfinished, finished or failed run."""
+    snapshot = take(run.store)
+    row = snapshot.run
+    screen.line(f"run {run.folder}", style="bold")
+    screen.line(f"  profile {row['profile']}, seed {row['seed']}, id {row['run_id']}, made {row['created_at']:%Y-%m-%d %H:%M} UTC")
+    screen.line(f"  champion: {champion_words(snapshot)}")
+    screen.line(f"  {state(snapshot)}")
+    if words := watch_words(snapshot):
+        screen.line(f"  {words}", style="yellow" if snapshot.red else "")
+    columns, rows = round_table(snapshot)
+    if rows:
+        screen.line("")
+        screen.table("Rounds", columns, rows)
+    _print_summary(snapshot, screen)
+    _print_sealed(snapshot, screen)
+
+
+def print_sealed(run: Run, screen: Screen) -> None:
+    """What the latest opening of the sealed test showed, and what marks it. Nothing while it is sealed."""
+    _print_sealed(take(run.store), screen)
+
+
+def _print_sealed(snapshot: Snapshot, screen: Screen) -> None:
+    opening = sealed.latest(snapshot.sealed, snapshot.decisions)
+    if opening and opening.rows:
+        screen.line("")
+        screen.table(f"Sealed test, opened after round {opening.round}", *sealed.result_table(opening))
+        screen.line(sealed.LEGEND)
+    best = champion(snapshot)
+    for mark in sealed.marks(snapshot.sealed, snapshot.decisions, snapshot.rounds, best["policy_id"] if best else ""):
+        screen.line(f"  {mark}", style="yellow")
+
+
+def print_summary(run: Run, screen: Screen) -> None:
+    """What came out so far: the policies side by side, why each was decided on, where the time went, and the champion."""
+    snapshot = take(run.store)
+    _print_summary(snapshot, screen)
+    _print_sealed(snapshot, screen)
+    screen.line(f"champion: {champion_words(snapshot)}", style="bold")
+
+
+def summary_table(run: Run) -> Table:
+    """Base, SFT and each round's challenger as the gate saw them: (columns, rows of text), for `Screen.table`.
+
+    A cell has up to three lines: mean (items), difference to the champion it met, 95% interval; macro-F1 has only
+    the lower one-sided bound that decides. A policy that no gate has seen yet shows the mean over its items of the split `gate`
+    (where several protocols or files were measured: of the one with the most items).
+    """
+    return _summary_table(take(run.store))
+
+
+def _print_summary(snapshot: Snapshot, screen: Screen) -> None:
+    columns, rows = _summary_table(snapshot)
+    if rows:
+        screen.line("")
+        screen.table("Policies on the gate's items", columns, rows)
+        screen.line(LEGEND)
+    if snapshot.decisions:
+        screen.heading("Decisions")
+    for d in snapshot.decisions:
+        if (d["kind"], d["action"]) == ("controller", "continue"):
+            continue  # nothing was changed
+        screen.line(f"  round {d['round']}, {d['kind']}: {d['action']}: {d['reason']}")
+    columns, rows = stage_times(snapshot)
+    if rows:
+        screen.line("")
+        screen.table("Time", columns, rows)
+        spent = time_spent(snapshot)
+        share = "" if spent.share is None else f", {spent.share:.0%} of it model work"
+        sessions = "1 session" if spent.sessions == 1 else f"{spent.sessions} sessions"
+        screen.line(f"  {spent.wall:.0f} s in {sessions} (imports not counted){share}; peak memory {spent.peak_memory_mb:,.0f} MB")
+
+
+def champion_words(snapshot: Snapshot) -> str:
+    """The champion with its kind and round."""
+    policy = champion(snapshot)
+    return f"{policy['policy_id']} ({policy['kind']}, round {policy['round']})" if policy else "none yet: the base is not prepared"
+
+
+def watch_words(snapshot: Snapshot) -> str:
+    """The red monitors of the last round that has any rows of them, and what the controller chose; empty before there is one."""
+    chosen = [d for d in snapshot.decisions if d["kind"] == "controller" and d["action"] != "PROMOTE"]
+    if not chosen:
+        return ""
+    last = chosen[-1]
+    red = ", ".join(m["name"] for m in snapshot.red if m["round"] == last["round"])
+    settings = ", ".join(f"{key} = {value:g}" for key, value in json.loads(last["evidence"]).get("settings", {}).items())
+    return f"after round {last['round']}: red monitors: {red or 'none'}; next: {last['action']}" + (
+        f"; in force: {settings}" if settings else ""
+    )
+
+
+def round_table(snapshot: Snapshot) -> Table:
+    """The view `round_summary` as text. Round 0 draws no candidates: its cells stay empty."""
+    rows = []
+    for r in snapshot.summary:
+        paired = r["pair_yield"] is not None
+        rows.append(
+            [
+                str(r["round"]),
+                str(r["candidates"]) if r["candidates"] else "",
+                "" if r["mean_score"] is None else f"{r['mean_score']:.4f}",
+                str(r["pairs_kept"]) if paired else "",
+                str(r["pairs_dropped"]) if paired else "",
+                f"{r['pair_yield']:.0%}" if paired else "",
+                r["decision"] or "under way",
+            ]
+        )
+    return ["round", "candidates", "mean score", "kept", "dropped", "yield", "decision"], rows
+
+
+def _summary_table(snapshot: Snapshot) -> Table:
+    seen: Cells = _measured(snapshot.means) | _gate_cells(snapshot)
+    keys = sorted({key for cells in seen.values() for key in cells}, key=lambda key: (METRICS.index(key[1]), key[0]))
+    best = champion(snapshot)
+    base = [p["policy_id"] for p in snapshot.policies if p["kind"] == "base"]
+    contenders: list[tuple[str, str, str, str]] = [("base", policy_id, "", "") for policy_id in base]
+    for r in snapshot.rounds:
+        name = "SFT" if r["round"] == 0 else f"round {r['round']}"
+        trained = [p["policy_id"] for p in snapshot.policies if p["round"] == r["round"] and p["kind"] != "base" and not r["decision"]]
+        contenders.append((name, r["challenger"] or next(iter(trained), ""), r["champion_in"] or "", r["decision"] or "under way"))
+    names = {policy_id: name for name, policy_id, _, _ in contenders}
+    rows = []
+    for name, policy_id, met, decision in contenders:
+        title = [name, policy_id[:8] or "none made"] + (["champion"] if best and policy_id == best["policy_id"] else [])
+        verdict = f"{decision}\nvs {names.get(met, met[:8])}" if policy_id and met else decision
+        cells = seen.get(policy_id, {})
+        rows.append(["\n".join(title), *(cells.get(key, "") for key in keys), verdict])
+    return ["policy", *(f"{benchmark} {metric}" for benchmark, metric in keys), "decision"], rows
+
+
+def _gate_cells(snapshot: Snapshot) -> Cells:
+    """From the gate's estimates: `better` before `not_worse`, whose bounds are one-sided."""
+    cells: Cells = {}
+    base = {p["policy_id"] for p in snapshot.policies if p["kind"] == "base"}
+    for condition in ("better", "not_worse"):
+        for r in snapshot.gates:
+            if r["condition"] != condition or r["metric"] not in METRICS:
+                continue
+            key = (r["benchmark"], r["metric"])
+            interval = f"{r['ci_low']:+.3f}..{r['ci_high']:+.3f}" if condition == "better" else f"> {r['ci_low']:+.3f}"
+            cell = f"{r['challenger_mean']:.4f} (n={r['n']})\n{r['delta']:+.4f}\n{interval}"
+            cells.setdefault(r["challenger"], {}).setdefault(key, cell)
+            if r["champion"] in base:
+                cells.setdefault(r["champion"], {}).setdefault(key, f"{r['champion_mean']:.4f} (n={r['n']})")
+    return cells
+
+
+def _measured(means: Rows) -> Cells:
+    cells: Cells = {}
+    for r in means:
+        if r["metric"] in METRICS:
+            cells.setdefault(r["policy_id"], {}).setdefault((r["benchmark"], r["metric"]), f"{r['mean']:.4f} (n={r['n']})")
+    return cells
+
+
+def stage_times(snapshot: Snapshot) -> Table:
+    """Kinds of finished stages (what stands before the colon), the longest first, as text."""
+    kinds: dict[str, list[float]] = {}
+    for stage in snapshot.stages:
+        if stage["status"] == "done":
+            sums = kinds.setdefault(stage["stage"].split(":")[0], [0, 0.0, 0.0])
+            sums[0] += 1
+            sums[1] += stage["seconds"] or 0.0
+            sums[2] += stage["model_seconds"] or 0.0
+    rows = [[kind, f"{n:.0f}", f"{seconds:.1f}", f"{model:.1f}"] for kind, (n, seconds, model) in kinds.items()]
+    return ["stage", "times", "seconds", "model seconds"], sorted(rows, key=lambda row: -float(row[2]))

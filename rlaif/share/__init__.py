@@ -1,0 +1,1 @@
+"""What leaves a run or enters it: models, preference pairs, their cards, and the HTTP server."""

@@ -1,0 +1,191 @@
+"""The command `serve`: a policy behind an OpenAI-compatible endpoint, by way of `transformers serve`.
+
+That server answers adapters with an error, so the policy is written once as a plain model (dequantized base with the adapter merged in)
+into the run, `served/<policy_id>`, and started from there as a child process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlaif.config import Config
+from rlaif.prompts import Prompt, fill, load_prompt
+from rlaif.run import Run, check_disk, open_run
+from rlaif.screen import Screen
+from rlaif.types import RlaifError, UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+NEEDED = ("fastapi", "uvicorn", "openai")  # what the server asks for beyond our own dependencies
+MERGED = "served.json"  # says which weights a merged folder holds; written last
+READY_SECONDS = 600  # to load the model; a few for a small one
+
+
+def serve(folder: Path, name: str, host: str, port: int) -> None:
+    """Serve a policy until Ctrl-C or SIGTERM.
+
+    Raises UsageError for an unknown policy or a port that is taken, RlaifError without the extra `serving`, for damaged weights, and when
+    the server does not come up or ends by itself.
+    """
+    missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    if missing:
+        raise RlaifError(f'serve needs {", ".join(missing)}; install the extra: pip install -c constraints.txt ".[serving]"')
+    check_port(host, port)
+    run, screen = open_run(folder), Screen()
+    policy = run.policy(name)
+    with screen.console.status("merging the policy"):
+        merged = merged_folder(run, policy["policy_id"])
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        screen.line(f"{host} can be reached from other machines, and the server asks for no key", style="yellow")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a plain kill also takes the server down
+    server = start_server(merged, host, port, run.config)
+    try:
+        wait_until_ready(server, host, port)
+        screen.line(hello(run, policy, host, port))
+        screen.line("Research software, not medical advice. Ctrl-C stops the server.", style="dim")
+        code = server.wait()
+        raise RlaifError(f"the server ended by itself with exit code {code}; its last lines above say why")
+    except KeyboardInterrupt:
+        screen.line("stopped", style="dim")
+    finally:
+        stop(server)
+
+
+def hello(run: Run, policy: dict[str, Any], host: str, port: int) -> str:
+    body = json.dumps({"model": policy["policy_id"], "messages": [{"role": "user", "content": "What are the symptoms of asthma?"}]})
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    return (
+        f"{policy['kind']} policy {policy['policy_id']} of {run.folder} at {where}, as model {policy['policy_id']}; greedy. Try:\n"
+        f"  curl {where}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+    )
+
+
+def merged_folder(run: Run, policy_id: str) -> Path:
+    """The policy as a plain model in `served/<policy_id>` of the run: made when it is not there yet, or is of other weights or words.
+
+    Its generation settings are greedy, and its chat template puts a question that comes alone into the words of the run's policy prompt.
+    Raises RlaifError when the weights are missing or changed, and UsageError when the prompt is not the run's.
+    """
+    from rlaif.policies import check_prompt
+
+    policy, prompt = run.policy(policy_id), load_prompt(run.config.prompts.policy)
+    check_prompt(run, prompt)
+    folder = run.served / policy["policy_id"]
+    told = {"policy_sha256": policy["sha256"], "base_sha256": policy["base_sha256"], "prompt_sha256": prompt.sha256}
+    try:
+        if json.loads((folder / MERGED).read_text("utf-8")) == told:
+            return folder
+    except (OSError, ValueError):
+        pass  # not there, or half there: made anew
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    check_disk(run.folder)
+    try:
+        write_merged(run, policy, prompt, part)
+        (part / MERGED).write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(part, folder)
+    except OSError as error:
+        raise RlaifError(f"{error.filename or part}: cannot write the merged model ({error.strerror or error}); make room") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def write_merged(run: Run, policy: dict[str, Any], prompt: Prompt, folder: Path) -> None:
+    """The policy as one plain model, in the precision it is sampled in here."""
+    from rlaif.quiet import quiet  # noqa: F401  (sets the environment before torch loads)
+
+    import torch
+
+    from rlaif.share.merge import merge, save_model
+
+    dtype = run.config.model.dtype
+    if dtype == "auto" and run.config.model.device != "cpu" and torch.cuda.is_available():
+        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    merged = merge(run, policy, dtype)
+    settings, tokenizer = merged.model.generation_config, merged.base.tokenizer
+    settings.do_sample, settings.repetition_penalty = False, 1.0
+    settings.temperature = settings.top_p = settings.top_k = None
+    tokenizer.chat_template = template_of_run(tokenizer, prompt)
+    folder.mkdir(parents=True)
+    save_model(merged.model, tokenizer, folder)
+
+
+def template_of_run(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+    """A chat template that makes of a single user message the tokens that :func:`rlaif.render.answer_prompt` leads to.
+
+    Several messages, or one in parts, stay as they come. A base without a template gets plain paragraphs, as there.
+    """
+    first = tokenizer("x")["input_ids"][0]
+    begin = "{{- bos_token }}" if tokenizer.bos_token and first == tokenizer.bos_token_id else ""  # which the server does not add
+    plain = "{{- messages | map(attribute='content') | join('\\n\\n') }}{{- '\\n\\nAnswer:' if add_generation_prompt else '' }}"
+    alone = "messages | length == 1 and messages[0]['role'] == 'user' and messages[0]['content'] is string"
+    turns = f"[{{'role': 'system', 'content': {in_jinja(prompt.system)}}}, {{'role': 'user', 'content': {in_jinja(prompt.user)}}}]"
+    return f"{begin}{{%- if {alone} %}}{{%- set messages = {turns} %}}{{%- endif %}}{tokenizer.chat_template or plain}"
+
+
+def in_jinja(template: str) -> str:
+    """A part of a policy prompt as an expression, the question being the only message."""
+    mark = "\N{OBJECT REPLACEMENT CHARACTER}"
+    words = fill(template, {"question": mark, "context": ""}).split(mark)
+    return " ~ messages[0]['content'] ~ ".join(json.dumps(part, ensure_ascii=False) for part in words)
+
+
+def check_port(host: str, port: int) -> None:
+    """UsageError when nothing can listen there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"cannot listen on {host} port {port} ({error}); give another --port or --host") from error
+
+
+def start_server(merged: Path, host: str, port: int, config: Config) -> subprocess.Popen[bytes]:
+    """`transformers serve` on the folder, offline; what it prints goes to stderr. The model's name is the folder's."""
+    command = [sys.executable, "-P", "-m", "transformers.cli.transformers", "serve", merged.name, "--host", host, "--port", str(port)]
+    command += ["--device", "cpu" if config.model.device == "cpu" else "auto"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    return subprocess.Popen(command, cwd=merged.parent, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> None:
+    """RlaifError when the server ends, or does not answer within `READY_SECONDS`."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on this machine is asked without a proxy
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RlaifError(f"the server ended with exit code {server.returncode} before it was ready; its last lines above say why")
+        try:
+            with direct.open(f"http://{near}:{port}/health", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise RlaifError(f"the server did not answer within {READY_SECONDS} s")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is None:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()

@@ -1,0 +1,1 @@
+"""Training: SFT, DPO and the published methods, as stages of a run or as the command `train`."""

@@ -1,0 +1,167 @@
+"""What SFT and DPO share: settings for TRL, a callback that reports to the caller, and an adapter as the only file written."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from rlaif.quiet import quiet
+
+from rlaif.config import TrainerConfig
+from rlaif.models.adapter import save_adapter
+from rlaif.models.base import Base
+from rlaif.train import distributed as processes
+from rlaif.types import RlaifError
+
+with quiet():
+    import torch
+    import trl.trainer.utils
+    from transformers import Trainer, TrainerCallback
+
+
+OnLog = Callable[[int, dict[str, float]], None]  # step, {name: value}
+OnProgress = Callable[[int, int], None]  # step, number of steps
+Save = Callable[[Any, Path], str]  # writes what was trained and returns its sha256
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training stage did. `tokens` are those of prompts and answers that it saw, padding left out; `sha256` is the saved adapter's.
+
+    `skipped` examples had no room for an answer within `max_length`.
+    """
+
+    steps: int
+    tokens: int
+    seconds: float
+    examples: int
+    skipped: int
+    sha256: str
+
+
+class Report(TrainerCallback):
+    """Hands every step's numbers to the caller and stops a run that has diverged."""
+
+    def __init__(self, name: str, log: OnLog | None, progress: OnProgress | None) -> None:
+        self.name, self.log, self.progress = name, log, progress
+        self.tokens = 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        values = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float)}
+        if "loss" not in values:  # the summary after the last step
+            return
+        self.tokens = int(values.get("num_tokens", self.tokens))
+        if not math.isfinite(values["loss"]):
+            raise RlaifError(
+                f"{self.name} diverged: the loss is {values['loss']} at step {state.global_step}; lower {self.name}.learning_rate"
+            )
+        if self.log:
+            self.log(state.global_step, values)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.progress:
+            self.progress(state.global_step, state.max_steps)
+
+
+def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict[str, Any]:
+    """Keyword arguments common to TRL's SFTConfig and DPOConfig.
+
+    The batch is that of all processes together: each takes its share, so the recipe is the same however many there are.
+    """
+    cuda = base.device == "cuda"
+    batch_size, accumulation = processes.share_of(config.batch_size, config.gradient_accumulation)
+    return {
+        "output_dir": folder,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": not cuda,
+        "bf16": base.autocast is torch.bfloat16,
+        "fp16": cuda and base.autocast is torch.float16,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": config.warmup_steps,
+        "num_train_epochs": config.epochs,
+        "per_device_train_batch_size": batch_size,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,  # a frozen base has many, and looking for them at every step is slow
+        "max_length": config.max_length,
+        "train_sampling_strategy": "group_by_length",  # neighbours in length share a batch: less padding
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": cuda,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+@contextlib.contextmanager
+def _score_answers_only() -> Iterator[None]:
+    """Project only the labelled positions onto the vocabulary, as TRL itself does on CUDA.
+
+    Without Triton TRL projects every position, prompts and padding too, and drops them afterwards; for a small model that is half the work.
+    """
+    if not hasattr(trl.trainer.utils, "_use_triton"):  # a private name: without it training is slower and the same
+        yield
+        return
+    with mock.patch.object(trl.trainer.utils, "_use_triton", lambda device: True):
+        yield
+
+
+@contextlib.contextmanager
+def scratch_folder(out: Path) -> Iterator[str]:
+    """A folder beside `out` for what TRL insists on writing. One that a killed training left is cleared first."""
+    scratch = out.with_name(".scratch" if processes.world() == 1 else f".scratch{processes.rank()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield str(scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def train(
+    make: Callable[[str], Trainer],
+    *,
+    name: str,
+    given: int,
+    out: Path,
+    on_log: OnLog | None,
+    on_progress: OnProgress | None,
+    save: Save = save_adapter,
+) -> TrainResult:
+    """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default", to `out`.
+
+    Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits `max_length`, the loss is
+    no longer finite, or processes end with different weights. No checkpoint is written.
+    """
+    report = Report(name, on_log, on_progress)
+    started = time.perf_counter()
+    with scratch_folder(out) as scratch, quiet():
+        try:
+            trainer = make(scratch)
+            used = len(trainer.train_dataset)
+        except StopIteration:
+            used = 0
+        if used == 0:
+            raise RlaifError(f"{name}: no room for an answer in any of {given} examples; raise {name}.max_length")
+        for callback in ("PrinterCallback", "ProgressCallback"):
+            for one in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == callback]:
+                trainer.remove_callback(one)
+        trainer.add_callback(report)
+        with _score_answers_only():
+            trainer.train()
+        seconds = time.perf_counter() - started
+    processes.check_same(trainer.model)
+    digest = save(trainer.model, out) if processes.rank() == 0 else ""
+    return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest)

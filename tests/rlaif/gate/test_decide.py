@@ -1,0 +1,337 @@
+import math
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlaif.gate.decide import Check, Checks, GateRow, GateSettings, Guard, Look, MetricResults, PolicyResults, decide
+from rlaif.types import EvalItem, RlaifError, UsageError
+
+FAST = GateSettings(resamples=200)
+LOOK = Look("dpo", 1)
+TARGETS = ["yes", "no", "maybe", "yes", "no"]
+
+
+def metric(name, values, predictions=None, **changes):
+    n = len(values)
+    column = {
+        "benchmark": "pubmedqa" if name == "accuracy" else "medquad",
+        "metric": name,
+        "item_ids": tuple(f"{name}{i}" for i in range(n)),
+        "values": tuple(values),
+        "predictions": tuple(predictions or [""] * n),
+        "targets": tuple(TARGETS[i % 5] for i in range(n)),
+        "groups": tuple(f"g{i // 2}" for i in range(n)),
+        "statuses": ("scored",) * n,
+        "protocol_hash": "h",
+        "data_sha256": "d",
+    }
+    return MetricResults(**(column | changes))
+
+
+def policy(right, score, name="p", order=None):
+    """From a list of booleans and a list of scores; ROUGE-L is as the score unless it is given, [] for none at all."""
+    wrong = {"yes": "no", "no": "yes", "maybe": "yes"}
+    predictions = [TARGETS[i % 5] if ok else wrong[TARGETS[i % 5]] for i, ok in enumerate(right)]
+    rouge_l = metric("rouge_l", score if order is None else order) if order != [] else None
+    return PolicyResults(name, metric("accuracy", [float(ok) for ok in right], predictions), metric("token_f1", score), rouge_l)
+
+
+def judged(champion, challenger, look=LOOK, checks=Checks(), **changes):  # noqa: B008
+    return decide(champion, challenger, look=look, settings=replace(FAST, **changes), checks=checks, seed=0)
+
+
+def row(result, condition, name):
+    (found,) = [r for r in result.rows if (r.condition, r.metric) == (condition, name)]
+    return found
+
+
+RNG = np.random.default_rng(4)
+RIGHT = [i % 10 < 6 for i in range(300)]
+BETTER = [i % 10 < 6 or i % 20 == 7 for i in range(300)]  # 15 more right, none lost: + 0.05
+SCORE = RNG.random(200).clip(0.2, 0.8).tolist()
+NOISE = RNG.normal(0, 0.02, 200)
+UP = (np.array(SCORE) + 0.01 + NOISE - NOISE.mean()).tolist()
+DOWN = (np.array(SCORE) - 0.03 + NOISE - NOISE.mean()).tolist()
+LEVEL = (np.array(SCORE) + NOISE - NOISE.mean()).tolist()
+CHAMPION = policy(RIGHT, SCORE)
+
+
+def test_promoted_on_accuracy_with_the_other_metrics_level():
+    result = judged(CHAMPION, policy(BETTER, LEVEL))
+    assert result.action == "PROMOTE"
+    assert result.reason.startswith("DPO look 1, alpha 0.0243: accuracy 0.6000 -> 0.6500 (+0.0500, n=300, adjusted p 0.0001)")
+    found = row(result, "better", "accuracy")
+    assert (found.b, found.c, found.n, found.n_clusters, found.test) == (15, 0, 300, 150, "mcnemar_exact")
+    assert found.p_value == pytest.approx(2**-15)
+    assert found.p_adjusted == pytest.approx(2**-14)
+    assert (found.threshold, found.delta) == pytest.approx((0.01, 0.05))
+    assert "independent: clustered bootstrap p" in found.detail
+    assert not row(result, "better", "token_f1").passed
+    assert {r.metric for r in result.rows if r.condition == "not_worse" and r.passed} == {
+        "accuracy",
+        "macro_f1",
+        "token_f1",
+        "rouge_l",
+    }
+
+
+def test_promoted_on_the_score():
+    result = judged(CHAMPION, policy(RIGHT, UP))
+    assert result.action == "PROMOTE"
+    assert row(result, "better", "token_f1").passed and not row(result, "better", "accuracy").passed
+
+
+def test_a_sure_gain_that_is_too_small_is_not_enough():
+    tiny = [value + 0.004 for value in SCORE]
+    result = judged(CHAMPION, policy(RIGHT, tiny))
+    found = row(result, "better", "token_f1")
+    assert found.p_adjusted <= result.alpha and not found.passed
+    assert result.action == "REJECT" and "no gain worth having" in result.reason
+
+
+def test_a_gain_of_exactly_the_least_worth_having_counts():
+    right = [i < 300 for i in range(1000)]
+    result = judged(policy(right, SCORE), policy([i < 310 for i in range(1000)], SCORE))
+    assert row(result, "better", "accuracy").delta == pytest.approx(0.01)
+    assert row(result, "better", "accuracy").passed
+
+
+def test_the_same_policy_is_rejected_for_want_of_a_gain():
+    result = judged(CHAMPION, CHAMPION)
+    assert result.action == "REJECT" and "no gain worth having" in result.reason
+    assert row(result, "better", "accuracy").p_value == 1.0
+    assert row(result, "better", "accuracy").mde is None
+
+
+def test_rejected_when_worse_even_with_a_gain_elsewhere():
+    result = judged(CHAMPION, policy(BETTER, DOWN))
+    assert row(result, "better", "accuracy").passed
+    assert result.action == "REJECT" and result.reason.split(": ")[1] == "worse"
+    worse = row(result, "not_worse", "token_f1")
+    assert not worse.passed and worse.ci_low < -0.02 and worse.ci_high < 0
+
+
+def test_a_loss_shown_but_within_the_margin_is_tolerated():
+    slightly = [value - 0.005 for value in SCORE]
+    assert judged(CHAMPION, policy(BETTER, slightly)).action == "PROMOTE"
+
+
+def test_words_that_lost_their_order_are_rejected_whatever_token_f1_says():
+    shuffled = judged(CHAMPION, policy(RIGHT, UP, order=[value - 0.3 for value in SCORE]))
+    assert row(shuffled, "better", "token_f1").passed
+    assert shuffled.action == "REJECT" and ": worse: rouge_l 0." in shuffled.reason
+    found = row(shuffled, "not_worse", "rouge_l")
+    assert not found.passed and found.ci_high < 0 and found.threshold == -0.05
+    assert all(r.passed for r in shuffled.rows if r.condition == "not_worse" and r.metric != "rouge_l"), "nothing else would have seen it"
+
+
+def test_the_margin_of_word_order_decides_when_nothing_else_does():
+    """A loss of 0.03 is more than token F1 may lose, and less than ROUGE-L may."""
+    assert judged(CHAMPION, policy(BETTER, LEVEL, order=DOWN)).action == "PROMOTE"
+    open_ = judged(CHAMPION, policy(BETTER, LEVEL, order=DOWN), margin_rouge_l=0.031)
+    assert open_.action == "REJECT" and not row(open_, "not_worse", "rouge_l").passed
+
+
+def test_word_order_is_no_way_to_a_promotion():
+    result = judged(CHAMPION, policy(RIGHT, SCORE, order=[value + 0.2 for value in SCORE]))
+    assert result.action == "REJECT" and {r.metric for r in result.rows if r.condition == "better"} == {"accuracy", "token_f1"}
+
+
+def with_shuffled(results, order, shuffled):
+    return replace(results, order=metric("rouge_l", order), shuffled=metric("rouge_l", shuffled))
+
+
+def test_answers_whose_order_does_not_matter_are_rejected_whatever_the_champion_was():
+    """ROUGE-L is not worse here: the champion's answers are no better ordered."""
+    promoted = judged(CHAMPION, with_shuffled(policy(RIGHT, UP), SCORE, [value - 0.01 for value in SCORE]))
+    assert promoted.action == "PROMOTE" and row(promoted, "ordered", "rouge_l").passed
+    bag = judged(CHAMPION, with_shuffled(policy(RIGHT, UP), SCORE, LEVEL))
+    found = row(bag, "ordered", "rouge_l")
+    assert row(bag, "not_worse", "rouge_l").passed and row(bag, "better", "token_f1").passed
+    assert bag.action == "REJECT" and "the order of its words does not matter: ROUGE-L 0." in bag.reason
+    assert not found.passed and found.ci_low <= 0 < found.ci_high and found.champion_mean is None
+
+
+def test_answers_too_short_for_an_order_pass():
+    short = with_shuffled(policy(RIGHT, UP), SCORE, [None] * len(SCORE))
+    found = row(judged(CHAMPION, short), "ordered", "rouge_l")
+    assert found.passed and "too short" in found.detail and found.delta is None
+
+
+def test_without_word_order_there_is_no_such_condition():
+    champion, challenger = policy(RIGHT, SCORE, order=[]), policy(BETTER, LEVEL, order=[])
+    result = judged(champion, challenger)
+    assert result.action == "PROMOTE" and not any("rouge_l" in r.metric for r in result.rows)
+    for pair in ((CHAMPION, challenger), (champion, policy(BETTER, LEVEL))):
+        one_side = judged(*pair)
+        assert one_side.action == "INCONCLUSIVE" and not row(one_side, "valid", "rouge_l: both_have_it").passed
+
+
+def few(gained, lost, n=100):
+    """A champion right on the first half; the challenger gains and loses some items."""
+    champion = [i < n // 2 for i in range(n)]
+    return champion, [ok != (n // 2 <= i < n // 2 + gained or i < lost) for i, ok in enumerate(champion)]
+
+
+def test_inconclusive_says_how_many_items_would_tell():
+    champion, challenger = few(5, 2)
+    result = judged(policy(champion, SCORE), policy(challenger, SCORE))
+    assert result.action == "INCONCLUSIVE"
+    assert result.items_needed > 100
+    assert f"about {result.items_needed} items would settle it" in result.reason
+    # for the normal approximation: z(0.0122) + z(0.2) over 3 points
+    error = (row(result, "not_worse", "accuracy").ci_high - row(result, "not_worse", "accuracy").ci_low) / 2 / 1.68
+    assert result.items_needed == pytest.approx(100 * ((2.25 + 0.8416) * error / 0.03) ** 2, rel=0.25)
+
+
+def test_inconclusive_while_a_bound_is_open():
+    wide = np.random.default_rng(1).normal(0, 0.3, 200)
+    unsure = (np.array(SCORE) + wide - wide.mean()).tolist()
+    result = judged(CHAMPION, policy(BETTER, unsure))
+    assert result.action == "INCONCLUSIVE"
+    assert "token_f1 not shown to be not worse" in result.reason
+    assert result.items_needed > 200
+
+
+def test_no_number_of_items_helps_where_the_loss_seen_is_beyond_the_margin():
+    wide = np.random.default_rng(1).normal(0, 0.3, 200)
+    unsure = (np.array(SCORE) + wide - wide.mean() - 0.021).tolist()
+    result = judged(CHAMPION, policy(BETTER, unsure))
+    assert (result.action, result.items_needed) == ("INCONCLUSIVE", None)
+
+
+def test_later_looks_ask_for_more():
+    champion, challenger = few(7, 0, 200)
+    results = [judged(policy(champion, SCORE), policy(challenger, SCORE), look=Look("dpo", k)) for k in (1, 2)]
+    assert [r.action for r in results] == ["PROMOTE", "INCONCLUSIVE"]
+    assert judged(policy(champion, SCORE), policy(challenger, SCORE), look=Look("sft", 1)).alpha == 0.01
+    with pytest.raises(UsageError):
+        judged(CHAMPION, CHAMPION, look=Look("sft", 2))
+
+
+def test_only_a_red_guard_that_blocks_holds_up_a_promotion():
+    challenger = policy(BETTER, LEVEL)
+    warn = Checks(guards=(Guard("length", True, False), Guard("distinct2", False, True)))
+    assert judged(CHAMPION, challenger, checks=warn).action == "PROMOTE"
+    result = judged(CHAMPION, challenger, checks=Checks(guards=(Guard("kl", True, True, "0.3 > 0.1"),)))
+    assert result.action == "INCONCLUSIVE" and "held up by kl" in result.reason and result.items_needed is None
+    assert not row(result, "guard", "kl").passed
+
+
+def test_a_failed_check_holds_up_even_a_clear_gain():
+    checks = Checks(valid=(Check("leaks", False, "3 items"), Check("exam", True)))
+    result = judged(CHAMPION, policy(BETTER, LEVEL), checks=checks)
+    assert result.action == "INCONCLUSIVE" and "not valid: leaks (3 items)" in result.reason
+    assert row(result, "better", "accuracy").passed
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"protocol_hash": "other"}, "accuracy: same_protocol"),
+        ({"protocol_hash": ""}, "accuracy: same_protocol"),
+        ({"data_sha256": "other"}, "accuracy: same_data"),
+        ({"item_ids": tuple(f"other{i}" for i in range(300))}, "accuracy: same_items"),
+        ({"targets": ("yes",) * 300}, "accuracy: same_items"),
+        ({"groups": ("g",) * 300}, "accuracy: same_items"),
+    ],
+)
+def test_results_of_different_things_are_not_compared(change, failed):
+    challenger = policy(BETTER, LEVEL)
+    challenger = replace(challenger, accuracy=replace(challenger.accuracy, **change))
+    result = judged(CHAMPION, challenger)
+    assert result.action == "INCONCLUSIVE" and not row(result, "valid", failed).passed
+    assert {r.condition for r in result.rows} == {"valid"}
+
+
+def test_items_are_aligned_by_id():
+    challenger = policy(BETTER, LEVEL)
+    order = np.random.default_rng(0).permutation(300)
+    columns = ("item_ids", "values", "predictions", "targets", "groups", "statuses")
+    shuffled = {c: tuple(getattr(challenger.accuracy, c)[i] for i in order) for c in columns}
+    moved = replace(challenger, accuracy=replace(challenger.accuracy, **shuffled))
+    assert judged(CHAMPION, moved) == judged(CHAMPION, challenger)
+
+
+@pytest.mark.parametrize(("missing", "action"), [(4, "PROMOTE"), (5, "INCONCLUSIVE")])
+def test_two_percent_may_be_unscored_and_they_are_left_out(missing, action):
+    scores = [None] * missing + UP[missing:]
+    result = judged(CHAMPION, policy(RIGHT, scores))
+    assert result.action == action
+    assert row(result, "better", "token_f1").n == 200 - missing
+    assert row(result, "valid", "token_f1: challenger_unscored").passed == (missing == 4)
+
+
+def test_unparsed_answers_that_count_as_wrong_still_count_as_unparsed():
+    challenger = policy(BETTER, LEVEL)
+    statuses = ("unparsed",) * 7 + ("scored",) * 293
+    result = judged(CHAMPION, replace(challenger, accuracy=replace(challenger.accuracy, statuses=statuses)))
+    assert result.action == "INCONCLUSIVE" and "7 of 300 items of the challenger" in result.reason
+    assert row(result, "better", "accuracy").n == 300
+
+
+def test_no_items_and_one_group_are_not_valid():
+    assert judged(policy([], []), policy([], [])).action == "INCONCLUSIVE"
+    one = replace(CHAMPION, score=replace(CHAMPION.score, groups=("g",) * 200))
+    assert "under two groups" in judged(one, one).reason
+
+
+def test_malformed_results_are_refused():
+    with pytest.raises(RlaifError, match="no item twice"):
+        metric("quality", [0.5, 0.6], item_ids=("a", "a"))
+    with pytest.raises(RlaifError, match="no item twice"):
+        metric("quality", [0.5, 0.6], groups=("a",))
+    with pytest.raises(RlaifError, match="not finite"):
+        metric("quality", [math.nan])
+
+
+def test_metric_results_from_evaluation_rows():
+    items = [EvalItem("p", "medquad", "gate", i, "token_f1", "a", "b", v, "scored", "", "", "h", "d") for i, v in (("x", 0.5), ("y", None))]
+    results = MetricResults.of(items, {"x": "g1", "y": "g2"})
+    assert (results.item_ids, results.values, results.groups) == (("x", "y"), (0.5, None), ("g1", "g2"))
+    assert (results.metric, results.protocol_hash, results.data_sha256) == ("token_f1", "h", "d")
+    with pytest.raises(RlaifError, match="item y has no group"):
+        MetricResults.of(items, {"x": "g1"})
+    with pytest.raises(RlaifError, match="got 2"):
+        MetricResults.of([items[0], replace(items[1], protocol_hash="other")], {"x": "g", "y": "g"})
+
+
+def test_rows_have_the_columns_of_the_contract_and_plain_values():
+    columns = """condition benchmark metric test n n_clusters b c champion_mean challenger_mean delta ci_low ci_high
+    p_value p_adjusted alpha threshold mde passed detail"""
+    assert {f.name for f in fields(GateRow)} == set(columns.split())
+    result = judged(CHAMPION, policy(BETTER, UP), checks=Checks((Check("exam", True),), (Guard("kl", False, True),)))
+    for found in result.rows:
+        for value in asdict(found).values():
+            assert value is None or type(value) in (str, bool, int, float)
+            assert not isinstance(value, float) or math.isfinite(value)
+    assert type(result.alpha) is float and "\n" not in result.reason
+
+
+flips = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=20, max_size=60)
+
+
+@settings(max_examples=25)
+@given(flips, st.floats(-0.1, 0.1), st.integers(0, 99))
+def test_a_promotion_never_goes_both_ways(rights, shift, seed):
+    rng = np.random.default_rng(seed)
+    before = rng.random(40)
+    after = before + shift + rng.normal(0, 0.02, 40)
+    a = policy([x for x, _ in rights], before.tolist())
+    b = policy([y for _, y in rights], after.tolist())
+    there, back = judged(a, b), judged(b, a)
+    assert "PROMOTE" not in (there.action, back.action) or there.action != back.action
+    for name in ("accuracy", "token_f1"):
+        assert not (row(there, "better", name).passed and row(back, "better", name).passed)
+        assert row(there, "better", name).delta == pytest.approx(-row(back, "better", name).delta, abs=1e-12)
+    assert (row(there, "better", "accuracy").b, row(there, "better", "accuracy").c) == (
+        row(back, "better", "accuracy").c,
+        row(back, "better", "accuracy").b,
+    )
+
+
+def test_the_same_seed_gives_the_same_result():
+    assert judged(CHAMPION, policy(BETTER, UP)) == judged(CHAMPION, policy(BETTER, UP))

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rlaif.config import Config, flat
+from rlaif.gate import simulate_run as simulate_own
+from rlaif.gate.decide import Check, Checks, GateResult, GateSettings, Guard, Look, MetricResults, PolicyResults, decide
+from rlaif.gate.explain import QUESTIONS, explain, show
+from rlaif.run import Run
+from rlaif.screen import Screen
+from rlaif.types import Decision, UsageError
+from stores.store import Store
+
+SETTINGS = GateSettings(resamples=200)
+RNG = np.random.default_rng(2)
+RIGHT, SCORE = (RNG.random(250) < 0.6), RNG.random(120).clip(0.2, 0.8)
+
+
+def policy(name: str, right: np.ndarray, score: np.ndarray) -> PolicyResults:
+    def metric(kind: str, benchmark: str, values: np.ndarray, says: list[str]) -> MetricResults:
+        n = len(values)
+        ids, groups = tuple(f"{kind}{i}" for i in range(n)), tuple(f"g{i // 2}" for i in range(n))
+        targets = ("yes",) * n
+        return MetricResults(benchmark, kind, ids, tuple(values.tolist()), tuple(says), targets, groups, ("scored",) * n, "h", "d")
+
+    says = ["yes" if ok else "no" for ok in right]
+    return PolicyResults(
+        name, metric("accuracy", "pubmedqa", right.astype(float), says), metric("token_f1", "medquad", score, [""] * len(score))
+    )
+
+
+CHAMPION = policy("champ", RIGHT, SCORE)
+
+
+def gained(n: int) -> np.ndarray:
+    right = RIGHT.copy()
+    right[np.flatnonzero(~right)[:n]] = True
+    return right
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    config = Config()
+    row = {"run_id": "r1", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
+    return Run(tmp_path, Store.create(tmp_path, row), config)
+
+
+def judged(run: Run, round: int, challenger: PolicyResults, checks: Checks = Checks()) -> GateResult:  # noqa: B008
+    """Decide as the loop does, and write what the loop writes."""
+    look = Look("sft", 1) if round == 0 else Look("dpo", round)
+    result = decide(CHAMPION, challenger, look=look, settings=SETTINGS, checks=checks, seed=0)
+    names = {"round": round, "look": look.number, "champion": "champ", "challenger": challenger.policy_id}
+    rows = [{k: v for k, v in asdict(row).items() if v is not None} | names for row in result.rows]
+    evidence = {"alpha": result.alpha, "items_needed": result.items_needed}
+    run.store.write({"gates": rows, "decisions": [Decision(round, "gate", result.action, result.reason, evidence)]})
+    return result
+
+
+def shown(result: dict) -> str:
+    out = io.StringIO()
+    show(result, Screen(Console(file=out, width=250, highlight=False)))
+    return out.getvalue()
+
+
+def test_every_condition_is_a_row_with_words(run: Run) -> None:
+    result = judged(run, 1, policy("chall", gained(25), SCORE), Checks((Check("leaks", True, "none"),), (Guard("kl", False, True),)))
+    found = explain(run, 1)
+    assert len(found["conditions"]) == len(result.rows)
+    assert [c["condition"] for c in found["conditions"]] == sorted((r.condition for r in result.rows), key=list(QUESTIONS).index)
+    assert all(c["words"] and c["question"] for c in found["conditions"])
+    assert found["action"] == "PROMOTE" and found["verdict"].startswith("PROMOTE: better on accuracy beyond chance")
+    better = next(c for c in found["conditions"] if (c["condition"], c["metric"]) == ("better", "accuracy"))
+    assert "(+0.1000)" in better["words"] and "25 items won, 0 lost" in better["words"] and "needs 0.0243 or less" in better["words"]
+    assert "250 items in 125 groups" in better["words"]
+    assert (found["look"], found["champion"], found["challenger"]) == (1, "champ", "chall")
+    json.dumps(found)
+    text = shown(found)
+    assert "same items, prompt and data for both, and no answer without a score" in text and "leaks: none" in text
+    assert len(text.splitlines()) < len(found["conditions"]) + 8 and "same_items" not in text and "monitor kl" not in text
+    assert "kl: green" in text
+    assert text.startswith("PROMOTE") and "DPO look 1, alpha 0.0243: chall against champ" in text and "in 80% of cases" in text
+
+
+def test_round_0_and_the_latest_round(run: Run) -> None:
+    judged(run, 0, policy("sft", gained(25), SCORE))
+    judged(run, 1, policy("chall", RIGHT, SCORE))
+    assert "SFT look 1, alpha 0.0100" in shown(explain(run, 0))
+    latest = explain(run)
+    assert latest["round"] == 1 and latest["verdict"] == "REJECT: any gain is smaller than one worth having."
+    assert "too much alike for any gain" in latest["power"][0]
+
+
+@pytest.mark.parametrize(
+    ("right", "score", "checks", "verdict"),
+    [
+        (gained(25), SCORE, Checks((Check("exam", False, "no licence"),)), "may not be compared (exam)"),
+        (gained(25), SCORE, Checks((), (Guard("kl", True, True, "0.3 > 0.1"),)), "better on accuracy, but held up by a red monitor (kl)"),
+        (RIGHT, SCORE - 0.05, Checks(), "REJECT: worse on token F1."),
+        (gained(3), SCORE + RNG.normal(0, 0.3, 120), Checks(), "cannot tell a gain from chance"),
+        (gained(25), SCORE + (x := RNG.normal(0, 0.3, 120)) - x.mean(), Checks(), "a loss on token F1 is not ruled out; about"),
+    ],
+)
+def test_verdicts(run: Run, right: np.ndarray, score: np.ndarray, checks: Checks, verdict: str) -> None:
+    result = judged(run, 1, policy("chall", right, score), checks)
+    found = explain(run, 1)
+    assert verdict in found["verdict"] and found["verdict"].startswith(result.action)
+    if result.items_needed:
+        assert f"about {result.items_needed:,} items would settle it" in found["verdict"]
+
+
+def test_a_round_without_a_challenger_and_an_unknown_round(run: Run) -> None:
+    with pytest.raises(UsageError, match="decided rounds: none yet"):
+        explain(run)
+    run.store.write({"decisions": [Decision(2, "gate", "INCONCLUSIVE", "only 3 pairs were kept", {"kept": 3})]})
+    found = explain(run)
+    assert found["conditions"] == [] and shown(found) == "INCONCLUSIVE: only 3 pairs were kept\n"
+    with pytest.raises(UsageError, match="round 5 has no gate decision.*decided rounds: 2"):
+        explain(run, 5)
+
+
+def test_simulate_on_the_runs_own_results(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(Console(file=io.StringIO()))
+    with pytest.raises(UsageError, match="no policy has met the gate yet"):
+        simulate_own.simulate_own(run, 3, 2, screen)
+    challenger = policy("chall", gained(25), SCORE + RNG.normal(0, 0.05, 120))
+    judged(run, 1, challenger)
+    monkeypatch.setattr(simulate_own, "load_prompt", lambda name: None)
+    monkeypatch.setattr(simulate_own, "results", lambda run, policy_id, *_: {"champ": CHAMPION, "chall": challenger}[policy_id])
+    monkeypatch.setattr(simulate_own, "POWER_DRAWS", 2)
+    result = simulate_own.simulate_own(run, 3, 2, screen)
+    assert result["sizes"] == {"accuracy": {"n": 250, "groups": 125, "discordance": 0.1}, "token_f1": {"n": 120, "groups": 60}}
+    assert result["null"]["draws"] == 3 and len(result["null"]["by_look"]) == 2
+    assert {(p["metric"], p["gain"], p["look"]) for p in result["power"]} == {
+        *(("accuracy", g, k) for g in (0.02, 0.03, 0.05, 0.08) for k in (1, 2)),
+        *(("token_f1", g, k) for g in (0.005, 0.01, 0.02, 0.04) for k in (1, 2)),
+    }
+    json.dumps(result)
+    out = io.StringIO()
+    simulate_own.show(result, Screen(Console(file=out, width=200)))
+    assert "of 3 simulated loops of 2 rounds promote at all" in out.getvalue() and "10.0% discordant" in out.getvalue()

@@ -1,0 +1,242 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlaif.loop.pairs import PairSettings, prefer
+from rlaif.types import Candidate, RlaifError, Verdict, content_id
+
+WORDS = ("fever cough rest water pain heart liver blood sugar sleep diet salt " * 20).split()
+
+
+def answer(question, k, score, *, n_tokens=20, text=None, factual=None, finish="stop", status="scored", replicates=1):
+    candidate_id = f"{question}-{k}"
+    candidate = Candidate(candidate_id, 1, question, "p", "h", k, 0, 0, text or f"{WORDS[k]} {k}", n_tokens, finish, -1.0, {})
+    scores = score if isinstance(score, list) else [score] * replicates
+    return candidate, [Verdict(candidate_id, "j", r, status, s, factual) for r, s in enumerate(scores)]
+
+
+def run(*answers, sem=0.0, **changes):
+    candidates = [candidate for candidate, _ in answers]
+    verdicts = [verdict for _, given in answers for verdict in given]
+    return prefer(candidates, verdicts, judge_id="j", round=1, sem=sem, settings=PairSettings(**changes))
+
+
+def only(*answers, **kwargs):
+    (preference,) = run(*answers, **kwargs)
+    return preference
+
+
+def test_best_against_worst_is_kept():
+    pair = only(answer("q", 0, 0.6), answer("q", 1, 0.9), answer("q", 2, 0.2), answer("q", 3, 0.5))
+    assert (pair.status, pair.reason, pair.chosen_id, pair.rejected_id) == ("kept", "", "q-1", "q-2")
+    assert (pair.chosen_score, pair.rejected_score, pair.margin) == pytest.approx((0.9, 0.2, 0.7))
+    assert pair.pair_id == content_id("j", "q", "q-1", "q-2", 1)
+    assert (pair.round, pair.question_id, pair.judge_id) == (1, "q", "j")
+
+
+def test_replicates_are_averaged_and_only_scored_verdicts_count():
+    steady = answer("q", 0, [0.9, 0.5])
+    steady[1].append(Verdict("q-0", "j", 2, "failed", reason="timeout"))
+    pair = only(steady, answer("q", 1, [0.6, 0.4]))
+    assert (pair.chosen_score, pair.rejected_score) == pytest.approx((0.7, 0.5))
+
+
+def test_margin_of_exactly_the_threshold_is_kept_despite_rounding():
+    assert only(answer("q", 0, 0.6), answer("q", 1, 0.5)).status == "kept"
+
+
+DROPS = [
+    ([answer("q", 0, 0.7), answer("q", 1, 0.7)], "tie: both 0.70"),
+    ([answer("q", 0, 0.66), answer("q", 1, 0.60)], "below_margin: 0.06 < 0.10"),
+    ([answer("q", 0, 0.6999), answer("q", 1, 0.60)], "below_margin: 0.0999 < 0.10"),
+    ([answer("q", 0, 0.9, n_tokens=43), answer("q", 1, 0.2, n_tokens=25)], "length_ratio: 1.72 outside 0.67-1.50"),
+    ([answer("q", 0, 0.9, n_tokens=5), answer("q", 1, 0.2, n_tokens=10)], "length_ratio: 0.50 outside 0.67-1.50"),
+    (
+        [
+            answer("q", 0, 0.9, text=" ".join(f"w{i}" for i in range(15))),
+            answer("q", 1, 0.2, text=" ".join(f"w{i}" for i in range(14)) + " x"),
+        ],
+        "near_duplicate: ROUGE-L 0.93 > 0.90",
+    ),
+    ([answer("q", 0, 0.9, text="?!"), answer("q", 1, 0.2, text="?!")], "near_duplicate: ROUGE-L 1.00 > 0.90"),
+    ([answer("q", 0, 0.31), answer("q", 1, 0.1)], "all_bad: best 0.31 < 0.50"),
+    ([answer("q", 0, 0.9, factual=0.4), answer("q", 1, 0.5, factual=0.6)], "less_factual: chosen 0.40 < rejected 0.60"),
+    ([answer("q", 0, 0.9, finish="length"), answer("q", 1, 0.5)], "truncated: chosen ends at the token limit"),
+]
+
+
+@pytest.mark.parametrize(("answers", "reason"), DROPS, ids=[reason for _, reason in DROPS])
+def test_every_reason_to_drop(answers, reason):
+    pair = only(*answers)
+    assert (pair.status, pair.reason) == ("dropped", reason)
+    assert (pair.chosen_id, pair.rejected_id) == ("q-0", "q-1")
+
+
+def test_too_few_scored_has_no_ids():
+    failed = [answer("q", k, None, status="failed") for k in range(1, 4)]
+    pair = only(answer("q", 0, 0.9), *failed)
+    assert (pair.status, pair.reason) == ("dropped", "too_few_scored: 1 of 4")
+    assert (pair.chosen_id, pair.rejected_id, pair.chosen_score, pair.margin) == (None, None, None, None)
+    assert pair.pair_id == content_id("j", "q", None, None, 1)
+
+
+def test_a_noisy_judge_asks_for_a_wider_margin():
+    answers = answer("q", 0, 0.9), answer("q", 1, 0.7)
+    assert only(*answers).status == "kept"
+    needed = 1.645 * math.sqrt(2) * 0.1
+    assert only(*answers, sem=0.1).reason == f"below_margin: 0.20 < {needed:.2f}"
+
+
+def test_another_pair_of_the_question_is_kept_when_best_against_worst_breaks_a_rule():
+    pair = only(answer("q", 0, 0.9, n_tokens=60), answer("q", 1, 0.8, n_tokens=22), answer("q", 2, 0.2), answer("q", 3, 0.4))
+    assert (pair.status, pair.chosen_id, pair.rejected_id) == ("kept", "q-1", "q-2")
+    assert pair.reason == "fallback: length_ratio: 3.00 outside 0.67-1.50"
+    assert pair.pair_id == content_id("j", "q", "q-1", "q-2", 1)
+
+
+def test_where_no_pair_passes_the_reason_is_that_of_best_against_worst():
+    pair = only(answer("q", 0, 0.9, n_tokens=60), answer("q", 1, 0.25), answer("q", 2, 0.2))
+    assert pair.reason == "length_ratio: 3.00 outside 0.67-1.50"
+    assert (pair.chosen_id, pair.rejected_id) == ("q-0", "q-2")
+
+
+def test_equal_scores_are_ordered_by_sample_index():
+    answers = [answer("q", k, s) for k, s in ((3, 0.2), (2, 0.9), (1, 0.9), (0, 0.2))]
+    pair = only(*answers)
+    assert (pair.chosen_id, pair.rejected_id) == ("q-1", "q-0")
+
+
+@pytest.mark.parametrize(
+    ("status", "score", "judge_id", "round", "message"),
+    [
+        ("scored", None, "j", 1, "its score is None"),
+        ("scored", math.nan, "j", 1, "its score is nan"),
+        ("scored", 0.5, "other", 1, "one judge at a time"),
+        ("scored", 0.5, "j", 2, "is of round 1, not of round 2"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(status, score, judge_id, round, message):
+    candidate, _ = answer("q", 0, 0.5)
+    with pytest.raises(RlaifError, match=message):
+        verdicts = [Verdict("q-0", judge_id, 0, status, score)]
+        prefer([candidate], verdicts, judge_id="j", round=round, sem=0.0, settings=PairSettings())
+
+
+def jury(answers, **scores):
+    """prefer with members whose scores are given by name, one number a candidate."""
+    candidates = [candidate for candidate, _ in answers]
+    verdicts = [verdict for _, given in answers for verdict in given]
+    members = {
+        name: [Verdict(c.candidate_id, name, 0, "scored", s) for c, s in zip(candidates, values, strict=False)]
+        for name, values in scores.items()
+    }
+    return prefer(candidates, verdicts, judge_id="j", round=1, sem=0.0, settings=PairSettings(), members=members)
+
+
+def test_a_pair_on_which_a_jury_disagrees_in_sign_is_dropped():
+    answers = [answer("q", 0, 0.7), answer("q", 1, 0.5)]
+    (pair,) = jury(answers, one=[1.0, 0.5], two=[0.4, 0.5])
+    assert (pair.status, pair.reason) == ("dropped", "jury_disagreement: 1 of 2 members prefer the rejected answer")
+    assert jury(answers, one=[1.0, 0.5], two=[0.5, 0.5])[0].status == "kept"  # no difference is no disagreement
+    assert jury(answers, one=[0.9, 0.5], two=[0.6, 0.5])[0].status == "kept"
+
+
+def test_another_pair_on_which_the_jury_agrees_takes_its_place():
+    answers = [answer("q", 0, 0.9), answer("q", 1, 0.8), answer("q", 2, 0.2)]
+    (pair,) = jury(answers, one=[0.1, 0.7, 0.2], two=[1.0, 0.9, 0.2])
+    assert (pair.chosen_id, pair.rejected_id, pair.status) == ("q-1", "q-2", "kept")
+    assert pair.reason == "fallback: jury_disagreement: 1 of 2 members prefer the rejected answer"
+
+
+def test_a_jury_verdict_without_all_its_members_is_refused():
+    with pytest.raises(RlaifError, match="candidate q-1, its member two did not"):
+        jury([answer("q", 0, 0.7), answer("q", 1, 0.5)], one=[1.0, 0.5], two=[0.4])
+
+
+def confirmed(fallen, *answers, below=0.3):
+    asked = []
+
+    def confirm(pairs):
+        asked.extend(pair.question_id for pair in pairs)
+        return {pair.pair_id: fallen[pair.question_id] for pair in pairs if pair.question_id in fallen}
+
+    verdicts = [verdict for _, given in answers for verdict in given]
+    settings = PairSettings(confirm_below=below)
+    pairs = prefer([c for c, _ in answers], verdicts, judge_id="j", round=1, sem=0.0, settings=settings, confirm=confirm)
+    return asked, {p.question_id: (p.status, p.reason) for p in pairs}
+
+
+def test_only_kept_pairs_of_narrow_margin_are_shown_to_the_pairwise_judge():
+    wide, narrow, edge = ([answer(q, 0, 0.6 + m), answer(q, 1, 0.6)] for q, m in (("w", 0.35), ("n", 0.15), ("e", 0.3)))
+    tie, other = [answer("t", 0, 0.7), answer("t", 1, 0.7)], [answer("o", 0, 0.8), answer("o", 1, 0.6)]
+    asked, found = confirmed({"n": "a tie"}, *wide, *narrow, *edge, *tie, *other)
+    assert asked == ["n", "o"]
+    assert found["n"] == ("dropped", "pairwise: a tie") and found["o"] == found["w"] == ("kept", "")
+
+
+def test_nobody_is_asked_when_no_pair_is_narrow_and_somebody_has_to_be_there_when_one_is():
+    answers = [answer("q", 0, 0.9), answer("q", 1, 0.5)]
+    assert confirmed({}, *answers)[0] == []
+    assert run(*answers, confirm_below=0.0)[0].status == "kept"
+    with pytest.raises(RlaifError, match="no pairwise judge"):
+        run(*answers, confirm_below=0.5)
+
+
+def test_lengths_are_balanced_among_what_was_confirmed():
+    # 20 longer and 10 shorter are out of balance; once ten of the longer ones fall, nothing else has to go.
+    _, found = confirmed({f"q{q:02}": "a tie" for q in range(10)}, *lopsided(20, 10))
+    assert sorted(reason for status, reason in found.values() if status == "dropped") == ["pairwise: a tie"] * 10
+
+
+def lopsided(longer, shorter, equal=0):
+    """Questions whose chosen answer is longer, shorter or as long; margins grow with the question's number."""
+    answers = []
+    for q, (chosen, rejected) in enumerate([(25, 20)] * longer + [(20, 25)] * shorter + [(20, 20)] * equal):
+        name = f"q{q:02}"
+        answers.append(answer(name, 0, 0.7 + q / 1000, n_tokens=chosen))
+        answers.append(answer(name, 1, 0.5, n_tokens=rejected))
+    return answers
+
+
+def test_surplus_of_longer_answers_is_dropped_smallest_margin_first():
+    pairs = run(*lopsided(20, 10))
+    dropped = [p for p in pairs if p.status == "dropped"]
+    assert [p.question_id for p in dropped] == [f"q{q:02}" for q in range(5)]  # 15 of 25 is 60%
+    assert dropped[0].reason == "length_balance: chosen is longer in 67% of 30 pairs, at most 60% wanted"
+    assert dropped[0].chosen_id == "q00-0"
+
+
+def test_surplus_of_shorter_answers_is_dropped_and_equal_lengths_count_half():
+    pairs = run(*lopsided(6, 18, 6))
+    dropped = [p.question_id for p in pairs if p.status == "dropped"]
+    # shorter: 18 + 3 of 30 is 70%; after dropping 7: 14 of 23 is 61%, after 8: 13 of 22 is 59%
+    assert dropped == [f"q{q:02}" for q in range(6, 14)]
+    assert next(p for p in pairs if p.question_id == "q06").reason.startswith("length_balance: chosen is shorter in 70%")
+
+
+def test_a_share_within_the_tolerance_or_a_handful_of_pairs_is_left_alone():
+    assert all(p.status == "kept" for p in run(*lopsided(18, 12)))
+    assert all(p.status == "kept" for p in run(*lopsided(19, 0)))
+    assert all(p.status == "dropped" for p in run(*lopsided(20, 0)))
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.lists(st.tuples(st.floats(0, 1), st.integers(10, 30)), min_size=1, max_size=4), min_size=1, max_size=40),
+    st.randoms(),
+)
+def test_one_preference_a_question_whatever_the_order_and_balanced(questions, random):
+    answers = [answer(f"q{q:02}", k, s, n_tokens=n) for q, group in enumerate(questions) for k, (s, n) in enumerate(group)]
+    pairs = run(*answers)
+    assert [p.question_id for p in pairs] == [f"q{q:02}" for q in range(len(questions))]
+    shuffled = random.sample(answers, len(answers))
+    assert sorted(run(*shuffled), key=lambda p: p.question_id) == pairs
+    length = {candidate.candidate_id: candidate.n_tokens for candidate, _ in answers}
+    kept = [p for p in pairs if p.status == "kept"]
+    assert all(p.margin >= 0.1 - 1e-9 and p.chosen_score >= 0.5 - 1e-9 for p in kept)
+    if len(kept) >= 20:
+        diff = [length[p.chosen_id] - length[p.rejected_id] for p in kept]
+        share = sum(0.5 if d == 0 else d > 0 for d in diff) / len(kept)
+        assert 0.4 - 1e-9 <= share <= 0.6 + 1e-9
