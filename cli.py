@@ -1,6 +1,7 @@
 """The command line: `python cli.py --help`, or `rlaif --help` once installed. The commands are in `rlaif.commands`.
 
-Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration. Results go to stdout, progress and errors to stderr.
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration. Results go to stdout, progress and errors to
+stderr.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="RLAIF for medical question answering that can be audited. Research software: nothing it prints is medical advice.",
+    help="RLAIF for medical question answering that can be audited. Research software: nothing it prints is "
+    "medical advice.",
 )
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
     "loop": make.loop,
@@ -60,7 +62,9 @@ def version_and_exit(asked: bool) -> None:
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=version_and_exit, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_and_exit, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     context.obj = debug
 

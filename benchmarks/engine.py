@@ -1,8 +1,10 @@
-"""Tokens a second of sampling and training on one base: quantized layers against dequantized ones, our decode loop against `generate()`.
+"""Tokens a second of sampling and training on one base: quantized layers against dequantized ones, our decode loop
+against `generate()`.
 
     python benchmarks/engine.py [--model embedded] [--threads 2] [--prompts 64]
 
-All variants run in one process on the same prompts, so the ratios hold although absolute figures vary with the machine. Prints Markdown.
+All variants run in one process on the same prompts, so the ratios hold although absolute figures vary with the machine.
+Prints Markdown.
 """
 
 from __future__ import annotations
@@ -42,7 +44,12 @@ def with_generate(base: Base, prompts: list[str]) -> int:
     batch = base.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(base.device)
     with torch.inference_mode():
         out = base.model.generate(
-            **batch, do_sample=True, temperature=0.8, top_p=0.95, max_new_tokens=NEW_TOKENS, pad_token_id=base.tokenizer.pad_token_id
+            **batch,
+            do_sample=True,
+            temperature=0.8,
+            top_p=0.95,
+            max_new_tokens=NEW_TOKENS,
+            pad_token_id=base.tokenizer.pad_token_id,
         )
     new = out[:, batch["input_ids"].shape[1] :]
     return int((new != base.tokenizer.pad_token_id).sum())
@@ -51,7 +58,9 @@ def with_generate(base: Base, prompts: list[str]) -> int:
 def with_sample(base: Base, prompts: list[str]) -> int:
     from rlaif.models.generate import sample
 
-    made = sample(fast_copy(base, None), base.tokenizer, prompts, temperature=0.8, top_p=0.95, max_new_tokens=NEW_TOKENS, seed=0)
+    made = sample(
+        fast_copy(base, None), base.tokenizer, prompts, temperature=0.8, top_p=0.95, max_new_tokens=NEW_TOKENS, seed=0
+    )
     return sum(g.n_tokens for g in made)
 
 
@@ -67,9 +76,13 @@ def sft_speed(base: Base, config: ModelConfig, prompts: list[str], questions: li
 def dpo_speed(base: Base, config: ModelConfig, prompts: list[str], questions: list[Question]) -> float:
     from rlaif.train.dpo import PairExample, train_dpo
 
-    pairs = [PairExample(p, q.reference, q.reference.replace(",", " and")) for p, q in zip(prompts, questions, strict=True)]
+    pairs = [
+        PairExample(p, q.reference, q.reference.replace(",", " and")) for p, q in zip(prompts, questions, strict=True)
+    ]
     tokens = sum(
-        len(ids) for pair in pairs for ids in base.tokenizer([pair.prompt + pair.chosen, pair.prompt + pair.rejected])["input_ids"]
+        len(ids)
+        for pair in pairs
+        for ids in base.tokenizer([pair.prompt + pair.chosen, pair.prompt + pair.rejected])["input_ids"]
     )
     with tempfile.TemporaryDirectory() as out:
         result = train_dpo(base, attach_adapter(base, config, 0), pairs, DpoConfig(), Path(out) / "a", seed=0)

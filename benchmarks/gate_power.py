@@ -1,9 +1,11 @@
-"""What the promotion gate can see, by simulation through the gate's own `decide`: false promotions of loops without gain, and power.
+"""What the promotion gate can see, by simulation through the gate's own `decide`: false promotions of loops without
+gain, and power.
 
     OMP_NUM_THREADS=1 python benchmarks/gate_power.py
 
-Prints Markdown; minutes on one core. Ends with exit code 1 where a target is missed: at most 5% of ten-round loops without
-gain promote at all; +5 points at n=500 and 10% discordant items are promoted at the first DPO look in at least 80%.
+Prints Markdown; minutes on one core. Ends with exit code 1 where a target is missed: at most 5% of ten-round loops
+without gain promote at all; +5 points at n=500 and 10% discordant items are promoted at the first DPO look in at least
+80%.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ GAINS = (0.03, 0.05, 0.08)
 def power(n: int, discordance: float, gain: float, draws: int, seed: int) -> tuple[dict[int, Promotions], int]:
     """Share of draws promoted at each look, and how many only the conditions on word order kept from it at the first.
 
-    The first look is decided by `decide`. Later looks differ from it in alpha only, so a draw that was promoted then is promoted at look k
-    too if McNemar's p is at most alpha_k / 2 (score p-values, which have no gain here, are left out from the second look on).
+    The first look is decided by `decide`. Later looks differ from it in alpha only, so a draw that was promoted then is
+    promoted at look k too if McNemar's p is at most alpha_k / 2 (score p-values, which have no gain here, are left out
+    from the second look on).
     """
     settings, stream = GateSettings(), drawn_pairs(n_accuracy=n, discordance=discordance, gain_accuracy=gain)
     held = 0
@@ -68,16 +71,29 @@ def main() -> None:
 
     started = time.process_time()
     print(f"False promotions, {args.loops:,} loops of ten rounds without gain (95% interval):\n")
-    print("| accuracy items | discordant | promoted at least once | first promotion at look 1, 2, ... 10 |\n|---|---|---|---|")
+    print(
+        "| accuracy items | discordant | promoted at least once | first promotion at look 1, 2, ... 10 "
+        "|\n|---|---|---|---|"
+    )
     worst = 0.0
     for n, discordance in ((500, 0.10), (500, 0.15), (250, 0.15)):
-        found = promotions(drawn_pairs(n_accuracy=n, discordance=discordance), args.loops, range(1, 11), GateSettings(), args.seed)
+        found = promotions(
+            drawn_pairs(n_accuracy=n, discordance=discordance), args.loops, range(1, 11), GateSettings(), args.seed
+        )
         worst = max(worst, found.share)
         print(f"| {n} | {discordance:.0%} | {percent(found)} | {', '.join(map(str, found.by_look))} |", flush=True)
 
-    print(f'\n"Promote if accuracy is higher", 500 items, 10% discordant: {percent(if_higher(500, 0.10, args.loops, args.seed))}')
-    print(f"\nShare of {args.draws} draws promoted, with a true gain in accuracy and none in the score (95% interval at look 1):\n")
-    print(f"| n | discordant | true gain | {' | '.join(f'look {k}' for k in LOOKS)} |\n|---|---|---|{'---|' * len(LOOKS)}")
+    print(
+        '\n"Promote if accuracy is higher", 500 items, 10% discordant: '
+        f"{percent(if_higher(500, 0.10, args.loops, args.seed))}"
+    )
+    print(
+        f"\nShare of {args.draws} draws promoted, with a true gain in accuracy and none in the score "
+        "(95% interval at look 1):\n"
+    )
+    print(
+        f"| n | discordant | true gain | {' | '.join(f'look {k}' for k in LOOKS)} |\n|---|---|---|{'---|' * len(LOOKS)}"
+    )
     headline, held_up, drawn = 0.0, 0, 0
     for n, discordances in ((500, DISCORDANCE), (250, (0.15,))):
         for discordance in discordances:
@@ -91,7 +107,10 @@ def main() -> None:
     print(f"\nThe conditions on word order alone held up {held_up} of the {drawn:,} draws.", flush=True)
     print(f"{time.process_time() - started:.0f} s of processor time", file=sys.stderr)
     if worst > 0.05 or headline < 0.80:
-        sys.exit(f"target missed: at most 5% false promotions (worst {worst:.1%}), at least 80% power (first look {headline:.1%})")
+        sys.exit(
+            f"target missed: at most 5% false promotions (worst {worst:.1%}), at least 80% power (first "
+            f"look {headline:.1%})"
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Items a second of a local judge: marks read from its logits against verdicts that it writes, same model, same items, one run.
+"""Items a second of a local judge: marks read from its logits against verdicts that it writes, same model, same items,
+one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/judging.py [--model FOLDER] [--threads 1] [--items 500] [--alone 50] [--served URL]
+    OMP_NUM_THREADS=1 python benchmarks/judging.py [--model FOLDER] [--threads 1] [--items 500]
+        [--alone 50] [--served URL]
 
-Four answers a question, as the loop samples them. Writing is timed three ways: one item at a time with transformers' `generate()`; in
-batches of it; and with our own decode loop, which drops rows that have ended, in the same batches. With `--served http://.../v1` also as a
-judge behind an endpoint works: the LangChain judge asks a server of the same folder (`transformers serve FOLDER`), eight calls at once.
-Filling prompts, tokenizing and parsing count in all of them. Both clocks are shown: on a machine that others use too, the processor's
-seconds say more (not for the served one: they are spent in another process). Prints Markdown.
+Four answers a question, as the loop samples them. Writing is timed three ways: one item at a time with transformers'
+`generate()`; in batches of it; and with our own decode loop, which drops rows that have ended, in the same batches.
+With `--served http://.../v1` also as a judge behind an endpoint works: the LangChain judge asks a server of the same
+folder (`transformers serve FOLDER`), eight calls at once. Filling prompts, tokenizing and parsing count in all of them.
+Both clocks are shown: on a machine that others use too, the processor's seconds say more (not for the served one: they
+are spent in another process). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -47,14 +50,18 @@ class Timed:
 
 
 def items(number: int) -> list[JudgeItem]:
-    """Answers to the gate's questions, four each: the reference, the same in other words, half of it, and one that is denied."""
+    """Answers to the gate's questions, four each: the reference, the same in other words, half of it, and one that is
+    denied.
+    """
     rng = random.Random(0)
     made = []
     for question in (q for q in medquad_style.load() if q.split == "gate"):
         prose = medquad_style.second_reference(question)
         half = corrupt.drop_half(question.reference, rng) or question.reference[: len(question.reference) // 2]
         for answer in (question.reference, prose, half, corrupt.negate(prose, rng) or "I do not know."):
-            made.append(JudgeItem(f"c{len(made)}", question.question, answer, question.reference, "", question.key_points))
+            made.append(
+                JudgeItem(f"c{len(made)}", question.question, answer, question.reference, "", question.key_points)
+            )
     return made[:number]
 
 
@@ -70,9 +77,13 @@ def prompts(base: Base, prompt: JudgePrompt, items: Sequence[JudgeItem]) -> list
 def by_generate(base: Base, texts: list[str]) -> list[str]:
     import torch
 
-    batch = base.tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(base.device)
+    batch = base.tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(
+        base.device
+    )
     with torch.inference_mode():
-        out = base.model.generate(**batch, do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=base.tokenizer.pad_token_id)
+        out = base.model.generate(
+            **batch, do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=base.tokenizer.pad_token_id
+        )
     return list(base.tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
@@ -109,7 +120,9 @@ def timed(name: str, score: Callable[[Sequence[JudgeItem]], Scores], items: Sequ
 
 def served(folder: str, url: str, prompt: JudgePrompt) -> Callable[[Sequence[JudgeItem]], Scores]:
     """The judge that the server at `url` makes of the same folder."""
-    judge = make_judge(f"openai:{folder}", JudgeSettings(prompt, url, max_new_tokens=NEW_TOKENS, concurrency=AT_ONCE, timeout=300.0))
+    judge = make_judge(
+        f"openai:{folder}", JudgeSettings(prompt, url, max_new_tokens=NEW_TOKENS, concurrency=AT_ONCE, timeout=300.0)
+    )
     return lambda items: [v.score for v in judge.score(items)]
 
 
@@ -120,7 +133,14 @@ def row(result: Timed, logits: Timed) -> str:
     both = [(a, b) for a, b in zip(logits.scores, result.scores, strict=False) if a is not None and b is not None]
     agreement = f"{spearmanr(*zip(*both, strict=True)).statistic:.3f}" if len(set(both)) > 2 else ""
     faster = [(b / n) / (a / len(logits.scores)) for a, b in ((logits.wall, result.wall), (logits.cpu, result.cpu))]
-    cells = [result.name, f"{n}", f"{n / result.wall:.1f}", f"{n / result.cpu:.1f}", f"{faster[0]:.1f}", f"{faster[1]:.1f}"]
+    cells = [
+        result.name,
+        f"{n}",
+        f"{n / result.wall:.1f}",
+        f"{n / result.cpu:.1f}",
+        f"{faster[0]:.1f}",
+        f"{faster[1]:.1f}",
+    ]
     cells += [f"{sum(s is not None for s in result.scores) / n:.1%}", agreement]
     return f"| {' | '.join(cells)} |"
 
@@ -129,19 +149,28 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=str(embedded.JUDGE), help="the folder of a judge; the one that ships if not given")
+    parser.add_argument(
+        "--model", default=str(embedded.JUDGE), help="the folder of a judge; the one that ships if not given"
+    )
     parser.add_argument("--prompt", default="prompts/judge/tiny.md")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--alone", type=int, default=50, help="of the items, for one at a time")
-    parser.add_argument("--served", default="", metavar="URL", help="a server of the same folder, such as http://127.0.0.1:8000/v1")
+    parser.add_argument(
+        "--served", default="", metavar="URL", help="a server of the same folder, such as http://127.0.0.1:8000/v1"
+    )
     args = parser.parse_args()
     prompt = load_judge_prompt(args.prompt)
     base = load_base(ModelConfig(path=args.model, threads=args.threads))
-    judge = LocalJudge(base.model, base.tokenizer, prompt, name="benchmark", weights_sha256=base.sha256, batch_size=BATCH)
+    judge = LocalJudge(
+        base.model, base.tokenizer, prompt, name="benchmark", weights_sha256=base.sha256, batch_size=BATCH
+    )
     todo = items(args.items)
     print(f"{len(todo)} items, {torch.get_num_threads()} thread(s), {base.device}, {base.dtype}, batches of {BATCH}\n")
-    print("| verdicts | items | items/s | items/CPU s | logits are faster by | in CPU time | scored | Spearman with logits |")
+    print(
+        "| verdicts | items | items/s | items/CPU s | logits are faster by | in CPU time | scored | "
+        "Spearman with logits |"
+    )
     print("|---|---|---|---|---|---|---|---|", flush=True)
     logits = timed("read from logits", lambda part: [v.score for v in judge.score(part)], todo)
     print(row(logits, logits), flush=True)

@@ -32,16 +32,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split by rows")
     args = parser.parse_args()
 
-    pubmedqa, medquad = load_questions("pubmedqa", args.pubmedqa).questions, load_questions("medquad", args.medquad).questions
+    pubmedqa, medquad = (
+        load_questions("pubmedqa", args.pubmedqa).questions,
+        load_questions("medquad", args.medquad).questions,
+    )
     clock = time.process_time()
     kept, rows, report = check_leaks([*pubmedqa, *medquad], "drop")
     seconds = time.process_time() - clock
-    print("| data set | items | found | items dropped | training questions dropped | by kind |\n|---|---|---|---|---|---|")
+    print(
+        "| data set | items | found | items dropped | training questions dropped | by kind |\n|---|---|---|---|---|---|"
+    )
     for name, found in report.items():
         kinds = ", ".join(f"{kind} {n}" for kind, n in found["by_kind"].items())
         counts = " | ".join(f"{found[key]:,}" for key in ("checked", "found", "eval_dropped", "train_dropped"))
         print(f"| {name} | {counts} | {kinds} |")
-    print(f"\n{len(kept):,} of {len(pubmedqa) + len(medquad):,} questions kept, {len(rows):,} rows, {seconds:.1f} CPU seconds")
+    print(
+        f"\n{len(kept):,} of {len(pubmedqa) + len(medquad):,} questions kept, {len(rows):,} rows, "
+        f"{seconds:.1f} CPU seconds"
+    )
 
     print("\n| MedQuAD | items | focus trained on too | any leak | minhash_question |\n|---|---|---|---|---|")
     for name, questions in (("by groups", medquad), ("by rows", by_rows(medquad, args.seed))):
@@ -50,7 +58,10 @@ def main() -> None:
         some = len({leak.question_id for leak in leaks})
         near = Counter(leak.kind for leak in leaks)["minhash_question"]
         focus = max(shared_focus(train, items).values())
-        print(f"| {name} | {len(items):,} | {focus:.1%} | {some / len(items):.1%} | {near / len(items):.1%} (at {NEAR_TOPIC}) |")
+        print(
+            f"| {name} | {len(items):,} | {focus:.1%} | {some / len(items):.1%} | "
+            f"{near / len(items):.1%} (at {NEAR_TOPIC}) |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Every method of `train`, and a round of the loop, on the same data and the same gate items: one Markdown table.
 
-    python benchmarks/methods.py --out runs/methods --model FOLDER --gptq FOLDER --set data.medquad=FILE --set data.pubmedqa=FILE
+    python benchmarks/methods.py --out runs/methods --model FOLDER --gptq FOLDER \\
+        --set data.medquad=FILE --set data.pubmedqa=FILE
 
-Each method is a process and a run of its own, so that its peak memory is its own; RLAIF is one round of `loop` on the run of gptq-lora,
-from the champion there. Runs that exist already are continued, not repeated. A row's differences are to the base that its method trained,
-with paired 95% intervals
-(bootstrap of the items clustered by group); those of the two 4-bit bases are to the base they were made from.
+Each method is a process and a run of its own, so that its peak memory is its own; RLAIF is one round of `loop` on the
+run of gptq-lora, from the champion there. Runs that exist already are continued, not repeated. A row's differences are
+to the base that its method trained, with paired 95% intervals (bootstrap of the items clustered by group); those of the
+two 4-bit bases are to the base they were made from.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ from rlaif.screen import Screen
 ROOT = Path(__file__).parents[1]
 # Small enough for one core. The rates are a guess at what a few million parameters and 17 steps need, not tuned.
 SIZES = (
-    "model.threads=1 data.max_reference_words=64 data.sft_medquad=200 data.sft_pubmedqa=64 data.gate_medquad=100 data.gate_pubmedqa=80 "
+    "model.threads=1 data.max_reference_words=64 data.sft_medquad=200 data.sft_pubmedqa=64 "
+    "data.gate_medquad=100 data.gate_pubmedqa=80 "
     "sampling.questions=192"
 ).split()
 METHODS = {  # method -> its settings
     "gptq-lora": ["train.learning_rate=1e-3"],
-    "knowtuning": ["train.learning_rate=1e-3", "dpo.learning_rate=3e-4"],  # many more pairs, so more steps, than a round of the loop
+    "knowtuning": [
+        "train.learning_rate=1e-3",
+        "dpo.learning_rate=3e-4",
+    ],  # many more pairs, so more steps, than a round of the loop
     "galore": ["train.learning_rate=8e-4"],  # GaLore scales its updates by 1/4
     "sft": ["train.learning_rate=2e-4"],
     "lora": ["train.learning_rate=1e-3"],
@@ -54,7 +59,10 @@ ROWS = (
     ("GPTQ + LoRA", "gptq-lora", "trained"),
     ("RLAIF, 1 round", "gptq-lora", "round"),
 )
-MAKING = {"trained": ("knowledge", "sft:knowledge", "sft"), "round": ("sft", "sample", "judge", "pairs", "dpo")}  # stages
+MAKING = {
+    "trained": ("knowledge", "sft:knowledge", "sft"),
+    "round": ("sft", "sample", "judge", "pairs", "dpo"),
+}  # stages
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,13 @@ def work(method: str, out: Path, model: str, gptq: str, overrides: list[str]) ->
     """The method's run, and the round of the loop that follows in it."""
     base = gptq if method == "gptq-lora" else model
     sets = [f"model.path={base}", f"train.method={method}", *SIZES, *METHODS[method], *overrides]
-    common = ["--profile", "real-small", "--run", str(out / method), *(part for text in sets for part in ("--set", text))]
+    common = [
+        "--profile",
+        "real-small",
+        "--run",
+        str(out / method),
+        *(part for text in sets for part in ("--set", text)),
+    ]
     for command in (["train"], ["loop", "--rounds", "1"])[: 2 if method == "gptq-lora" else 1]:
         done = subprocess.run([sys.executable, str(ROOT / "cli.py"), *command, *common], stdout=sys.stderr)
         if done.returncode:
@@ -79,7 +93,9 @@ def work(method: str, out: Path, model: str, gptq: str, overrides: list[str]) ->
 
 
 def read(run: Run, which: str) -> Row:
-    """The results of a run's base, of what `train` made of it, or of the loop's round; evaluates the losses that are missing."""
+    """The results of a run's base, of what `train` made of it, or of the loop's round; evaluates the losses that are
+    missing.
+    """
     if which == "base":
         policy_id = run.policy("base")["policy_id"]
     elif which == "trained":
@@ -103,20 +119,26 @@ def read(run: Run, which: str) -> Row:
 
 
 def cells(row: Row, against: Row | None, seed: int) -> list[str]:
-    """Loss, perplexity, token F1, ROUGE-L and accuracy, each but perplexity with its difference, then seconds and memory."""
+    """Loss, perplexity, token F1, ROUGE-L and accuracy, each but perplexity with its difference, then seconds and
+    memory.
+    """
     means = metrics_of(row.results["medquad"])
     right = [v for v in row.results["pubmedqa"]["accuracy"].values if v is not None]
     means["accuracy"] = {"mean": sum(right) / len(right)}
     deltas: dict[str, Any] = {}
     if against is not None:
         deltas = differences_of(against.results["medquad"], row.results["medquad"], seed)
-        deltas["accuracy"] = difference(pair(against.results["pubmedqa"]["accuracy"], row.results["pubmedqa"]["accuracy"]), seed)
+        deltas["accuracy"] = difference(
+            pair(against.results["pubmedqa"]["accuracy"], row.results["pubmedqa"]["accuracy"]), seed
+        )
     out = []
     for metric in ("loss", "perplexity", "token_f1", "rouge_l", "accuracy"):
         found = deltas.get(metric)
         digits = 2 if metric == "perplexity" else 3
         shown = f"{means[metric]['mean']:.{digits}f}"
-        out.append(shown + (f"<br>{found['delta']:+.3f} [{found['ci_low']:+.3f}, {found['ci_high']:+.3f}]" if found else ""))
+        out.append(
+            shown + (f"<br>{found['delta']:+.3f} [{found['ci_low']:+.3f}, {found['ci_high']:+.3f}]" if found else "")
+        )
     return [*out, *("" if v is None else f"{v:,.0f}" for v in (row.seconds, row.peak_mb))]
 
 

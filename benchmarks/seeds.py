@@ -1,11 +1,12 @@
-"""Loops over several seeds, then the sealed test of each: base, SFT and champion side by side on items no gate ever saw.
+"""Loops over several seeds, then the sealed test of each: base, SFT and champion side by side on items no gate ever
+saw.
 
     python benchmarks/seeds.py --out runs/seeds --seeds 1 2 3
     python benchmarks/seeds.py --out runs/real --seeds 1 2 3 --profile real-small \\
         --set model.path=... --set data.medquad=... --set data.pubmedqa=...
 
-Runs that exist already are continued, not repeated, and a sealed test is opened once. Prints Markdown: means, paired differences with 95%
-intervals (bootstrap clustered by group), the decisions of the gate and the time of each loop.
+Runs that exist already are continued, not repeated, and a sealed test is opened once. Prints Markdown: means, paired
+differences with 95% intervals (bootstrap clustered by group), the decisions of the gate and the time of each loop.
 """
 
 from __future__ import annotations
@@ -52,14 +53,18 @@ def report(folder: Path, seed: int, limit: int) -> list[str]:
 
 
 def difference(found: Mapping[str, float] | None) -> str:
-    return "same policy" if found is None else f"{found['delta']:+.4f} [{found['ci_low']:+.4f}, {found['ci_high']:+.4f}]"
+    return (
+        "same policy" if found is None else f"{found['delta']:+.4f} [{found['ci_low']:+.4f}, {found['ci_high']:+.4f}]"
+    )
 
 
 def decisions(folder: Path, seed: int) -> str:
     run = open_run(folder)
     actions = [r["decision"] for r in run.store.query("SELECT decision FROM rounds ORDER BY round")]
     kept = run.store.query("SELECT count(*) AS n FROM preferences WHERE status = 'kept'")[0]["n"]
-    seconds = run.store.query("SELECT sum(epoch(ended_at - started_at)) AS s FROM sessions WHERE ended_at IS NOT NULL")[0]["s"]
+    seconds = run.store.query("SELECT sum(epoch(ended_at - started_at)) AS s FROM sessions WHERE ended_at IS NOT NULL")[
+        0
+    ]["s"]
     memory = run.store.query("SELECT max(peak_memory_mb) AS m FROM stages")[0]["m"]
     return f"| {seed} | {', '.join(actions)} | {kept} | {seconds:.0f} | {memory:,.0f} |"
 
@@ -69,14 +74,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=0, help="sealed items of each benchmark, in the order of their ids; 0: all")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="sealed items of each benchmark, in the order of their ids; 0: all"
+    )
     parser.add_argument("--profile", default="embedded")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     overrides = [part for text in args.set for part in ("--set", text)]
     for seed in args.seeds:
         folder = str(args.out / f"seed-{seed}")
-        cli("loop", "--rounds", str(args.rounds), "--run", folder, "--profile", args.profile, "--set", f"seed={seed}", *overrides)
+        cli(
+            "loop",
+            "--rounds",
+            str(args.rounds),
+            "--run",
+            folder,
+            "--profile",
+            args.profile,
+            "--set",
+            f"seed={seed}",
+            *overrides,
+        )
     print("| seed | sealed items | base | SFT | champion | SFT - base | champion - SFT |")
     print("|---|---|---|---|---|---|---|")
     for seed in args.seeds:

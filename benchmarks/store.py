@@ -26,7 +26,9 @@ from stores.store import Store
 
 K = 4  # candidates a question
 CHUNK = 100_000  # rows of one write while the large database is filled
-TEXT = "The first tests are a blood count and an X-ray of the chest; treatment begins with rest and plenty of fluids. " * 4
+TEXT = (
+    "The first tests are a blood count and an X-ray of the chest; treatment begins with rest and plenty of fluids. " * 4
+)
 
 
 def ident(kind: str, i: int) -> str:
@@ -35,7 +37,9 @@ def ident(kind: str, i: int) -> str:
 
 
 def verdict(i: int, judge: str = "j") -> Verdict:
-    return Verdict(ident("c", i), judge, 0, "scored", i % 10 / 10, 0.5, 0.5, 0.5, "names all key points", '{"score": 0.5}')
+    return Verdict(
+        ident("c", i), judge, 0, "scored", i % 10 / 10, 0.5, 0.5, 0.5, "names all key points", '{"score": 0.5}'
+    )
 
 
 def candidate(i: int) -> Candidate:
@@ -102,7 +106,10 @@ def run(folder: Path, verdicts: int, pairs_over: int) -> None:
         timed(f"{label}, {pairs_over:,} verdicts", partial(large.query, sql))
     second = min(CHUNK, pairs_over)
     large.write({"verdicts": [verdict(i, "k") for i in range(second)]})
-    timed(f"judge_agreement, a second judge on {second:,} candidates", lambda: large.query("SELECT * FROM judge_agreement"))
+    timed(
+        f"judge_agreement, a second judge on {second:,} candidates",
+        lambda: large.query("SELECT * FROM judge_agreement"),
+    )
     timed(f"10 writes of 200 verdicts, {pairs_over:,} there", lambda: small_writes(large, 10**9))
     print(f"{large.path.stat().st_size / 1e6:8.0f} MB  the large database")
 

@@ -17,15 +17,17 @@ NEED_REFERENCE = ("reference", EMBEDDED_JUDGE)  # their marks mean nothing witho
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:
     """The judge called `model` (the configuration's `judge.model`).
 
-    "reference"; "local:FOLDER" of a model on this machine, scored by its logits; "local:embedded", the tiny one that ships, with its own
-    prompt where none is given; "provider:name" of any chat model that LangChain knows; with `settings.base_url` the name of a model that
-    is served there; or several of these with commas between them, a jury.
+    "reference"; "local:FOLDER" of a model on this machine, scored by its logits; "local:embedded", the tiny one that
+    ships, with its own prompt where none is given; "provider:name" of any chat model that LangChain knows; with
+    `settings.base_url` the name of a model that is served there; or several of these with commas between them, a jury.
     `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
     if "," in model:
         names = [name.strip() for name in model.split(",")]
         if not all(names):
-            raise UsageError(f"judge.model = {model!r}: a jury is named as a,b with a judge on both sides of each comma")
+            raise UsageError(
+                f"judge.model = {model!r}: a jury is named as a,b with a judge on both sides of each comma"
+            )
         return Jury(tuple(make_judge(name, settings, cache) for name in names))
     if model == "reference":
         return ReferenceJudge()

@@ -1,4 +1,6 @@
-"""The budget of a language-model judge: a call is made only if it fits, counting those under way at the most they can use."""
+"""The budget of a language-model judge: a call is made only if it fits, counting those under way at the most they can
+use.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class Meter:
         used, budget = self._used, self._settings.budget
         limit = {"max_calls": budget.calls, "max_tokens": budget.tokens, "max_cost": budget.cost}[key]
         return (
-            f"the judge's budget is used up: {used.calls:,} calls, {used.tokens_in:,} tokens in, {used.tokens_out:,} out, cost "
-            f"{used.cost:.4g}; the next call could pass judge.{key} = {limit:,}. What was answered is stored: raise it with "
+            f"the judge's budget is used up: {used.calls:,} calls, {used.tokens_in:,} tokens in, "
+            f"{used.tokens_out:,} out, cost "
+            f"{used.cost:.4g}; the next call could pass judge.{key} = {limit:,}. What was answered is "
+            "stored: raise it with "
             f"--set judge.{key}=..., and the same command continues without asking anything twice"
         )

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 
-# Those that init_chat_model knows. A name before a colon that is not here belongs to the model, as in Ollama's "qwen3:8b".
+# Those that init_chat_model knows. A name before a colon that is not here belongs to the model, as in Ollama's
+# "qwen3:8b".
 PROVIDERS = tuple(
-    "anthropic anthropic_bedrock azure_ai azure_openai baseten bedrock bedrock_converse cohere deepseek fireworks google_genai "
-    "google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity together upstage xai".split()
+    "anthropic anthropic_bedrock azure_ai azure_openai baseten bedrock bedrock_converse cohere deepseek "
+    "fireworks google_genai "
+    "google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity "
+    "together upstage xai".split()
 )
-HINT = "use 'reference', 'provider:name' such as 'openai:gpt-4o-mini', or the name of a served model with judge.base_url"
+HINT = (
+    "use 'reference', 'provider:name' such as 'openai:gpt-4o-mini', or the name of a served model with judge.base_url"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,10 @@ def check_url(base_url: str) -> None:
     if parts is None or parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"judge.base_url = {base_url!r} is no URL; write it like http://127.0.0.1:8000/v1")
     if secret:
-        raise UsageError("judge.base_url holds a user, password or query, and would be recorded; put the key into the environment instead")
+        raise UsageError(
+            "judge.base_url holds a user, password or query, and would be recorded; put the key into the "
+            "environment instead"
+        )
 
 
 def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:
@@ -85,12 +93,15 @@ def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:
         return init_chat_model(name, model_provider=provider, **options)
     except Exception as error:  # each provider has its own errors for a missing key or a wrong argument
         raise UsageError(
-            f"judge.model = {model!r} cannot be used: {describe(error)}; keys are read from the environment only, e.g. OPENAI_API_KEY"
+            f"judge.model = {model!r} cannot be used: {describe(error)}; keys are read from the "
+            "environment only, e.g. OPENAI_API_KEY"
         ) from None
 
 
 def endpoint(model: str, base_url: str) -> Endpoint:
-    """Where `model` is asked, from the base URL, the provider's variables in the environment, or the provider's name."""
+    """Where `model` is asked, from the base URL, the provider's variables in the environment, or the provider's
+    name.
+    """
     provider, _ = split_name(model, base_url)
     names = {"openai": ("OPENAI_API_BASE", "OPENAI_BASE_URL"), "ollama": ("OLLAMA_HOST",)}.get(provider, ())
     url = base_url or next((value for name in names if (value := os.environ.get(name))), "")

@@ -1,4 +1,6 @@
-"""One question to a chat model until it is answered: structured output where there is any, retries with backoff, budget, rate limit."""
+"""One question to a chat model until it is answered: structured output where there is any, retries with backoff,
+budget, rate limit.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ class Client:
         self._limiter = InMemoryRateLimiter(requests_per_second=rate) if rate else None
 
     def ask(self, messages: Messages, schema: Mapping[str, Any], empty: Answer) -> Answer | Failure:
-        """`empty` filled with what the model answered, or why it did not. A refusal is an answer, with finish "refusal".
+        """`empty` filled with what the model answered, or why it did not. A refusal is an answer, with finish
+        "refusal".
 
         Raises BudgetReached when the next call does not fit, Stopped when `stop` is set.
         """
@@ -82,7 +85,8 @@ class Client:
             if fault is None or fault.kind == "refused":
                 self._plain = self._plain or plain
                 return replace(
-                    empty, raw=text or (fault.text if fault else ""), finish="refusal" if fault else finish, seconds=seconds,
+                    empty, raw=text or (fault.text if fault else ""), finish="refusal" if fault else finish,
+                    seconds=seconds,
                     tokens_in=used.tokens_in, tokens_out=used.tokens_out, cost=used.cost, calls=used.calls,
                 )  # fmt: skip
             if fault.kind == "request" and runnable is not self._chat:
@@ -100,7 +104,9 @@ class Client:
             return None
         if finish == "length":
             return Fault(
-                "cut", f"the answer was cut off before its first word: raise judge.max_new_tokens = {self._settings.max_new_tokens}"
+                "cut",
+                "the answer was cut off before its first word: raise judge.max_new_tokens = "
+                f"{self._settings.max_new_tokens}",
             )
         return Fault("retry", "the answer was empty")
 
@@ -140,14 +146,24 @@ class Client:
 
 def _text(message: AIMessage) -> str:
     """What the model said; with a tool call its arguments, which is how some providers give structured output."""
-    calls = [json.dumps(call["args"]) for call in message.tool_calls] + [str(call["args"]) for call in message.invalid_tool_calls]
+    calls = [json.dumps(call["args"]) for call in message.tool_calls] + [
+        str(call["args"]) for call in message.invalid_tool_calls
+    ]
     return "\n".join(calls) if calls else str(message.text)
 
 
 def _finish(message: AIMessage) -> str:
     metadata = message.response_metadata
-    reason = str(metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason") or "").lower()
-    if message.additional_kwargs.get("refusal") or reason in ("content_filter", "refusal", "safety", "prohibited_content", "blocklist"):
+    reason = str(
+        metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason") or ""
+    ).lower()
+    if message.additional_kwargs.get("refusal") or reason in (
+        "content_filter",
+        "refusal",
+        "safety",
+        "prohibited_content",
+        "blocklist",
+    ):
         return "refusal"
     return reason
 

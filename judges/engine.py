@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 FLUSH_SECONDS, FLUSH_ANSWERS = 5.0, 200  # opening and closing the database costs 0.1 s, so answers are kept in batches
 GIVE_UP = 3  # items in a row without an answer, while nothing else is answered either: the endpoint is dead
 _APOLOGY = re.compile(
-    r"\A\W*(?:i(?:['\u2019]?m| am) (?:very )?sorry|sorry|i (?:can(?:no|['\u2019])t|won['\u2019]t|am (?:unable|not able)))\b", re.IGNORECASE
+    r"\A\W*(?:i(?:['\u2019]?m| am) (?:very )?sorry|sorry|i (?:can(?:no|['\u2019])t|won['\u2019]t|am "
+    r"(?:unable|not able)))\b",
+    re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One thing to ask. `content` hashes all that is asked about; `read` and `scrape` give a value, or a str that says why not."""
+    """One thing to ask. `content` hashes all that is asked about; `read` and `scrape` give a value, or a str that says
+    why not.
+    """
 
     content: str
     asked: Asked
@@ -58,7 +62,9 @@ class Result:
 class Engine:
     """Asks one chat model many things."""
 
-    def __init__(self, chat: BaseChatModel, judge_id: str, settings: JudgeSettings, cache: Cache | None, where: str) -> None:
+    def __init__(
+        self, chat: BaseChatModel, judge_id: str, settings: JudgeSettings, cache: Cache | None, where: str
+    ) -> None:
         self._settings, self._cache, self._judge_id, self._where = settings, cache, judge_id, where
         self._meter = Meter(settings)
         self._client = Client(chat, settings, self._meter)
@@ -150,7 +156,11 @@ class Engine:
         repair = self._answer(messages, job, Answer(repair_key, self._judge_id, "repair", ""), known)
         if isinstance(repair, Failure):
             return self._failed(repair, used, first.seconds, f"the answer was not accepted ({why}), and then ")
-        raw, used, seconds = f"{first.raw}\n--- repair ---\n{repair.raw}", used + _usage(repair), first.seconds + repair.seconds
+        raw, used, seconds = (
+            f"{first.raw}\n--- repair ---\n{repair.raw}",
+            used + _usage(repair),
+            first.seconds + repair.seconds,
+        )
         value = job.read(repair.raw)
         if not isinstance(value, str):
             return Result("scored", value, raw, used=used, seconds=seconds)
@@ -158,10 +168,24 @@ class Engine:
         if scraped and all(found == scraped[0] for found in scraped):
             return Result("scored", scraped[0], raw, used=used, seconds=seconds)
         if repair.finish == "refusal" or _APOLOGY.match(first.raw) or _APOLOGY.match(repair.raw):
-            return Result("refused", raw=raw, reason=f"the model refused: {' '.join(first.raw.split())[:200]}", used=used, seconds=seconds)
-        return Result("unparsed", raw=raw, reason=f"not accepted: {why}; after the repair prompt: {value}", used=used, seconds=seconds)
+            return Result(
+                "refused",
+                raw=raw,
+                reason=f"the model refused: {' '.join(first.raw.split())[:200]}",
+                used=used,
+                seconds=seconds,
+            )
+        return Result(
+            "unparsed",
+            raw=raw,
+            reason=f"not accepted: {why}; after the repair prompt: {value}",
+            used=used,
+            seconds=seconds,
+        )
 
-    def _answer(self, messages: list[tuple[str, str]], job: Job, empty: Answer, known: Mapping[str, Answer]) -> Answer | Failure:
+    def _answer(
+        self, messages: list[tuple[str, str]], job: Job, empty: Answer, known: Mapping[str, Answer]
+    ) -> Answer | Failure:
         if empty.key in known:
             return known[empty.key]
         answer = self._client.ask(messages, job.schema, empty)
@@ -178,7 +202,10 @@ class Engine:
             dead = self._failed_in_row >= GIVE_UP or (not self._alive and (fault.kind == "client" or fault.unreachable))
         if dead:
             mend = "start the endpoint or correct judge.base_url"
-            advice = {"client": "check judge.model, judge.base_url and the key in the environment", "cut": "raise it"}.get(fault.kind, mend)
+            advice = {
+                "client": "check judge.model, judge.base_url and the key in the environment",
+                "cut": "raise it",
+            }.get(fault.kind, mend)
             self._stop(
                 f"no answer from the judge at {self._where}: {fault.text}; what was answered is stored: {advice}, "
                 "then run the same command again"

@@ -1,4 +1,6 @@
-"""What went wrong with a call to a language model: whether it is worth another try, and one line about it without any secret."""
+"""What went wrong with a call to a language model: whether it is worth another try, and one line about it without any
+secret.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-# retry: it may work the next time. client: the key, the model's name or the account is wrong. request: this request is refused.
-# refused: the endpoint's content filter refused this content. cut: all tokens were spent before the first word of the answer.
+# retry: it may work the next time. client: the key, the model's name or the account is wrong. request: this request is
+# refused. refused: the endpoint's content filter refused this content. cut: all tokens were spent before the first word
+# of the answer.
 Kind = Literal["retry", "client", "request", "refused", "cut"]
 MAX_TEXT = 300
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _SECRET = re.compile(
-    r"\b(?:sk|pk|rk|xai|gsk|hf|AIza)[-_][\w-]{6,}\S*|(?<=earer )\S+|(?<=://)[^/\s@]+@|(?<=[?&]key=)[^&\s]+|\bAIza[\w-]{10,}"
+    r"\b(?:sk|pk|rk|xai|gsk|hf|AIza)[-_][\w-]{6,}\S*|(?<=earer "
+    r")\S+|(?<=://)[^/\s@]+@|(?<=[?&]key=)[^&\s]+|\bAIza[\w-]{10,}"
 )
 
 
@@ -30,9 +34,13 @@ class Fault:
 
 
 def classify(error: BaseException) -> Fault:
-    """The fault behind whatever a provider's library raised: by HTTP status where there is one, else by the kind of exception."""
+    """The fault behind whatever a provider's library raised: by HTTP status where there is one, else by the kind of
+    exception.
+    """
     status, text = _status(error), describe(error)
-    if status in (400, 403, 422) and re.search(r"content[_ ](?:filter|management|policy)|responsible ?ai", text, re.IGNORECASE):
+    if status in (400, 403, 422) and re.search(
+        r"content[_ ](?:filter|management|policy)|responsible ?ai", text, re.IGNORECASE
+    ):
         return Fault("refused", text)
     if status == 429 and "insufficient_quota" in text:
         return Fault("client", text)
@@ -61,7 +69,9 @@ def describe(error: BaseException) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` without the value of any environment variable that is named like a secret, and without what looks like a key."""
+    """`text` without the value of any environment variable that is named like a secret, and without what looks like a
+    key.
+    """
     for name, value in os.environ.items():
         if len(value) >= 6 and _SECRET_NAME.search(name):
             text = text.replace(value, "[redacted]")

@@ -2,7 +2,8 @@
 
     asked = fill_item(prompt, item)            # asked.system, asked.user, asked.nonce, asked.flags
 
-Substitution is one pass, so braces in a text never become placeholders; the candidate stands between lines with a nonce.
+Substitution is one pass, so braces in a text never become placeholders; the candidate stands between lines with a
+nonce.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ ASKING = "asking-3"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One filled prompt. `flags` says what in the candidate looks like an attempt on the judge, see judges.shield.hits."""
+    """One filled prompt. `flags` says what in the candidate looks like an attempt on the judge, see
+    judges.shield.hits.
+    """
 
     system: str
     user: str
@@ -33,13 +36,18 @@ class Asked:
 
 
 def content_hash(item: JudgeItem) -> str:
-    """Hash of all that a judge sees of `item`: the same answer to the same question is one content, whoever wrote it."""
+    """Hash of all that a judge sees of `item`: the same answer to the same question is one content, whoever wrote
+    it.
+    """
     parts = [item.question, item.answer, item.reference, item.context, item.key_points, item.replicate]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()  # escaped JSON, because a text may hold lone surrogates
+    return hashlib.sha256(
+        json.dumps(parts).encode()
+    ).hexdigest()  # escaped JSON, because a text may hold lone surrogates
 
 
 def nonce_of(prompt: JudgePrompt, *contents: str) -> str:
-    """12 hex digits that nobody who writes an answer can know: they depend on the prompt's words and on the answer itself.
+    """12 hex digits that nobody who writes an answer can know: they depend on the prompt's words and on the answer
+    itself.
 
     The same question asked again gives the same nonce, so runs can be repeated and answers be kept.
     """
@@ -49,15 +57,17 @@ def nonce_of(prompt: JudgePrompt, *contents: str) -> str:
 def fill_item(prompt: JudgePrompt, item: JudgeItem) -> Asked:
     """The prompt for one answer (mode pointwise or key_points).
 
-    Where the prompt shows answers without their layout, an answer is one line and cannot end its fence, so all answers to a question have
-    one nonce: a small model's marks depend a little on those twelve digits, and answers are compared.
+    Where the prompt shows answers without their layout, an answer is one line and cannot end its fence, so all answers
+    to a question have one nonce: a small model's marks depend a little on those twelve digits, and answers are
+    compared.
     """
     nonce = nonce_of(prompt, content_hash(dataclasses.replace(item, answer="") if prompt.plain else item))
     return _fill(prompt, item, nonce, {"answer": _answer(prompt, item)}, hits(item.answer))
 
 
 def fill_pairwise(prompt: JudgePrompt, a: JudgeItem, b: JudgeItem) -> Asked:
-    """The prompt that shows the answers of `a` as A and of `b` as B; question, reference, leaflet and key points are those of `a`.
+    """The prompt that shows the answers of `a` as A and of `b` as B; question, reference, leaflet and key points are
+    those of `a`.
 
     Swap the arguments for the other order: it is another prompt, with another nonce.
     """
@@ -74,7 +84,9 @@ def _answer(prompt: JudgePrompt, item: JudgeItem) -> str:
 def _fill(prompt: JudgePrompt, item: JudgeItem, nonce: str, answers: Mapping[str, str], flags: Sequence[str]) -> Asked:
     if "{nonce}" not in prompt.user:  # a person's own prompt may forget the fence; the answer gets one all the same
         answers = {name: f"<{name} {nonce}>\n{text}\n</{name} {nonce}>" for name, text in answers.items()}
-    points = "\n".join(f"{number}. {' '.join(shield(point)[0].split())}" for number, point in enumerate(item.key_points, start=1))
+    points = "\n".join(
+        f"{number}. {' '.join(shield(point)[0].split())}" for number, point in enumerate(item.key_points, start=1)
+    )
     values = {
         "question": shield(item.question)[0],
         "context": _block(shield(item.context)[0]),
@@ -98,9 +110,11 @@ _ENDED = ".,;:!?"
 
 
 def flat(text: str) -> str:
-    """`text` on one line: marks of lists, headings and quotes, bold and italic signs and line breaks are gone, all words stay.
+    """`text` on one line: marks of lists, headings and quotes, bold and italic signs and line breaks are gone, all
+    words stay.
 
-    Where an entry of a list ends without punctuation, a comma takes the place of the line break, so that entries do not run together.
+    Where an entry of a list ends without punctuation, a comma takes the place of the line break, so that entries do not
+    run together.
     """
     made = ""
     for line in text.split("\n"):

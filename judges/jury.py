@@ -3,7 +3,8 @@
     jury = Jury((ReferenceJudge(), other))
     verdicts = jury.score_all(items)       # {judge_id: verdicts}: the jury's own and each member's, all to be stored
 
-The members' verdicts are stored beside the jury's, because pairs on which the members disagree are dropped (rlaif.loop.pairs).
+The members' verdicts are stored beside the jury's, because pairs on which the members disagree are dropped
+(rlaif.loop.pairs).
 """
 
 from __future__ import annotations
@@ -15,34 +16,44 @@ from dataclasses import dataclass
 from judges.settings import JudgeStopped
 from rlaif.types import Judge, JudgeIdentity, JudgeItem, UsageError, Verdict
 
-# From bad to worst: "failed" is asked again, so one member that failed makes the jury's verdict one that is asked again.
+# From bad to worst: "failed" is asked again, so one member that failed makes the jury's verdict one that is asked
+# again.
 SEVERITY = ("unparsed", "refused", "failed")
 SCORES = ("score", "factual_accuracy", "completeness", "key_point_coverage")
 
 
 @dataclass(frozen=True)
 class Jury:
-    """The mean of its members. Their order does not matter. Raises UsageError for fewer than two members, and for one named twice."""
+    """The mean of its members. Their order does not matter. Raises UsageError for fewer than two members, and for one
+    named twice.
+    """
 
     members: tuple[Judge, ...]
 
     def __post_init__(self) -> None:
         ids = [member.identity.judge_id for member in self.members]
         if len(ids) < 2:
-            raise UsageError(f"a jury needs at least two judges, got {len(ids)}; name another one, or use the judge alone")
+            raise UsageError(
+                f"a jury needs at least two judges, got {len(ids)}; name another one, or use the judge alone"
+            )
         for member, judge_id in zip(self.members, ids, strict=True):
             if ids.count(judge_id) > 1:
                 raise UsageError(
-                    f"the jury has {member.identity.model!r} twice (judge {judge_id}); leave one out, or give it another prompt"
+                    f"the jury has {member.identity.model!r} twice (judge {judge_id}); leave one out, or "
+                    "give it another prompt"
                 )
 
     @property
     def identity(self) -> JudgeIdentity:
         """The judge_id hashes the members' judge_ids: a member that changes makes another jury."""
         who = sorted((m.identity for m in self.members), key=lambda identity: identity.judge_id)
-        prompts = list(dict.fromkeys(identity.prompt_name for identity in who if identity.prompt_name not in ("", "none")))
+        prompts = list(
+            dict.fromkeys(identity.prompt_name for identity in who if identity.prompt_name not in ("", "none"))
+        )
         decoding = {"kind": "jury", "combine": "mean", "members": [identity.judge_id for identity in who]}
-        return JudgeIdentity("jury: " + " + ".join(i.model for i in who), "", " + ".join(prompts) or "none", "", decoding)
+        return JudgeIdentity(
+            "jury: " + " + ".join(i.model for i in who), "", " + ".join(prompts) or "none", "", decoding
+        )
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
         """The jury's own verdicts, one an item, in order."""
@@ -51,9 +62,10 @@ class Jury:
     def score_all(self, items: Sequence[JudgeItem]) -> dict[str, list[Verdict]]:
         """judge_id -> one verdict an item, in order: the jury's first, then each member's.
 
-        A jury verdict is scored only where every member scored; else it has the worst status among the members and names who
-        gave it. A criterion that not every member scores is None. Tokens, cost and seconds stay in the members' verdicts, so
-        that sums over the table count them once. Where a member has to stop, JudgeStopped carries what the members had finished.
+        A jury verdict is scored only where every member scored; else it has the worst status among the members and
+        names who gave it. A criterion that not every member scores is None. Tokens, cost and seconds stay in the
+        members' verdicts, so that sums over the table count them once. Where a member has to stop, JudgeStopped carries
+        what the members had finished.
         """
         judge_id = self.identity.judge_id
         names = {member.identity.judge_id: member.identity.model for member in self.members}
@@ -77,7 +89,9 @@ def _joint(judge_id: str, item: JudgeItem, votes: Sequence[Verdict], names: dict
         return Verdict(item.candidate_id, judge_id, item.replicate, worst.status, reason=why, flags=flags)
     score, factual, complete, covered = (_mean([getattr(vote, name) for vote in votes]) for name in SCORES)
     rationale = "; ".join(f"{names[vote.judge_id]}: {vote.score:.2f}" for vote in votes)
-    return Verdict(item.candidate_id, judge_id, item.replicate, "scored", score, factual, complete, covered, rationale, flags=flags)
+    return Verdict(
+        item.candidate_id, judge_id, item.replicate, "scored", score, factual, complete, covered, rationale, flags=flags
+    )
 
 
 def _mean(values: list[float | None]) -> float | None:

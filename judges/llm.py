@@ -30,20 +30,28 @@ TYPICAL_REPLY = 90  # tokens of a verdict with its two sentences, for forecasts
 class LangChainJudge:
     """Judges with a language model, pointwise, by the words of a prompt file.
 
-    `chat_model` takes the place of the one that `model` names (tests). Without a cache everything is asked, and the budget counts from
-    when the judge was made. Raises UsageError for a model that cannot be made, a pairwise prompt, and a limit on cost without prices.
+    `chat_model` takes the place of the one that `model` names (tests). Without a cache everything is asked, and the
+    budget counts from when the judge was made. Raises UsageError for a model that cannot be made, a pairwise prompt,
+    and a limit on cost without prices.
     """
 
     def __init__(
-        self, model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None, chat_model: BaseChatModel | None = None
+        self,
+        model: str,
+        settings: JudgeSettings = DEFAULT_SETTINGS,
+        cache: Cache | None = None,
+        chat_model: BaseChatModel | None = None,
     ) -> None:
         if settings.budget.cost and not (settings.price_in or settings.price_out):
-            raise UsageError("judge.max_cost needs prices: set judge.price_in and judge.price_out, each for a million tokens")
+            raise UsageError(
+                "judge.max_cost needs prices: set judge.price_in and judge.price_out, each for a million tokens"
+            )
         self.settings = settings
         self.prompt = settings.prompt or load_judge_prompt(DEFAULT_JUDGE_PROMPT)
         if self.prompt.mode == "pairwise":
             raise UsageError(
-                f"judge prompt {self.prompt.name!r} is pairwise and gives no scores; choose one with mode pointwise or key_points"
+                f"judge prompt {self.prompt.name!r} is pairwise and gives no scores; choose one with "
+                "mode pointwise or key_points"
             )
         if chat_model is None:
             provider, name = split_name(model, settings.base_url)
@@ -51,13 +59,19 @@ class LangChainJudge:
             chat_model = make_chat_model(model, settings)
         else:
             self.endpoint = Endpoint("a chat model in this process", True)
-        decoding = {"temperature": settings.temperature, "max_new_tokens": settings.max_new_tokens, "asking": ASKING, "parse": PARSE}
+        decoding = {
+            "temperature": settings.temperature,
+            "max_new_tokens": settings.max_new_tokens,
+            "asking": ASKING,
+            "parse": PARSE,
+        }
         self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
         self._cache = cache
         self._engine = Engine(chat_model, self.identity.judge_id, settings, cache, self.endpoint.host)
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
-        """One verdict an item, in order. Answers of the same content are asked about once, and each verdict says what that used.
+        """One verdict an item, in order. Answers of the same content are asked about once, and each verdict says what
+        that used.
 
         Raises JudgeStopped, with the verdicts there are, when the budget is used up or nobody answers any more.
         """
@@ -78,7 +92,9 @@ class LangChainJudge:
         priced = self.settings.price_in or self.settings.price_out
         cost = (tokens_in * self.settings.price_in + tokens_out * self.settings.price_out) / 1e6 if priced else None
         each = self._cache.seconds_per_call(self.identity.judge_id) if self._cache else None
-        return Forecast(len(jobs), tokens_in, tokens_out, cost, each * len(jobs) / self.settings.concurrency if each else None)
+        return Forecast(
+            len(jobs), tokens_in, tokens_out, cost, each * len(jobs) / self.settings.concurrency if each else None
+        )
 
     def _can_judge(self, item: JudgeItem) -> bool:
         return self.prompt.mode != "key_points" or bool(item.key_points)

@@ -1,9 +1,11 @@
-"""A language model on this machine as judge, scored by its logits: no text is generated, so a mark costs one short forward pass.
+"""A language model on this machine as judge, scored by its logits: no text is generated, so a mark costs one short
+forward pass.
 
-For each criterion the model reads the prompt and the start of a verdict, `{"completeness": `, and the probabilities it gives to the marks
-1-5 make the score: s = sum(k p(k)) / sum(p(k)), mapped to (s - 1) / 4. The mean of such a distribution agrees better with people than its
-mode does (Wang et al. 2025, arXiv 2503.03064). Where the marks together hold less than 0.8 of the probability, the model would say
-something else: then it is let speak, and its text is parsed as any judge's.
+For each criterion the model reads the prompt and the start of a verdict, `{"completeness": `, and the probabilities it
+gives to the marks 1-5 make the score: s = sum(k p(k)) / sum(p(k)), mapped to (s - 1) / 4. The mean of such a
+distribution agrees better with people than its mode does (Wang et al. 2025, arXiv 2503.03064). Where the marks together
+hold less than 0.8 of the probability, the model would say something else: then it is let speak, and its text is parsed
+as any judge's.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ ANSWER_TOKENS = 120  # for a model that is let speak
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One item, ready to be scored: its filled prompt, the tokens of it, and what it shares with the question's other answers."""
+    """One item, ready to be scored: its filled prompt, the tokens of it, and what it shares with the question's other
+    answers.
+    """
 
     index: int
     asked: Asked
@@ -48,10 +52,11 @@ class _Row:
 
 
 class LocalJudge:
-    """Scores with `model`. `name` is for people; what counts for `judge_id` are the weights' hash, the prompt and the way of scoring.
+    """Scores with `model`. `name` is for people; what counts for `judge_id` are the weights' hash, the prompt and the
+    way of scoring.
 
-    `batch_size` answers are read together. Raises UsageError for a prompt that is not pointwise, a scale with marks above 9, and a
-    tokenizer that writes a mark as more than one token.
+    `batch_size` answers are read together. Raises UsageError for a prompt that is not pointwise, a scale with marks
+    above 9, and a tokenizer that writes a mark as more than one token.
     """
 
     def __init__(
@@ -66,12 +71,18 @@ class LocalJudge:
     ) -> None:
         low, high = prompt.scale
         if prompt.mode != "pointwise" or high > 9:
-            raise UsageError(f"judge prompt {prompt.name!r}: a local judge needs mode pointwise and marks of one digit, such as scale 1-5")
+            raise UsageError(
+                f"judge prompt {prompt.name!r}: a local judge needs mode pointwise and marks of one "
+                "digit, such as scale 1-5"
+            )
         self._model, self._tokenizer, self._prompt = model, tokenizer, prompt
         self._name, self._sha256, self._batch_size = name, weights_sha256, batch_size
         self._starts = {c: self._encode(f'{{"{c}": ') for c in prompt.criteria}
         self._values = torch.arange(low, high + 1, dtype=torch.float32, device=model.device)
-        self._marks = {c: torch.tensor([self._mark(c, k) for k in range(low, high + 1)], device=model.device) for c in prompt.criteria}
+        self._marks = {
+            c: torch.tensor([self._mark(c, k) for k in range(low, high + 1)], device=model.device)
+            for c in prompt.criteria
+        }
         longest = max(map(len, self._starts.values()))
         self._room = min(getattr(model.config, "max_position_embeddings", 10**9), 10**6) - longest
 
@@ -81,11 +92,18 @@ class LocalJudge:
 
     @property
     def identity(self) -> JudgeIdentity:
-        decoding = {"scoring": SCORING, "asking": ASKING, "parse": PARSE, "dtype": str(self._model.dtype).removeprefix("torch.")}
+        decoding = {
+            "scoring": SCORING,
+            "asking": ASKING,
+            "parse": PARSE,
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+        }
         return JudgeIdentity(f"local:{self._name}", self._sha256, self._prompt.name, self._prompt.sha256, decoding)
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
-        """One verdict an item, in order: "scored"; "unparsed" when neither marks nor text say a score; "failed" when it is too long."""
+        """One verdict an item, in order: "scored"; "unparsed" when neither marks nor text say a score; "failed" when it
+        is too long.
+        """
         judge_id = self.identity.judge_id
         verdicts: dict[int, Verdict] = {}
         rows = []
@@ -93,7 +111,9 @@ class LocalJudge:
             row = self._row(index, item)
             if len(row.ids) > self._room:
                 reason = f"the prompt has {len(row.ids)} tokens, the model reads {self._room}"
-                verdicts[index] = Verdict(item.candidate_id, judge_id, item.replicate, "failed", reason=reason, flags=row.asked.flags)
+                verdicts[index] = Verdict(
+                    item.candidate_id, judge_id, item.replicate, "failed", reason=reason, flags=row.asked.flags
+                )
             else:
                 rows.append(row)
         for batch in self._batches(rows):
@@ -111,7 +131,10 @@ class LocalJudge:
         start = self._starts[criterion]
         whole = self._encode(f'{{"{criterion}": {mark}')
         if whole[:-1] != start:
-            raise UsageError(f"judge {self._name}: its tokenizer does not write the mark {mark} as one token; use it through an endpoint")
+            raise UsageError(
+                f"judge {self._name}: its tokenizer does not write the mark {mark} as one token; use it "
+                "through an endpoint"
+            )
         return whole[-1]
 
     def _row(self, index: int, item: JudgeItem) -> _Row:
@@ -119,7 +142,9 @@ class LocalJudge:
         turns = [{"role": "system", "content": asked.system}] if asked.system else []
         turns.append({"role": "user", "content": asked.user})
         text = str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        return _Row(index, asked, text, self._encode(text), (item.question, item.context, item.reference, *item.key_points))
+        return _Row(
+            index, asked, text, self._encode(text), (item.question, item.context, item.reference, *item.key_points)
+        )
 
     def _batches(self, rows: Sequence[_Row]) -> list[list[list[_Row]]]:
         """Batches of groups of rows: a group is the answers to one question, whose common beginning is read once."""
@@ -137,7 +162,9 @@ class LocalJudge:
         return [batch for batch in batches if batch]
 
     @torch.inference_mode()
-    def _read(self, groups: Sequence[Sequence[_Row]]) -> list[tuple[_Row, dict[str, float], dict[str, float], dict[str, list[float]]]]:
+    def _read(
+        self, groups: Sequence[Sequence[_Row]]
+    ) -> list[tuple[_Row, dict[str, float], dict[str, float], dict[str, list[float]]]]:
         """For each row its expected mark, the mass on the marks, and their probabilities, by criterion."""
         device = self._model.device
         shared = [_common(group) for group in groups]
@@ -147,7 +174,9 @@ class LocalJudge:
         mask = torch.zeros((len(groups), 0), dtype=torch.long, device=device)
         _, mask = read_on(self._model, [group[0].ids[:n] for group, n in zip(groups, shared, strict=True)], mask, cache)
         cache.batch_select_indices(owner)
-        _, mask = read_on(self._model, [row.ids[shared[int(g)] :] for row, g in zip(rows, owner, strict=True)], mask[owner], cache)
+        _, mask = read_on(
+            self._model, [row.ids[shared[int(g)] :] for row, g in zip(rows, owner, strict=True)], mask[owner], cache
+        )
         marks: list[dict[str, float]] = [{} for _ in rows]
         masses: list[dict[str, float]] = [{} for _ in rows]
         raw: list[dict[str, list[float]]] = [{} for _ in rows]
@@ -180,8 +209,12 @@ class LocalJudge:
             common["seconds"] += time.perf_counter() - started
             parsed = parse_answer(text, self._prompt)
             if not isinstance(parsed, Marks):
-                reason = f"the marks hold {min(masses.values()):.2f} of the probability, and the text has none: {parsed}"
-                return Verdict(item.candidate_id, judge_id, item.replicate, "unparsed", raw=text, reason=reason, **common)
+                reason = (
+                    f"the marks hold {min(masses.values()):.2f} of the probability, and the text has none: {parsed}"
+                )
+                return Verdict(
+                    item.candidate_id, judge_id, item.replicate, "unparsed", raw=text, reason=reason, **common
+                )
             scores, overall, said, told = dict(parsed.criteria), parsed.score, text, parsed.rationale
         else:
             scores = {c: (mark - low) / (high - low) for c, mark in marks.items()}
@@ -204,11 +237,15 @@ class LocalJudge:
 
     def speak(self, prompts: Sequence[str]) -> list[str]:
         """What the model writes itself, greedily, after each prompt (chat template applied)."""
-        return [g.text for g in sample(self._model, self._tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, seed=0, greedy=True)]
+        return [
+            g.text
+            for g in sample(self._model, self._tokenizer, prompts, max_new_tokens=ANSWER_TOKENS, seed=0, greedy=True)
+        ]
 
 
 def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
-    """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are; "embedded" is the tiny one that ships.
+    """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are; "embedded" is the tiny one that
+    ships.
 
     Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
     """

@@ -1,7 +1,7 @@
 """Pairwise judging: which of two answers is better, asked in both orders, with ties.
 
-Judges favour what they see first or second (swap consistency of GPT-4 is about 65% on MT-Bench; Zheng et al. 2023, arXiv 2306.05685,
-section 4.2), so an answer wins only if it wins in both orders; anything else is a tie.
+Judges favour what they see first or second (swap consistency of GPT-4 is about 65% on MT-Bench; Zheng et al. 2023,
+arXiv 2306.05685, section 4.2), so an answer wins only if it wins in both orders; anything else is a tie.
 
     judge = PairwiseJudge("openai:gpt-4o-mini", JudgeSettings(prompt=load_judge_prompt("prompts/judge/pairwise.md")))
     verdicts = judge.compare([(item_a, item_b), ...])     # two verdicts a pair
@@ -36,8 +36,8 @@ OTHER: Mapping[Any, Any] = {"a": "b", "b": "a", "tie": "tie", "ab": "ba", "ba": 
 class PairwiseVerdict:
     """One answer to "which is better?", a row of `pairwise_verdicts`.
 
-    `order` "ab": candidate_a was shown first. `winner` names a candidate, not a place; None unless `status` is "scored", and
-    then `reason` says why.
+    `order` "ab": candidate_a was shown first. `winner` names a candidate, not a place; None unless `status` is
+    "scored", and then `reason` says why.
     """
 
     judge_id: str
@@ -50,11 +50,18 @@ class PairwiseVerdict:
 
     def swap(self) -> PairwiseVerdict:
         """The same statement with the candidates' names exchanged; a tie stays a tie, and twice is the identity."""
-        return replace(self, candidate_a=self.candidate_b, candidate_b=self.candidate_a, order=OTHER[self.order], winner=OTHER[self.winner])
+        return replace(
+            self,
+            candidate_a=self.candidate_b,
+            candidate_b=self.candidate_a,
+            order=OTHER[self.order],
+            winner=OTHER[self.winner],
+        )
 
 
 def outcome(one: PairwiseVerdict, two: PairwiseVerdict) -> Winner | None:
-    """What two verdicts on one pair, one of each order, say together, in the names of `one`; None where one of them has no winner.
+    """What two verdicts on one pair, one of each order, say together, in the names of `one`; None where one of them has
+    no winner.
 
     Raises RlaifError if they are not one pair in both orders by one judge.
     """
@@ -62,14 +69,18 @@ def outcome(one: PairwiseVerdict, two: PairwiseVerdict) -> Winner | None:
         two = two.swap()
     same = (one.judge_id, one.candidate_a, one.candidate_b) == (two.judge_id, two.candidate_a, two.candidate_b)
     if not same or one.order == two.order:
-        raise RlaifError(f"not one pair in both orders: {one.candidate_a}/{one.candidate_b} and {two.candidate_a}/{two.candidate_b}")
+        raise RlaifError(
+            f"not one pair in both orders: {one.candidate_a}/{one.candidate_b} and {two.candidate_a}/{two.candidate_b}"
+        )
     if one.winner is None or two.winner is None:
         return None
     return one.winner if one.winner == two.winner else "tie"
 
 
 class PairwiseStopped(RlaifError):
-    """The judge cannot go on (budget, endpoint, key). `verdicts` are those of the pairs that were answered in both orders."""
+    """The judge cannot go on (budget, endpoint, key). `verdicts` are those of the pairs that were answered in both
+    orders.
+    """
 
     def __init__(self, message: str, verdicts: Sequence[PairwiseVerdict]) -> None:
         super().__init__(message)
@@ -79,14 +90,18 @@ class PairwiseStopped(RlaifError):
 class PairwiseJudge:
     """Asks a language model, with the retries, ladder, cache and budget of judges.engine.
 
-    `chat_model` takes the place of the one that `model` names (tests). Raises UsageError for a model that cannot be made and for
-    settings without a pairwise prompt.
+    `chat_model` takes the place of the one that `model` names (tests). Raises UsageError for a model that cannot be
+    made and for settings without a pairwise prompt.
     """
 
-    def __init__(self, model: str, settings: JudgeSettings, cache: Cache | None = None, chat_model: BaseChatModel | None = None) -> None:
+    def __init__(
+        self, model: str, settings: JudgeSettings, cache: Cache | None = None, chat_model: BaseChatModel | None = None
+    ) -> None:
         if settings.prompt is None or settings.prompt.mode != "pairwise":
             found = "none" if settings.prompt is None else f"{settings.prompt.name!r}, which is {settings.prompt.mode}"
-            raise UsageError(f"a pairwise judge needs a prompt with 'mode: pairwise', got {found}; see prompts/judge/pairwise.md")
+            raise UsageError(
+                f"a pairwise judge needs a prompt with 'mode: pairwise', got {found}; see prompts/judge/pairwise.md"
+            )
         self.prompt, self.settings = settings.prompt, settings
         self.endpoint = Endpoint("a chat model in this process", True)
         if chat_model is None:
@@ -115,11 +130,15 @@ class PairwiseJudge:
 
     def _job(self, first: JudgeItem, second: JudgeItem) -> Job:
         content = content_id(content_hash(first), content_hash(second))
-        return Job(content, fill_pairwise(self.prompt, first, second), schema(self.prompt), wanted(self.prompt), parse_winner)
+        return Job(
+            content, fill_pairwise(self.prompt, first, second), schema(self.prompt), wanted(self.prompt), parse_winner
+        )
 
     def _verdict(self, a: JudgeItem, b: JudgeItem, order: Order, result: Result) -> PairwiseVerdict:
         winner: Winner | None = None
         if result.status == "scored":
             shown = result.value[0]  # "a" is what was shown as A
             winner = shown if order == "ab" else OTHER[shown]
-        return PairwiseVerdict(self.identity.judge_id, a.candidate_id, b.candidate_id, order, winner, result.status, result.reason)
+        return PairwiseVerdict(
+            self.identity.judge_id, a.candidate_id, b.candidate_id, order, winner, result.status, result.reason
+        )

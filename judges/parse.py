@@ -2,8 +2,9 @@
 
     parse_answer(text, prompt, n_points) -> Marks, or a str that says why there are none
 
-Accepted: one JSON object with all that was asked for, also inside prose, code fences or an outer object, and numbers written as text.
-Not accepted: numbers off the scale or between its marks, true and false, NaN, a key that is missing, two objects that differ.
+Accepted: one JSON object with all that was asked for, also inside prose, code fences or an outer object, and numbers
+written as text. Not accepted: numbers off the scale or between its marks, true and false, NaN, a key that is missing,
+two objects that differ.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class _Rejected(ValueError):
 def parse_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | str:
     """The marks in an answer to a pointwise or key_points prompt; or, as a str, why it is not accepted.
 
-    `n_points` is the number of key points that were asked about (mode key_points). A mark s on a scale from a to b is the score
-    (s - a) / (b - a); the overall score is the weighted mean with the prompt's weights.
+    `n_points` is the number of key points that were asked about (mode key_points). A mark s on a scale from a to b is
+    the score (s - a) / (b - a); the overall score is the weighted mean with the prompt's weights.
     """
     try:
         return _marks(_fields(text, prompt), prompt, n_points)
@@ -50,7 +51,8 @@ def parse_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | s
 
 
 def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | str:
-    """The last rung: "name: number" pairs anywhere in the text, such as in broken JSON or a list; each with one value only.
+    """The last rung: "name: number" pairs anywhere in the text, such as in broken JSON or a list; each with one value
+    only.
 
     Mode key_points is not scraped: half a list of points looks like a whole one.
     """
@@ -62,7 +64,10 @@ def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | 
     end = r"(?=[\s,;})\]\"'*]|\.(?!\d)|\Z)" if prompt.scale[1] < 10 else r"(?=[\s,;})\]\"'*]|\.(?!\d))"
     for criterion in prompt.criteria:
         words = criterion.replace("_", r"[ _-]")
-        pattern = rf"(?<![\w]){words}[\"'*]{{0,3}}\s*[:=]\s*[\"'*]{{0,3}}(-?\d+(?:\.\d+)?){end}(?![ \t]*(?:/|out of|to\b|or\b|[-–%]))"
+        pattern = (
+            rf"(?<![\w]){words}[\"'*]{{0,3}}\s*[:=]\s*[\"'*]{{0,3}}(-?\d+(?:\.\d+)?){end}(?![ \t]*(?:/|out "
+            r"of|to\b|or\b|[-–%]))"
+        )
         mentions = len(re.findall(rf"(?<![\w]){words}[\"'*]{{0,3}}\s*[:=]", text, re.IGNORECASE))
         values = re.findall(pattern, text, re.IGNORECASE)
         if not values or len(values) != mentions or len(set(values)) != 1:
@@ -75,7 +80,9 @@ def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | 
 
 
 def parse_winner(text: str) -> tuple[str, str] | str:
-    """The winner, "a", "b" or "tie", and the rationale of an answer to a pairwise prompt; or, as a str, why it is not accepted."""
+    """The winner, "a", "b" or "tie", and the rationale of an answer to a pairwise prompt; or, as a str, why it is not
+    accepted.
+    """
     try:
         fields = _only([o for o in _objects(text) if "winner" in o], ("winner",))
     except _Rejected as error:
@@ -93,11 +100,22 @@ def schema(prompt: JudgePrompt, n_points: int = 0) -> dict[str, Any]:
     if prompt.mode == "pairwise":
         fields["winner"] = {"type": "string", "enum": ["A", "B", "tie"]}
     elif prompt.mode == "key_points":
-        fields["points"] = {"type": "array", "items": {"type": "integer", "enum": [0, 1]}, "minItems": n_points, "maxItems": n_points}
+        fields["points"] = {
+            "type": "array",
+            "items": {"type": "integer", "enum": [0, 1]},
+            "minItems": n_points,
+            "maxItems": n_points,
+        }
         fields["errors"] = {"type": "integer", "minimum": 0, "maximum": MAX_ERRORS}
     else:
         fields |= {criterion: {"type": "integer", "minimum": low, "maximum": high} for criterion in prompt.criteria}
-    return {"title": "verdict", "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    return {
+        "title": "verdict",
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
 
 
 def wanted(prompt: JudgePrompt, n_points: int = 0) -> str:
@@ -147,7 +165,11 @@ def _from_points(fields: Mapping[str, Any], n_points: int) -> dict[str, float]:
     stated = sum(_whole(point, "points", 0, 1) for point in points)
     errors = _whole(fields["errors"], "errors", 0, MAX_ERRORS)
     coverage = stated / n_points
-    return {"factual_accuracy": stated / (stated + errors) if stated else 0.0, "completeness": coverage, "key_point_coverage": coverage}
+    return {
+        "factual_accuracy": stated / (stated + errors) if stated else 0.0,
+        "completeness": coverage,
+        "key_point_coverage": coverage,
+    }
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
@@ -168,7 +190,9 @@ def _shown(value: Any) -> str:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object in `text` that is not inside another one, and the objects directly inside those; keys in lower_case."""
+    """Every JSON object in `text` that is not inside another one, and the objects directly inside those; keys in
+    lower_case.
+    """
     if len(text) > MAX_CHARS:
         raise _Rejected(f"the answer is longer than {MAX_CHARS:,} characters")
     text = _THOUGHT.sub("", text)

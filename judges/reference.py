@@ -23,7 +23,8 @@ from functools import lru_cache
 from judges.reference_text import Statement, content_words, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
-# A change of any rule here, or in judges.reference_text or judges.reference_words, gets a new number, and so a new judge_id.
+# A change of any rule here, or in judges.reference_text or judges.reference_words, gets a new number, and so a new
+# judge_id.
 ALGORITHM = "reference-2"
 WEIGHTS = {"factual_accuracy": 0.5, "completeness": 0.25, "key_point_coverage": 0.25}
 DERIVED_POINTS = 8
@@ -103,7 +104,11 @@ def _verdict(item: JudgeItem, judge_id: str) -> Verdict:
     if not key.given:
         complete = (complete + _recall(key, clear)) / 2
     complete *= at_home
-    score = WEIGHTS["factual_accuracy"] * factual + WEIGHTS["completeness"] * complete + WEIGHTS["key_point_coverage"] * coverage
+    score = (
+        WEIGHTS["factual_accuracy"] * factual
+        + WEIGHTS["completeness"] * complete
+        + WEIGHTS["key_point_coverage"] * coverage
+    )
     return Verdict(
         item.candidate_id, judge_id, item.replicate, "scored", round(score, 6), round(factual, 6), round(complete, 6),
         round(coverage, 6), _rationale(key, named, notes), flags=tuple(flags),
@@ -144,7 +149,10 @@ def _ramp(share: float) -> float:
 def _share(point: _Point, words: Sequence[str]) -> float:
     """The largest weighted share of the point's words within one window of the answer's content words."""
     pairs = {words[i] + words[i + 1]: i for i in range(len(words) - 1)}  # "heads may ache" names "headache"
-    places = sorted([(i, w) for i, w in enumerate(words) if w in point.weights] + [(pairs[w], w) for w in point.weights if w in pairs])
+    places = sorted(
+        [(i, w) for i, w in enumerate(words) if w in point.weights]
+        + [(pairs[w], w) for w in point.weights if w in pairs]
+    )
     width = 2 * len(point.weights) + 3
     best = 0.0
     for start, (first, _) in enumerate(places):
@@ -194,7 +202,9 @@ def _support(statement: Statement, key: _Key) -> tuple[float, bool]:
     joined = frozenset(a + b for a, b in zip(statement.words, statement.words[1:], strict=False))
     extra = len(joined & key.words)
     anywhere = (len(content & key.words) + 2 * extra) / len(content)
-    together = max((len(content & u.content) + 2 * len(joined & u.content) for u in key.units), default=0) / len(content)
+    together = max((len(content & u.content) + 2 * len(joined & u.content) for u in key.units), default=0) / len(
+        content
+    )
     support = min(1.0, (anywhere + together) / 2 / ENOUGH)
     beside = max((len(content & a) for a in key.aside), default=0) / len(content)
     if beside > 0.5 and beside / 2 > support:

@@ -35,7 +35,9 @@ NUMBER_WORDS = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", 
 NUMBER_WORDS |= {"ten": "10", "eleven": "11", "twelve": "12"}
 
 _TOKEN = re.compile(r"[a-z]+|\d+(?:[.,]\d+)*")
-_CLAUSE = re.compile(r"[,;:.!?\n\r\t()\[\]\"|]+(?=\s|$|[^0-9])|\s[-*\u2022\u2013\u2014]+\s|\b(?:and|or|but|while|plus)\b")
+_CLAUSE = re.compile(
+    r"[,;:.!?\n\r\t()\[\]\"|]+(?=\s|$|[^0-9])|\s[-*\u2022\u2013\u2014]+\s|\b(?:and|or|but|while|plus)\b"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
 _LIST_MARK = re.compile(r"(?m)^\s*(?:[-*+\u2022#>]+|\(?\d{1,2}[.)](?=\s)|[a-z][.)](?=\s))\s*")
 
@@ -126,7 +128,9 @@ def _negated(piece: str) -> bool:
 
 
 def _pieces(plain_text: str) -> Iterator[tuple[str, bool, bool]]:
-    """Each clause, whether it is denied, and whether it or an earlier one of its sentence has a word that may stand for a negator."""
+    """Each clause, whether it is denied, and whether it or an earlier one of its sentence has a word that may stand for
+    a negator.
+    """
     for sentence in _SENTENCE.split(plain_text):
         pieces = _CLAUSE.split(sentence)
         negated = [_negated(piece) for piece in pieces]

@@ -46,4 +46,6 @@ class ScriptedJudge:
         for key in (item.candidate_id, item.answer):
             if key in self.script:
                 return self.script[key]
-        raise RlaifError(f"scripted judge: no score for candidate {item.candidate_id!r}; add its id or its answer to the script")
+        raise RlaifError(
+            f"scripted judge: no score for candidate {item.candidate_id!r}; add its id or its answer to the script"
+        )

@@ -22,10 +22,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class JudgeSettings:
-    """How to ask a language model. Only `prompt`, `temperature` and `max_new_tokens` can change a score, so only they go into `judge_id`.
+    """How to ask a language model. Only `prompt`, `temperature` and `max_new_tokens` can change a score, so only they
+    go into `judge_id`.
 
-    Prices are per million tokens; `timeout` is seconds a call; `requests_per_second` 0 means no limit; `backoff` is the longest first
-    wait between retries, in seconds, and doubles with each.
+    Prices are per million tokens; `timeout` is seconds a call; `requests_per_second` 0 means no limit; `backoff` is the
+    longest first wait between retries, in seconds, and doubles with each.
     """
 
     prompt: JudgePrompt | None = None
@@ -58,7 +59,9 @@ class Cache(Protocol):
 
 
 class JudgeStopped(RlaifError):
-    """The judge cannot go on: budget used up, endpoint dead, key refused. `verdicts` are those of the items it had finished."""
+    """The judge cannot go on: budget used up, endpoint dead, key refused. `verdicts` are those of the items it had
+    finished.
+    """
 
     def __init__(self, message: str, verdicts: Sequence[Verdict] = ()) -> None:
         super().__init__(message)

@@ -1,7 +1,8 @@
-"""What keeps a candidate's text a text: nothing in it may act on the judge. Pure functions of strings, defined for every string.
+"""What keeps a candidate's text a text: nothing in it may act on the judge. Pure functions of strings, defined for
+every string.
 
-A candidate comes from a model that is rewarded for high scores, so it is treated as hostile: chat-template tokens go, it stands inside a
-fence that it cannot guess, and what looks like an attempt is recorded in the verdict's flags.
+A candidate comes from a model that is rewarded for high scores, so it is treated as hostile: chat-template tokens go,
+it stands inside a fence that it cannot guess, and what looks like an attempt is recorded in the verdict's flags.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Tokens that chat templates of common models are made of: <|im_start|>, [INST], <<SYS>>, <s>, <start_of_turn>, <think>, [gMASK], ...
+# Tokens that chat templates of common models are made of: <|im_start|>, [INST], <<SYS>>, <s>, <start_of_turn>, <think>,
+# [gMASK], ...
 _TOKEN = re.compile(
     r"<\|[^<>|\n]{0,60}\|>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK|sMASK)\]"
@@ -38,27 +40,35 @@ _INSTRUCTION = re.compile(
 
 
 def shield(text: str) -> tuple[str, bool]:
-    """`text` without chat-template tokens, invisible and control characters; and whether there were template tokens in it.
+    """`text` without chat-template tokens, invisible and control characters; and whether there were template tokens in
+    it.
 
-    Full-width signs become the plain ones, so that they cannot spell a token; lone surrogates, which no request can carry, become
-    U+FFFD. Everything else, line breaks included, stays as it is.
+    Full-width signs become the plain ones, so that they cannot spell a token; lone surrogates, which no request can
+    carry, become U+FFFD. Everything else, line breaks included, stays as it is.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_WIDE)
     text = "".join(_plain(c) for c in text)
     shielded = text
-    while (shorter := _TOKEN.sub("", shielded)) != shielded:  # again, because a token may have been hidden inside another
+    while (
+        shorter := _TOKEN.sub("", shielded)
+    ) != shielded:  # again, because a token may have been hidden inside another
         shielded = shorter
     return shielded, shielded != text
 
 
 def hits(answer: str) -> tuple[str, ...]:
-    """What in a candidate's answer looks like an attempt on the judge, in this order: "template_tokens", "fence", "instruction".
+    """What in a candidate's answer looks like an attempt on the judge, in this order: "template_tokens", "fence",
+    "instruction".
 
-    "fence": marks of the judge prompt's own layout. "instruction": words to the judge, or a ready-made verdict. A hit is recorded and
-    changes nothing else: honest answers may have one too.
+    "fence": marks of the judge prompt's own layout. "instruction": words to the judge, or a ready-made verdict. A hit
+    is recorded and changes nothing else: honest answers may have one too.
     """
     text, tokens = shield(answer)
-    found = {"template_tokens": tokens, "fence": _FENCE.search(text) is not None, "instruction": _INSTRUCTION.search(text) is not None}
+    found = {
+        "template_tokens": tokens,
+        "fence": _FENCE.search(text) is not None,
+        "instruction": _INSTRUCTION.search(text) is not None,
+    }
     return tuple(name for name, hit in found.items() if hit)
 
 

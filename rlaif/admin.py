@@ -20,7 +20,8 @@ RUN_COLUMNS = ["run", "profile", "seed", "champion", "last used (UTC)", "size", 
 
 
 def promote(run: Run, policy_name: str, why: str) -> str:
-    """Make a policy champion by hand, the base included. Returns a line that says what was done, or that it is champion already.
+    """Make a policy champion by hand, the base included. Returns a line that says what was done, or that it is champion
+    already.
 
     Where the controller has stopped the loop this lets it go on, also with the champion that there is.
 
@@ -45,34 +46,44 @@ def promote(run: Run, policy_name: str, why: str) -> str:
 
 
 def exclude(run: Run, pair_id: str, why: str) -> str:
-    """Drop a kept preference pair by hand, by its id or the unique beginning of it. Returns a line that says what was done.
+    """Drop a kept preference pair by hand, by its id or the unique beginning of it. Returns a line that says what was
+    done.
 
-    Policies that were trained on it stay as they are; the decision's evidence names them. UsageError without a reason, and for a pair that
-    is unknown, ambiguous or dropped already.
+    Policies that were trained on it stay as they are; the decision's evidence names them. UsageError without a reason,
+    and for a pair that is unknown, ambiguous or dropped already.
     """
     why = _reason(why)
     if not pair_id.strip():
         raise UsageError("name the pair to exclude: its id or the beginning of it")
     pairs = run.store.query(
-        "SELECT * FROM preferences WHERE pair_id = ? OR starts_with(pair_id, ?) ORDER BY pair_id <> ?, pair_id", [pair_id] * 3
+        "SELECT * FROM preferences WHERE pair_id = ? OR starts_with(pair_id, ?) ORDER BY pair_id <> ?, pair_id",
+        [pair_id] * 3,
     )
     if not pairs:
         raise UsageError(f"{pair_id!r} is no pair of this run; SELECT pair_id FROM preference_pairs lists them")
     if len(pairs) > 1 and pairs[0]["pair_id"] != pair_id:
-        raise UsageError(f"{pair_id!r} is ambiguous: {', '.join(p['pair_id'] for p in pairs[:4])}{' ...' if len(pairs) > 4 else ''}")
+        raise UsageError(
+            f"{pair_id!r} is ambiguous: {', '.join(p['pair_id'] for p in pairs[:4])}{' ...' if len(pairs) > 4 else ''}"
+        )
     pair = pairs[0]
     if pair["status"] == "dropped":
         raise UsageError(f"pair {pair['pair_id']} is dropped already: {pair['reason']}")
-    users = run.store.query("SELECT DISTINCT policy_id FROM policy_items WHERE item_id = ? ORDER BY policy_id", [pair["pair_id"]])
+    users = run.store.query(
+        "SELECT DISTINCT policy_id FROM policy_items WHERE item_id = ? ORDER BY policy_id", [pair["pair_id"]]
+    )
     trained = [row["policy_id"] for row in users]
     decision = Decision(_latest_round(run), "manual", "EXCLUDE", why, {"pair_id": pair["pair_id"], "trained": trained})
     changed = pair | {"status": "dropped", "reason": f"excluded by hand: {why}"}
     run.store.write({"preferences": [changed], "decisions": [decision]}, replace=["preferences"])
-    return f"pair {pair['pair_id']} is dropped: {why}" + (f"; already trained on it: {', '.join(trained)}" if trained else "")
+    return f"pair {pair['pair_id']} is dropped: {why}" + (
+        f"; already trained on it: {', '.join(trained)}" if trained else ""
+    )
 
 
 def list_runs(root: Path) -> tuple[list[str], list[list[str]]]:
-    """All runs in `root` and below: (columns, rows of text). One that cannot be read gives a row that says why. Changes no database."""
+    """All runs in `root` and below: (columns, rows of text). One that cannot be read gives a row that says why. Changes
+    no database.
+    """
     return RUN_COLUMNS, [_run_row(folder) for folder in _run_folders(root)]
 
 
@@ -87,7 +98,9 @@ def _run_folders(root: Path) -> Iterator[Path]:
 def _run_row(folder: Path) -> list[str]:
     size = f"{folder_bytes(folder) / 2**20:.1f} MB"
     try:
-        found = take(Store(folder / DATABASE), brief=True)  # not Store.open: that would bring an older database up to this version
+        found = take(
+            Store(folder / DATABASE), brief=True
+        )  # not Store.open: that would bring an older database up to this version
         best = champion(found)
         times = [found.run["created_at"], *(s["finished_at"] for s in found.stages)]
         times += [s["ended_at"] or s["started_at"] for s in found.sessions]
@@ -112,11 +125,12 @@ def folder_bytes(folder: Path) -> int:
 
 
 def prune(run: Run) -> list[tuple[str, int]]:
-    """Delete the weights of policies that a gate did not promote, merged copies too; returns (policy id, bytes) of each.
+    """Delete the weights of policies that a gate did not promote, merged copies too; returns (policy id, bytes) of
+    each.
 
-    The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under way, and until the
-    sealed test was opened the SFT policy, which is part of it. The database is written first: killed in between, folders are left that
-    the next prune deletes. RlaifError while a loop works on the run.
+    The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under
+    way, and until the sealed test was opened the SFT policy, which is part of it. The database is written first: killed
+    in between, folders are left that the next prune deletes. RlaifError while a loop works on the run.
     """
     with run_lock(run.folder):
         doomed = []
@@ -127,9 +141,16 @@ def prune(run: Run) -> list[tuple[str, int]]:
         if not doomed:
             return []
         sizes = [(str(row["policy_id"]), size) for row, _, size in doomed]
-        reason = f"weights of {len(sizes)} policies deleted that were never champion, {sum(size for _, size in sizes) / 2**20:.1f} MB"
-        decision = Decision(_latest_round(run), "manual", "PRUNE", reason, {"policies": [policy_id for policy_id, _ in sizes]})
-        run.store.write({"policies": [row | {"path": ""} for row, _, _ in doomed], "decisions": [decision]}, replace=["policies"])
+        reason = (
+            f"weights of {len(sizes)} policies deleted that were never champion, "
+            f"{sum(size for _, size in sizes) / 2**20:.1f} MB"
+        )
+        decision = Decision(
+            _latest_round(run), "manual", "PRUNE", reason, {"policies": [policy_id for policy_id, _ in sizes]}
+        )
+        run.store.write(
+            {"policies": [row | {"path": ""} for row, _, _ in doomed], "decisions": [decision]}, replace=["policies"]
+        )
         for folder in [folder for _, folders, _ in doomed for folder in folders]:
             try:
                 if folder.is_dir():
@@ -153,7 +174,9 @@ def _own_folders(run: Run, row: dict[str, Any]) -> list[Path]:
 
 
 def _never_champion(run: Run) -> list[dict[str, Any]]:
-    held = run.store.query("SELECT champion_in AS id FROM rounds UNION SELECT champion_out FROM rounds UNION SELECT champion FROM gates")
+    held = run.store.query(
+        "SELECT champion_in AS id FROM rounds UNION SELECT champion_out FROM rounds UNION SELECT champion FROM gates"
+    )
     champions = {str(row["id"]) for row in held}
     promoted = run.store.query("SELECT evidence FROM decisions WHERE action = 'PROMOTE'")
     champions |= {str(json.loads(row["evidence"])["policy_id"]) for row in promoted}

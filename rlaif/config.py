@@ -1,7 +1,8 @@
-"""What can be configured: pydantic models in which unknown keys are errors, their leaves by dotted key, and what makes a run another run.
+"""What can be configured: pydantic models in which unknown keys are errors, their leaves by dotted key, and what makes
+a run another run.
 
-What may change while a run is under way, and mere names (`OUTSIDE_HASH`), are left out of `config_hash`; everything else makes it
-another run.
+What may change while a run is under way, and mere names (`OUTSIDE_HASH`), are left out of `config_hash`; everything
+else makes it another run.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ class ModelConfig(Section):
 class DataSet(Section):
     """One further source of questions, an entry of `data.sets`; read by rlaif.data.sets.
 
-    csv, json, jsonl and parquet are tables of any layout: `question`, `answer`, `context`, `qtype`, `focus` and `label` name their columns
-    ("" where there is none). The other formats are published data sets in their own schema. A name that begins with medquad or pubmedqa
-    makes the set part of that benchmark at the gate; other sets are trained on, and their gate and sealed rows are kept away from training.
+    csv, json, jsonl and parquet are tables of any layout: `question`, `answer`, `context`, `qtype`, `focus` and `label`
+    name their columns ("" where there is none). The other formats are published data sets in their own schema. A name
+    that begins with medquad or pubmedqa makes the set part of that benchmark at the gate; other sets are trained on,
+    and their gate and sealed rows are kept away from training.
     """
 
     format: Literal[
@@ -52,14 +54,18 @@ class DataSet(Section):
         "medqa", "mmlu", "wikidoc", "mediqa", "cord19",
     ]  # fmt: skip
     path: str  # a file, a folder or a hub id
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = ""  # what `questions.dataset` calls it; "": the format's name
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = (
+        ""  # what `questions.dataset` calls it; "": the format's name
+    )
     question: str = "question"
     answer: str = "answer"
     context: str = ""
     qtype: str = ""
     focus: str = ""
     label: str = ""
-    where: dict[str, str | tuple[str, ...]] = {}  # column -> the value, or one of the values, that a row must have; case does not count
+    where: dict[
+        str, str | tuple[str, ...]
+    ] = {}  # column -> the value, or one of the values, that a row must have; case does not count
     limit: Annotated[int, Field(ge=0)] = 0  # so many rows, drawn by `split_seed`; 0: all
     fractions: tuple[Share, Share, Share] = (0.8, 0.1, 0.1)  # train, gate, sealed
     stratify: str = ""  # the column whose values keep their shares on each side of the split
@@ -74,14 +80,20 @@ class DataSet(Section):
 
 
 class DataConfig(Section):
-    """Where questions come from: "embedded", a local file or folder, or a hub id. The limits count items; 0 means all."""
+    """Where questions come from: "embedded", a local file or folder, or a hub id. The limits count items; 0 means
+    all.
+    """
 
     pubmedqa: str = "embedded"
     medquad: str = "embedded"
-    leaks: Literal["drop", "stop", "off"] = "drop"  # what to do about eval items that are found in training; see rlaif.data.leaks
+    leaks: Literal["drop", "stop", "off"] = (
+        "drop"  # what to do about eval items that are found in training; see rlaif.data.leaks
+    )
     sets: tuple[DataSet, ...] = ()  # further sources, all concatenated
     train_on: tuple[str, ...] = ()  # the data sets that SFT trains on, by name or its beginning; none: all of them
-    max_reference_words: Annotated[int, Field(ge=0)] = 0  # longer references are cut to so many words for SFT, judging and scoring
+    max_reference_words: Annotated[int, Field(ge=0)] = (
+        0  # longer references are cut to so many words for SFT, judging and scoring
+    )
     sft_medquad: Annotated[int, Field(ge=0)] = 0
     sft_pubmedqa: Annotated[int, Field(ge=0)] = 0
     gate_medquad: Annotated[int, Field(ge=0)] = 0
@@ -119,7 +131,9 @@ Method = Literal["sft", "lora", "qlora", "gptq-lora", "galore", "knowtuning"]
 
 
 class TrainConfig(SftConfig):
-    """The command `train`. What it shares with the loop (SHARED_WITH_TRAIN) is the same on both sides unless a profile sets both."""
+    """The command `train`. What it shares with the loop (SHARED_WITH_TRAIN) is the same on both sides unless a profile
+    sets both.
+    """
 
     method: Method = "lora"
     lora_r: Positive = 16
@@ -141,10 +155,11 @@ SHARED_WITH_TRAIN = {
 
 
 class RecipeConfig(Section):
-    """What a profile reproduces, with enough figures to estimate its cost without a download (0: unknown); see rlaif.train.estimate.
+    """What a profile reproduces, with enough figures to estimate its cost without a download (0: unknown); see
+    rlaif.train.estimate.
 
-    The shapes are the base's: `kv_size` is the width of its key projection (key-value heads times head size). `rows` is the number of
-    training rows, `row_tokens` their mean length in tokens, prompt included.
+    The shapes are the base's: `kv_size` is the width of its key projection (key-value heads times head size). `rows` is
+    the number of training rows, `row_tokens` their mean length in tokens, prompt included.
     """
 
     source: str = ""
@@ -178,14 +193,18 @@ class SamplingConfig(Section):
     temperature: Annotated[float, Field(gt=0)] = 0.8
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_new_tokens: Positive = 96
-    batch_size: Positive = 64  # sequences sampled together; part of the configuration because each batch has its own seed
+    batch_size: Positive = (
+        64  # sequences sampled together; part of the configuration because each batch has its own seed
+    )
 
 
 class JudgeConfig(Section):
-    """The labelling judge. All but the first, the licence and the failure limit are for judges that are language models.
+    """The labelling judge. All but the first, the licence and the failure limit are for judges that are language
+    models.
 
-    `model` is "reference", "provider:name" or, with `base_url`, the name of a model served there; `prompt` a file, by default
-    prompts/judge/default.md. The limits (0: none) hold for the whole run, sessions added up; prices are for a million tokens.
+    `model` is "reference", "provider:name" or, with `base_url`, the name of a model served there; `prompt` a file, by
+    default prompts/judge/default.md. The limits (0: none) hold for the whole run, sessions added up; prices are for a
+    million tokens.
     """
 
     model: str = "reference"
@@ -217,9 +236,11 @@ class PairsConfig(Section):
 
 
 class EvalConfig(Section):
-    """How policies are measured. `judge` is one that does not label: the gate then reads its marks (`quality`) instead of token F1.
+    """How policies are measured. `judge` is one that does not label: the gate then reads its marks (`quality`) instead
+    of token F1.
 
-    It is named as in [judge], with a prompt and an address of its own; how fast and how much it is asked is as in [judge].
+    It is named as in [judge], with a prompt and an address of its own; how fast and how much it is asked is as in
+    [judge].
     """
 
     judge: str = ""
@@ -230,7 +251,9 @@ class EvalConfig(Section):
 
 
 class GateConfig(Section):
-    """Levels, least gains worth having and margins of the promotion gate; see rlaif.gate.decide. Units: the metric's own, 0-1."""
+    """Levels, least gains worth having and margins of the promotion gate; see rlaif.gate.decide. Units: the metric's
+    own, 0-1.
+    """
 
     alpha_sft: Annotated[float, Field(gt=0, lt=1)] = 0.01
     alpha_dpo: Annotated[float, Field(gt=0, lt=1)] = 0.04
@@ -245,7 +268,9 @@ class GateConfig(Section):
 
 
 class MonitorConfig(Section):
-    """When a monitor of rlaif.loop.monitors is red, which red ones hold up a promotion, and when the controller gives up."""
+    """When a monitor of rlaif.loop.monitors is red, which red ones hold up a promotion, and when the controller gives
+    up.
+    """
 
     logps_chosen: Annotated[float, Field(lt=0)] = -0.2  # nats a token
     train_accuracy: Share = 0.95

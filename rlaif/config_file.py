@@ -1,4 +1,5 @@
-"""The configuration of a run: a TOML profile with `--set` overrides, checked against the models of `rlaif.config`; and back to TOML.
+"""The configuration of a run: a TOML profile with `--set` overrides, checked against the models of `rlaif.config`; and
+back to TOML.
 
     config = load_config("embedded", ["seed=3", "dpo.learning_rate=5e-4"])
 
@@ -29,7 +30,8 @@ def profile_names() -> list[str]:
 def load_config(profile: str = "embedded", overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """The profile (a name or a TOML path) with `key.sub=value` overrides applied.
 
-    Raises UsageError with one line for an unknown profile or key (and suggests the nearest), a value of the wrong type, or broken TOML.
+    Raises UsageError with one line for an unknown profile or key (and suggests the nearest), a value of the wrong type,
+    or broken TOML.
     """
     tree = read_profile(profile)
     for text in overrides:
@@ -44,7 +46,9 @@ def read_profile(profile: str) -> dict[str, Any]:
         if path.parent != PROFILES:
             raise UsageError(f"no profile file {profile}")
         names = profile_names()
-        raise UsageError(f"unknown profile {profile!r}{nearest(profile, names)}; there are: {', '.join(names)}, or give a TOML path")
+        raise UsageError(
+            f"unknown profile {profile!r}{nearest(profile, names)}; there are: {', '.join(names)}, or give a TOML path"
+        )
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -53,7 +57,9 @@ def read_profile(profile: str) -> dict[str, Any]:
 
 
 def agree(tree: dict[str, Any]) -> None:
-    """Where only one of two keys of SHARED_WITH_TRAIN is set, set the other to the same, so that `train` and the loop's SFT do the same."""
+    """Where only one of two keys of SHARED_WITH_TRAIN is set, set the other to the same, so that `train` and the loop's
+    SFT do the same.
+    """
     for pair in SHARED_WITH_TRAIN.items():
         (one, key), (other, same) = (key.split(".") for key in pair)
         ours, theirs = tree.get(one, {}), tree.get(other, {})
@@ -87,7 +93,9 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
     for section in sections:
         node = node.setdefault(section, {})
         if not isinstance(node, dict):
-            raise UsageError(f"{section} in the profile is not a table, so --set {key}=... has nowhere to go; write [{section}]")
+            raise UsageError(
+                f"{section} in the profile is not a table, so --set {key}=... has nowhere to go; write [{section}]"
+            )
     if not isinstance(value, str) and isinstance(flat(Config())[key], str):
         value = raw  # a folder called 7 is still a name
     node[leaf] = value
@@ -106,8 +114,15 @@ def override_set(tree: dict[str, Any], key: str, raw: str) -> None:
     data = tree.get("data", {})
     sets = data.get("sets", []) if isinstance(data, dict) else []
     if leaf not in DataSet.model_fields:
-        raise UsageError(f"unknown key {key!r} in --set{nearest(leaf, list(DataSet.model_fields))}; write data.sets.NUMBER.KEY")
-    if not number.isdecimal() or not isinstance(sets, list) or int(number) >= len(sets) or not isinstance(sets[int(number)], dict):
+        raise UsageError(
+            f"unknown key {key!r} in --set{nearest(leaf, list(DataSet.model_fields))}; write data.sets.NUMBER.KEY"
+        )
+    if (
+        not number.isdecimal()
+        or not isinstance(sets, list)
+        or int(number) >= len(sets)
+        or not isinstance(sets[int(number)], dict)
+    ):
         there = f"has {len(sets)}, counted from 0" if isinstance(sets, list) else "is no list"
         raise UsageError(f"--set {key}: data.sets of the profile {there}")
     text = DataSet.model_fields[leaf].annotation is str

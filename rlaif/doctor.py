@@ -1,4 +1,6 @@
-"""What this machine can run: versions, device, kernels, memory, disk, hub. Reads only; nothing here stops at the first problem."""
+"""What this machine can run: versions, device, kernels, memory, disk, hub. Reads only; nothing here stops at the first
+problem.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,18 @@ Level = Literal["ok", "warn", "bad"]
 
 # What the loop cannot start without, and what only some runs need (with what for).
 NEEDED = (
-    "torch", "transformers", "trl", "peft", "datasets", "accelerate", "gptqmodel", "optimum", "tokenizers", "huggingface-hub",
+    "torch", "transformers", "trl", "peft", "datasets", "accelerate", "gptqmodel", "optimum", "tokenizers",
+    "huggingface-hub",
     "duckdb", "pyarrow", "numpy", "scipy", "pydantic", "rouge-score", "rich", "typer",
 )  # fmt: skip
-OPTIONAL = {"bitsandbytes": "NF4 bases", "langchain": "LLM judges", "langchain-openai": "LLM judges at an OpenAI-compatible endpoint"}
-CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"  # beside the checkout; an installed package has none
+OPTIONAL = {
+    "bitsandbytes": "NF4 bases",
+    "langchain": "LLM judges",
+    "langchain-openai": "LLM judges at an OpenAI-compatible endpoint",
+}
+CONSTRAINTS = (
+    Path(__file__).resolve().parents[1] / "constraints.txt"
+)  # beside the checkout; an installed package has none
 CPU_SETS = ("avx2", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
 HUB_PATIENCE = 2.0  # seconds
 LITTLE_MEMORY = 2 * 2**30  # the default profile with its libraries needs about one and a half
@@ -79,7 +88,9 @@ def package_versions(tested: Mapping[str, str]) -> list[Finding]:
     for package in (*NEEDED, *OPTIONAL):
         version, wanted = installed(package), tested.get(_canonical(package), "")
         if not version and package in NEEDED:
-            findings.append(Finding(package, "not installed", "bad", f"pip install {package}" + (f"=={wanted}" if wanted else "")))
+            findings.append(
+                Finding(package, "not installed", "bad", f"pip install {package}" + (f"=={wanted}" if wanted else ""))
+            )
         elif not version:
             findings.append(Finding(package, "not installed", "warn", f"only needed for {OPTIONAL[package]}"))
         elif wanted and version.split("+")[0] != wanted.split("+")[0]:
@@ -100,14 +111,23 @@ def _torch() -> Any | str:
 
 def device(torch: Any | str) -> Finding:
     if isinstance(torch, str):
-        return Finding("device", f"torch cannot be imported ({torch})", "bad", "install torch again, for this machine's CUDA or for CPU")
+        return Finding(
+            "device",
+            f"torch cannot be imported ({torch})",
+            "bad",
+            "install torch again, for this machine's CUDA or for CPU",
+        )
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         count = torch.cuda.device_count()
         more = f", the first of {count} (one is used)" if count > 1 else ""
         size = f"{properties.total_memory / 2**30:.1f} GiB, compute capability {properties.major}.{properties.minor}"
         return Finding("device", f"cuda: {properties.name}, {size}{more}", "ok")
-    hint = "" if torch.version.cuda is None else f"this torch is built for CUDA {torch.version.cuda}, but sees no GPU: check the driver"
+    hint = (
+        ""
+        if torch.version.cuda is None
+        else f"this torch is built for CUDA {torch.version.cuda}, but sees no GPU: check the driver"
+    )
     return Finding("device", f"cpu, {torch.get_num_threads()} torch threads", "warn" if hint else "ok", hint)
 
 
@@ -134,7 +154,9 @@ def kernels(torch: Any | str, base: Path) -> Finding:
     """What computes the layers of a GPTQ base here; on CUDA gptqmodel is asked for a base like the one in `base`."""
     name = "GPTQ kernels"
     if isinstance(torch, str) or not installed("gptqmodel") or not installed("optimum"):
-        return Finding(name, "none: a GPTQ base cannot be loaded", "bad", "torch, gptqmodel and optimum must be installed")
+        return Finding(
+            name, "none: a GPTQ base cannot be loaded", "bad", "torch, gptqmodel and optimum must be installed"
+        )
     if not torch.cuda.is_available():
         return Finding(name, "none on a CPU: 4-bit layers are dequantized once when loaded, values unchanged", "ok")
     settings = _settings(base).get("quantization_config", {})
@@ -145,11 +167,18 @@ def kernels(torch: Any | str, base: Path) -> Finding:
             from gptqmodel.utils.importer import hf_select_quant_linear_v2
 
             kernel = hf_select_quant_linear_v2(
-                bits=settings.get("bits", 4), group_size=settings.get("group_size", 128), desc_act=settings.get("desc_act", False),
-                sym=settings.get("sym", True), format="gptq", quant_method="gptq", device_map={"": "cuda:0"}, pack=False, backend="auto",
+                bits=settings.get("bits", 4), group_size=settings.get("group_size", 128),
+                desc_act=settings.get("desc_act", False),
+                sym=settings.get("sym", True), format="gptq", quant_method="gptq", device_map={"": "cuda:0"},
+                pack=False, backend="auto",
             )  # fmt: skip
     except Exception as error:  # whatever gptqmodel raises here, it is the answer
-        return Finding(name, f"gptqmodel finds none: {type(error).__name__}: {error}", "bad", "install gptqmodel for this torch and CUDA")
+        return Finding(
+            name,
+            f"gptqmodel finds none: {type(error).__name__}: {error}",
+            "bad",
+            "install gptqmodel for this torch and CUDA",
+        )
     return Finding(name, f"gptqmodel {kernel.__name__}", "ok")
 
 
@@ -181,7 +210,9 @@ def disk(folder: Path) -> Finding:
     value = f"{free / 2**30:.1f} GiB free at {place}"
     if free < FREE_BYTES_NEEDED:
         return Finding("disk", value, "bad", f"the loop stops below {FREE_BYTES_NEEDED >> 20} MB: free some space")
-    return Finding("disk", value, "warn" if free < LITTLE_DISK else "ok", "little room for policies" if free < LITTLE_DISK else "")
+    return Finding(
+        "disk", value, "warn" if free < LITTLE_DISK else "ok", "little room for policies" if free < LITTLE_DISK else ""
+    )
 
 
 def _hub_here() -> Finding:
@@ -193,7 +224,9 @@ def _hub_here() -> Finding:
 
 
 def hub(endpoint: str, *, offline: bool, patience: float = HUB_PATIENCE) -> Finding:
-    """Does the hub at `endpoint` answer within `patience` seconds? Never bad: local files and the embedded base need no hub."""
+    """Does the hub at `endpoint` answer within `patience` seconds? Never bad: local files and the embedded base need no
+    hub.
+    """
     only_local = "only local files and the embedded base can be used"
     if offline:
         return Finding("hub", "not asked: HF_HUB_OFFLINE is set", "warn", only_local)
@@ -216,13 +249,19 @@ def hub(endpoint: str, *, offline: bool, patience: float = HUB_PATIENCE) -> Find
     asking.start()
     asking.join(patience)
     trouble = answer[0] if answer else f"no answer in {patience:g} s"
-    return Finding("hub", f"{endpoint}: {trouble}", "warn", only_local) if trouble else Finding("hub", f"{endpoint} answers", "ok")
+    return (
+        Finding("hub", f"{endpoint}: {trouble}", "warn", only_local)
+        if trouble
+        else Finding("hub", f"{endpoint} answers", "ok")
+    )
 
 
 def embedded_base(folder: Path) -> Finding:
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     if not (folder / "config.json").is_file() or not any(path.suffix == ".safetensors" for path in files):
-        return Finding("embedded base", "missing", "bad", "install rlaif again, or give a model folder with --set model.path=...")
+        return Finding(
+            "embedded base", "missing", "bad", "install rlaif again, or give a model folder with --set model.path=..."
+        )
     return Finding("embedded base", f"{sum(path.stat().st_size for path in files) / 2**20:.1f} MB", "ok")
 
 
@@ -240,7 +279,9 @@ def what_would_run(torch: Any | str, base: Path) -> list[Finding]:
 
     name, model = "default profile here", load_config().model
     if isinstance(torch, str) or not (base / "config.json").is_file():
-        return [Finding(name, f"nothing: {'torch' if isinstance(torch, str) else 'the embedded base'} is missing", "bad")]
+        return [
+            Finding(name, f"nothing: {'torch' if isinstance(torch, str) else 'the embedded base'} is missing", "bad")
+        ]
     method = _settings(base).get("quantization_config", {}).get("quant_method", "")
     kind, four_bit = {"gptq": "GPTQ int4", "bitsandbytes": "NF4"}.get(method, method or "unquantized"), bool(method)
     cuda, automatic = torch.cuda.is_available(), "bfloat16 (float16 where the GPU lacks it)"
@@ -251,7 +292,9 @@ def what_would_run(torch: Any | str, base: Path) -> list[Finding]:
     )
     if cuda and model.device != "cpu":
         return [Finding(name, on_gpu, "ok")]
-    on_cpu = f"cpu, {'float32' if model.dtype == 'auto' else model.dtype}, {kind} base" + (", dequantized when loaded" if four_bit else "")
+    on_cpu = f"cpu, {'float32' if model.dtype == 'auto' else model.dtype}, {kind} base" + (
+        ", dequantized when loaded" if four_bit else ""
+    )
     few = model.threads > cores()
     hint = f"more threads than cores is many times slower: --set model.threads={cores()}" if few else ""
     here = Finding(name, f"{on_cpu}, {model.threads or 'all'} threads", "warn" if few else "ok", hint)

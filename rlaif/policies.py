@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def check_prompt(run: Run, prompt: Prompt) -> None:
-    """UsageError when the policy prompt's words are not those this run began with: its results could not be compared."""
+    """UsageError when the policy prompt's words are not those this run began with: its results could not be
+    compared.
+    """
     recorded = run.store.query("SELECT prompt_sha256, name FROM prompts WHERE kind = 'policy'")[0]
     if recorded["prompt_sha256"] != prompt.sha256:
         raise UsageError(
@@ -53,13 +55,16 @@ def check_base(run: Run, base: Base) -> None:
     recorded = run.policy("base")
     if recorded["sha256"] != base.sha256:
         raise RlaifError(
-            f"{base.path}: the base's weights have changed (sha256 {base.sha256[:12]}, this run began with {recorded['sha256'][:12]}); "
+            f"{base.path}: the base's weights have changed (sha256 {base.sha256[:12]}, this run began "
+            f"with {recorded['sha256'][:12]}); "
             "restore them, or start a new run with --run DIR"
         )
 
 
 def adapter_folder(run: Run, policy: dict[str, Any]) -> Path | None:
-    """Where a policy's adapter, or its whole model, lies; None for the base. RlaifError when its weights were pruned."""
+    """Where a policy's adapter, or its whole model, lies; None for the base. RlaifError when its weights were
+    pruned.
+    """
     if policy["kind"] == "base":
         return None
     if not policy["path"]:
@@ -73,7 +78,9 @@ def is_whole(policy: dict[str, Any]) -> bool:
 
 
 def whole_under(run: Run, policy: dict[str, Any]) -> dict[str, Any] | None:
-    """The nearest whole model among a policy and those it came from; None where there is none, and adapters lie on the run's base."""
+    """The nearest whole model among a policy and those it came from; None where there is none, and adapters lie on the
+    run's base.
+    """
     while policy["kind"] != "base":
         if is_whole(policy):
             return policy
@@ -82,7 +89,9 @@ def whole_under(run: Run, policy: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def base_under(run: Run, base: Base, policy: dict[str, Any]) -> Base:
-    """What a policy's adapter lies on: see :func:`whole_under`. RlaifError when that model is missing, pruned or damaged."""
+    """What a policy's adapter lies on: see :func:`whole_under`. RlaifError when that model is missing, pruned or
+    damaged.
+    """
     whole = whole_under(run, policy)
     folder = adapter_folder(run, whole) if whole else None
     if whole is None or folder is None:
@@ -93,7 +102,9 @@ def base_under(run: Run, base: Base, policy: dict[str, Any]) -> Base:
 
 
 def adapter_of(run: Run, policy: dict[str, Any]) -> Path | None:
-    """Where the adapter lies that a policy adds to :func:`base_under`; None for the base and for a whole model. RlaifError when pruned."""
+    """Where the adapter lies that a policy adds to :func:`base_under`; None for the base and for a whole model.
+    RlaifError when pruned.
+    """
     return None if is_whole(policy) else adapter_folder(run, policy)
 
 

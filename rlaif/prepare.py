@@ -27,7 +27,9 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
             known = base_row(base, run.config)
             stage.rows = {
                 "questions": questions,
-                "prompts": [{"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}],
+                "prompts": [
+                    {"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}
+                ],
                 "policies": [known],
             }
             if leaks := take_leak_rows(stage.detail):
@@ -38,7 +40,9 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
             screen.line(f"  {name:<22} {splits} questions from {source['source']}{told}")
             if source.get("unofficial_split"):
                 screen.line(
-                    f"  warning: {source['source']} does not say which rows are the official test; its split is by hash", style="yellow"
+                    f"  warning: {source['source']} does not say which rows are the official test; its "
+                    "split is by hash",
+                    style="yellow",
                 )
         screen.line(f"  base                   {known['policy_id'][:8]}, {base.quantization} weights, {base.device}")
     check_base(run, base)

@@ -10,8 +10,9 @@ Answer the health question.
 Leaflet: {context}
 Question: {question}
 
-A policy prompt may say `format: raw`: then it is all that the model reads, without a chat template, both parts one after the other with
-one line break at the end; and questions answered by yes/no/maybe are put the same way. Its placeholders: question, context, qtype.
+A policy prompt may say `format: raw`: then it is all that the model reads, without a chat template, both parts one
+after the other with one line break at the end; and questions answered by yes/no/maybe are put the same way. Its
+placeholders: question, context, qtype.
 
 A judge's prompt (`load_judge_prompt`) says in its front matter also what it asks for:
 
@@ -75,19 +76,24 @@ def load_prompt(path: str | Path) -> Prompt:
     stands twice, and when a placeholder is not one of its kind's.
     """
     head, parts, text = _read(Path(path))
-    _check_placeholders(path, parts, POLICY_PLACEHOLDERS if head["kind"] == "policy" else JUDGE_PLACEHOLDERS, needed=("question",))
+    _check_placeholders(
+        path, parts, POLICY_PLACEHOLDERS if head["kind"] == "policy" else JUDGE_PLACEHOLDERS, needed=("question",)
+    )
     if head.get("format", "chat") not in ("chat", "raw"):
         raise UsageError(f"{path}: format is {head['format']!r}; it must be chat or raw")
-    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, head.get("format") == "raw")
+    return Prompt(
+        head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, head.get("format") == "raw"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class JudgePrompt:
-    """A parsed judge prompt. `scale` is the lowest and highest mark, whole numbers; `weights` make the overall score, one a criterion.
+    """A parsed judge prompt. `scale` is the lowest and highest mark, whole numbers; `weights` make the overall score,
+    one a criterion.
 
-    mode "pointwise" asks for a mark on each criterion; "key_points" whether the answer states each key point (scale 0-1);
-    "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file, `text`. With `plain`
-    (`layout: plain`) the judge sees answers without their layout, see judges.fill.
+    mode "pointwise" asks for a mark on each criterion; "key_points" whether the answer states each key point (scale
+    0-1); "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file,
+    `text`. With `plain` (`layout: plain`) the judge sees answers without their layout, see judges.fill.
     """
 
     name: str
@@ -105,13 +111,15 @@ class JudgePrompt:
 def load_judge_prompt(path: str | Path) -> JudgePrompt:
     """Read and check a judge prompt; where it is looked for, and how it is read, see :func:`load_prompt`.
 
-    Raises UsageError, on one line, for everything that :func:`load_prompt` refuses, for a prompt of another kind, an unknown or missing
-    key, an unknown mode or criterion, a scale that is not two whole numbers such as 1-5, weights that are not one a criterion or do
-    not sum to 1, and a text without the question or the answer.
+    Raises UsageError, on one line, for everything that :func:`load_prompt` refuses, for a prompt of another kind, an
+    unknown or missing key, an unknown mode or criterion, a scale that is not two whole numbers such as 1-5, weights
+    that are not one a criterion or do not sum to 1, and a text without the question or the answer.
     """
     head, parts, text = _read(Path(path))
     if head["kind"] != "judge":
-        raise UsageError(f"{path}: this is a {head['kind']} prompt (kind: {head['kind']}); a judge needs one with 'kind: judge'")
+        raise UsageError(
+            f"{path}: this is a {head['kind']} prompt (kind: {head['kind']}); a judge needs one with 'kind: judge'"
+        )
     modes = get_args(Mode)
     mode = next((known for known in modes if known == head.get("mode", "pointwise")), None)
     if mode is None:
@@ -120,16 +128,33 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
     known = ("name", "kind", "mode", "layout", *needed)
     for key in head:
         if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r} in the front matter; a {mode} judge prompt has {', '.join(known)}")
+            raise UsageError(
+                f"{path}: unknown key {key!r} in the front matter; a {mode} judge prompt has {', '.join(known)}"
+            )
     for key in needed:
         if not head.get(key):
-            raise UsageError(f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines")
+            raise UsageError(
+                f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines"
+            )
     layout = head.get("layout", "kept")
     if layout not in ("kept", "plain"):
-        raise UsageError(f"{path}: layout is {layout!r}; it must be kept (answers as they are) or plain (their words only)")
+        raise UsageError(
+            f"{path}: layout is {layout!r}; it must be kept (answers as they are) or plain (their words only)"
+        )
     if mode == "pairwise":
         _check_placeholders(path, parts, PAIRWISE_PLACEHOLDERS, needed=("question", "answer_a", "answer_b"))
-        return JudgePrompt(head["name"], "pairwise", (), (0, 0), (), parts["system"], parts["user"], _sha256(text), text, layout == "plain")
+        return JudgePrompt(
+            head["name"],
+            "pairwise",
+            (),
+            (0, 0),
+            (),
+            parts["system"],
+            parts["user"],
+            _sha256(text),
+            text,
+            layout == "plain",
+        )
     _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
     criteria = tuple(_items(head["criteria"]))
     for criterion in criteria:
@@ -139,15 +164,30 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
             raise UsageError(f"{path}: criterion {criterion!r} stands twice; keep one")
     scale = _scale(path, head["scale"])
     if mode == "key_points" and (scale != (0, 1) or "{key_points}" not in parts["user"]):
-        raise UsageError(f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'")
+        raise UsageError(
+            f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'"
+        )
     weights = _weights(path, head["weights"], criteria)
-    return JudgePrompt(head["name"], mode, criteria, scale, weights, parts["system"], parts["user"], _sha256(text), text, layout == "plain")
+    return JudgePrompt(
+        head["name"],
+        mode,
+        criteria,
+        scale,
+        weights,
+        parts["system"],
+        parts["user"],
+        _sha256(text),
+        text,
+        layout == "plain",
+    )
 
 
 def _scale(path: str | Path, value: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,4})\s*(?:-|\.\.|to)\s*(\d{1,4})", value)
     if match is None or int(match[1]) >= int(match[2]):
-        raise UsageError(f"{path}: scale is {value!r}; write the lowest and the highest mark as whole numbers, such as 'scale: 1-5'")
+        raise UsageError(
+            f"{path}: scale is {value!r}; write the lowest and the highest mark as whole numbers, such as 'scale: 1-5'"
+        )
     return int(match[1]), int(match[2])
 
 
@@ -157,7 +197,10 @@ def _weights(path: str | Path, value: str, criteria: tuple[str, ...]) -> tuple[f
     except ValueError:
         weights = ()
     if len(weights) != len(criteria) or not all(0 <= weight <= 1 for weight in weights):
-        raise UsageError(f"{path}: weights are {value!r}; write {len(criteria)} numbers from 0 to 1, one for each of {', '.join(criteria)}")
+        raise UsageError(
+            f"{path}: weights are {value!r}; write {len(criteria)} numbers from 0 to 1, one for each of "
+            f"{', '.join(criteria)}"
+        )
     if abs(sum(weights) - 1) > 1e-6:
         raise UsageError(f"{path}: weights {value!r} sum to {sum(weights):g}; they must sum to 1")
     return weights
@@ -172,7 +215,9 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_placeholders(path: str | Path, parts: Mapping[str, str], known: frozenset[str], needed: tuple[str, ...]) -> None:
+def _check_placeholders(
+    path: str | Path, parts: Mapping[str, str], known: frozenset[str], needed: tuple[str, ...]
+) -> None:
     for part, words in parts.items():
         for name in _PLACEHOLDER.findall(words):
             if name not in known:
@@ -180,7 +225,9 @@ def _check_placeholders(path: str | Path, parts: Mapping[str, str], known: froze
                 raise UsageError(f"{path}: unknown placeholder {{{name}}} in '# {part}'; use {allowed}")
     for name in needed:
         if f"{{{name}}}" not in parts["user"]:
-            raise UsageError(f"{path}: '# user' has no {{{name}}}; the prompt would be the same for every {name.partition('_')[0]}")
+            raise UsageError(
+                f"{path}: '# user' has no {{{name}}}; the prompt would be the same for every {name.partition('_')[0]}"
+            )
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, str], str]:
@@ -190,7 +237,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, str], str]:
     try:
         text = path.read_text("utf-8").removeprefix("\ufeff")
     except OSError as error:
-        raise UsageError(f"{path}: cannot read the prompt file ({error.strerror}); give the path of a Markdown file") from error
+        raise UsageError(
+            f"{path}: cannot read the prompt file ({error.strerror}); give the path of a Markdown file"
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 (byte {error.start}); save the prompt file as UTF-8") from error
     match = _FILE.match(text)
@@ -199,7 +248,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, str], str]:
     head = _front_matter(path, match["head"])
     for key in ("name", "kind"):
         if not head.get(key):
-            raise UsageError(f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines")
+            raise UsageError(
+                f"{path}: the front matter has no {key!r}; add a line '{key}: ...' between the '---' lines"
+            )
     if head["kind"] not in KINDS:
         raise UsageError(f"{path}: kind is {head['kind']!r}; it must be one of {', '.join(KINDS)}")
     return head, _parts(path, match["body"]), text
@@ -216,7 +267,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         names = _PLACEHOLDER.findall(line)
         for name in names:
             if name not in values:
-                raise UsageError(f"prompt placeholder {{{name}}} has no value; given: {', '.join(sorted(values)) or 'none'}")
+                raise UsageError(
+                    f"prompt placeholder {{{name}}} has no value; given: {', '.join(sorted(values)) or 'none'}"
+                )
         if names and not any(values[name].strip() for name in names):
             continue
         lines.append(_PLACEHOLDER.sub(lambda m: values[m[1]], line))
@@ -243,6 +296,7 @@ def _parts(path: Path, body: str) -> dict[str, str]:
     names = pieces[1::2]
     if sorted(names) != ["system", "user"] or pieces[0].strip():
         raise UsageError(
-            f"{path}: found parts {names or 'none'}; the text needs one '# system' and one '# user' heading, and nothing before them"
+            f"{path}: found parts {names or 'none'}; the text needs one '# system' and one '# user' "
+            "heading, and nothing before them"
         )
     return {name: words.strip() for name, words in zip(names, pieces[2::2], strict=True)}

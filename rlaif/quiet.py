@@ -18,7 +18,8 @@ for _name, _value in {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "GOMP_SPINCOUNT": "20000",  # idle threads sleep soon: with the default, two busy processes on two cores are 20 times slower
+    # idle threads sleep soon: with the default, two busy processes on two cores are 20 times slower
+    "GOMP_SPINCOUNT": "20000",
     "GPTQMODEL_DISABLE_GIL_WARNING": "1",
     "GPTQMODEL_CPU_WORKERS": "2",  # its loader pool wants two and by default takes fewer on a machine of two cores
 }.items():
@@ -29,8 +30,8 @@ for _name, _value in {
 def quiet_logs() -> Iterator[None]:
     """Within the block: no library logs below ERROR. What a library does to the root logger there is undone.
 
-    gptqmodel, when it loads a model, sends everybody's messages from INFO on to stderr: each call of a judge behind an endpoint would be
-    a line between the progress bars.
+    gptqmodel, when it loads a model, sends everybody's messages from INFO on to stderr: each call of a judge behind an
+    endpoint would be a line between the progress bars.
     """
     root = logging.root
     disabled, level, handlers = root.manager.disable, root.level, list(root.handlers)
@@ -47,7 +48,8 @@ def quiet_logs() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """Within the block: no library logs below ERROR, no warnings, no progress bars, nothing printed on stdout.
 
-    gptqmodel prints its logs and a banner on stdout, which belongs to `--format json`. Exceptions pass through unchanged.
+    gptqmodel prints its logs and a banner on stdout, which belongs to `--format json`. Exceptions pass through
+    unchanged.
     """
     with quiet_logs(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -14,7 +14,10 @@ def load_candidates(run: Run, round: int) -> list[Candidate]:
     return [Candidate(**row | {"sampling": json.loads(row["sampling"])}) for row in rows]
 
 
-COLUMNS = "question_id, dataset, split, source_id, group_id, question, context, reference, key_points, label, focus, qtype, flags"
+COLUMNS = (
+    "question_id, dataset, split, source_id, group_id, question, context, reference, key_points, label, "
+    "focus, qtype, flags"
+)
 
 
 def to_question(row: dict[str, Any]) -> Question:
@@ -23,7 +26,10 @@ def to_question(row: dict[str, Any]) -> Question:
 
 def load_questions(run: Run, where: str, params: list[Any]) -> list[Question]:
     """Questions of the run by an SQL condition, in the order of their ids."""
-    return [to_question(r) for r in run.store.query(f"SELECT {COLUMNS} FROM questions WHERE {where} ORDER BY question_id", params)]
+    return [
+        to_question(r)
+        for r in run.store.query(f"SELECT {COLUMNS} FROM questions WHERE {where} ORDER BY question_id", params)
+    ]
 
 
 def load_verdicts(run: Run, round: int, judge_id: str) -> list[Verdict]:

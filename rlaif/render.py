@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 def messages(prompt: Prompt, question: str, context: str = "", qtype: str = "") -> list[dict[str, str]]:
     """The system and user turns of a policy prompt, filled in."""
     values = {"question": question, "context": context, "qtype": qtype}
-    return [{"role": "system", "content": fill(prompt.system, values)}, {"role": "user", "content": fill(prompt.user, values)}]
+    return [
+        {"role": "system", "content": fill(prompt.system, values)},
+        {"role": "user", "content": fill(prompt.user, values)},
+    ]
 
 
 def answer_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: Question) -> str:
     """The answer prompt with the model's chat template, up to where its answer begins.
 
-    A base without a chat template gets the same turns as plain paragraphs and an "Answer:"; a raw prompt is what it says, and a line break.
+    A base without a chat template gets the same turns as plain paragraphs and an "Answer:"; a raw prompt is what it
+    says, and a line break.
     """
     turns = messages(prompt, question.question, question.context, question.qtype)
     if prompt.raw:

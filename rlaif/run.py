@@ -71,7 +71,9 @@ class Run:
 
     def done(self, round: int, stage: str) -> dict[str, Any] | None:
         """The detail of a finished stage; None if it has not finished."""
-        rows = self.store.query("SELECT detail FROM stages WHERE round = ? AND stage = ? AND status = 'done'", [round, stage])
+        rows = self.store.query(
+            "SELECT detail FROM stages WHERE round = ? AND stage = ? AND status = 'done'", [round, stage]
+        )
         return json.loads(rows[0]["detail"]) if rows else None
 
     @contextmanager
@@ -102,11 +104,15 @@ class Run:
             return str(json.loads(rows[0]["evidence"])["policy_id"])
         base = self.store.query("SELECT policy_id FROM policies WHERE kind = 'base'")
         if not base:
-            raise RlaifError(f"{self.folder}: this run has not prepared its base yet; continue it with the command loop")
+            raise RlaifError(
+                f"{self.folder}: this run has not prepared its base yet; continue it with the command loop"
+            )
         return str(base[0]["policy_id"])
 
     def policy(self, name: str) -> dict[str, Any]:
-        """The row of a policy by id (or its unique beginning), or of "base", "sft" or "champion". UsageError if there is none."""
+        """The row of a policy by id (or its unique beginning), or of "base", "sft" or "champion". UsageError if there
+        is none.
+        """
         if not name:
             raise UsageError("name a policy: base, sft, champion, or an id or its beginning")
         if name == "champion":
@@ -115,7 +121,9 @@ class Run:
         rows = self.store.query(f"SELECT * FROM policies WHERE {where}", [name])
         if len(rows) == 1:
             return rows[0]
-        known = ", ".join(r["policy_id"] for r in self.store.query("SELECT policy_id FROM policies ORDER BY created_at"))
+        known = ", ".join(
+            r["policy_id"] for r in self.store.query("SELECT policy_id FROM policies ORDER BY created_at")
+        )
         problem = "is ambiguous" if rows else "is no policy of this run"
         raise UsageError(f"{name!r} {problem}; there are: base, sft, champion, {known or '(none yet)'}")
 
@@ -133,8 +141,8 @@ def open_run(folder: Path, on_wait: Any = None) -> Run:
 def open_or_create(folder: Path, config: Config, on_wait: Any = None) -> Run:
     """The run in `folder`, made with `config` if it is new.
 
-    UsageError when the folder holds a run of another configuration (names the keys that differ) or something else than a run;
-    RlaifError when it cannot be written. Keys outside the hash may differ: this session's values count.
+    UsageError when the folder holds a run of another configuration (names the keys that differ) or something else than
+    a run; RlaifError when it cannot be written. Keys outside the hash may differ: this session's values count.
     """
     existing = find(folder, config, on_wait)
     if existing is not None:
@@ -168,9 +176,17 @@ def find(folder: Path, config: Config, on_wait: Any = None) -> Run | None:
         if keys:
             shown = "; ".join(f"{k}: {mine.get(k)!r} there, {theirs.get(k)!r} now" for k in keys[:4])
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            raise UsageError(f"{folder} was made with another configuration ({shown}{more}); start a new run with --run DIR")
+            raise UsageError(
+                f"{folder} was made with another configuration ({shown}{more}); start a new run with --run DIR"
+            )
         return Run(folder, run.store, config)
-    ours = ("loop.lock", "config.toml", "policies", f"{DATABASE}.new", f"{DATABASE}.new.wal")  # what a killed start leaves
+    ours = (
+        "loop.lock",
+        "config.toml",
+        "policies",
+        f"{DATABASE}.new",
+        f"{DATABASE}.new.wal",
+    )  # what a killed start leaves
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours) if folder.is_dir() else []
     if folder.exists() and (not folder.is_dir() or foreign):
         found = ", ".join(foreign[:3]) or "it is a file"
@@ -236,7 +252,9 @@ def commit() -> str:
     """The commit of the checkout this code runs from, or "" where it is no checkout."""
     here = Path(__file__).parent
     try:
-        done = subprocess.run(["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5)
+        done = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
@@ -256,5 +274,6 @@ def check_disk(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES_NEEDED:
         raise RlaifError(
-            f"{folder}: only {free >> 20} MB free, {FREE_BYTES_NEEDED >> 20} MB needed; free some space and run the same command again"
+            f"{folder}: only {free >> 20} MB free, {FREE_BYTES_NEEDED >> 20} MB needed; free some space "
+            "and run the same command again"
         )

@@ -23,7 +23,9 @@ def clean(text: str) -> str:
 
 
 class Bar:
-    """One running stage. `step` advances it; `note` is what stands at the end of its line (tokens/s, mean score, ...)."""
+    """One running stage. `step` advances it; `note` is what stands at the end of its line (tokens/s, mean score,
+    ...).
+    """
 
     def __init__(self, screen: Screen, label: str, total: int | None) -> None:
         self._screen, self._label, self._total, self._done = screen, label, total, 0
@@ -107,13 +109,18 @@ NARROWEST = 8  # a column of several words
 
 
 def make_table(title: str, columns: list[str], rows: list[list[str]], width: int, lines: bool = False) -> Table:
-    """A rich table whose cells are plain text, for a screen of `width` columns; with `lines`, one between any two rows. Where all does not
-    fit, words are folded before ids and numbers; where not even these fit, everything is.
+    """A rich table whose cells are plain text, for a screen of `width` columns; with `lines`, one between any two rows.
+    Where all does not fit, words are folded before ids and numbers; where not even these fit, everything is.
     """
     table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", show_lines=lines)
     cells = [[row[index] for row in rows] for index in range(len(columns))]
-    short = [_numeric(rows, i) or all(len(c) <= LONGEST_ID and " " not in c for c in cells[i]) for i in range(len(columns))]
-    needed = [max(map(len, [name, *column]), default=0) if s else NARROWEST for name, column, s in zip(columns, cells, short, strict=True)]
+    short = [
+        _numeric(rows, i) or all(len(c) <= LONGEST_ID and " " not in c for c in cells[i]) for i in range(len(columns))
+    ]
+    needed = [
+        max(map(len, [name, *column]), default=0) if s else NARROWEST
+        for name, column, s in zip(columns, cells, short, strict=True)
+    ]
     fits = sum(needed) + 3 * len(columns) + 1 <= width
     for index, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if index and _numeric(rows, index) else "left"

@@ -55,7 +55,9 @@ class PairedBootstrap:
 
 @dataclass(frozen=True, slots=True)
 class GroupedMean:
-    """A mean over `n` items in `n_groups` groups; `interval` is its two-sided 95%, None where nothing is known of it."""
+    """A mean over `n` items in `n_groups` groups; `interval` is its two-sided 95%, None where nothing is known of
+    it.
+    """
 
     n: int
     n_groups: int
@@ -70,7 +72,9 @@ def alpha_for_look(kind: Literal["sft", "dpo"], look: int, *, sft: float = 0.01,
     Raises UsageError for a look below 1, a second SFT look (its level is spent) or an unknown kind.
     """
     if look < 1 or kind not in ("sft", "dpo") or (kind == "sft" and look != 1):
-        raise UsageError(f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ...")
+        raise UsageError(
+            f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ..."
+        )
     return sft if kind == "sft" else dpo * 6 / (math.pi**2 * look**2)
 
 
@@ -135,7 +139,10 @@ def bootstrap_mean(
         variance = correction * np.maximum(ss - 2 * moved * cross + moved**2 * sizes2, 0.0)
         beyond_t += int(np.sum(_ratio(shift, np.sqrt(variance), tiny) >= t_observed - 1e-9))
         draws.append(delta + moved)
-    beyond_swap = sum(int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny)) for swaps in _swaps(rng, n_clusters, resamples))
+    beyond_swap = sum(
+        int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny))
+        for swaps in _swaps(rng, n_clusters, resamples)
+    )
     p_value = (max(beyond_t, beyond_swap) + 1) / (resamples + 1)
     return _result(n, n_clusters, float(x.mean()), float(y.mean()), np.concatenate(draws), p_value)
 
@@ -159,7 +166,10 @@ def bootstrap_macro_f1(
     y = _label_counts(targets, challenger, index, n_clusters)
     before, after = float(_f1_of_counts(x.sum(axis=0))), float(_f1_of_counts(y.sum(axis=0)))
     rng = np.random.default_rng(seed)
-    draws = [_f1_of_counts(weights @ y) - _f1_of_counts(weights @ x) for weights in _resampled_weights(rng, n_clusters, resamples)]
+    draws = [
+        _f1_of_counts(weights @ y) - _f1_of_counts(weights @ x)
+        for weights in _resampled_weights(rng, n_clusters, resamples)
+    ]
     beyond = 0
     for swaps in _swaps(rng, n_clusters, resamples):
         moved = swaps @ (y - x)
@@ -210,11 +220,13 @@ def wilson_upper(successes: int, n: int, confidence: float = 0.95) -> float:
 
 
 def mean_interval(mean: float, n: int, n_groups: int, squares: float, *, share: bool) -> tuple[float, float] | None:
-    """95% interval of a mean over n items in groups; `squares` is the sum over groups of (sum of values - items * mean)^2.
+    """95% interval of a mean over n items in groups; `squares` is the sum over groups of (sum of values - items *
+    mean)^2.
 
-    Student's t with the cluster-robust standard error and n_groups - 1 degrees of freedom (Cameron and Miller 2015, A Practitioner's
-    Guide to Cluster-Robust Inference, II). For a `share` of right items that are groups of their own, or that are all right or all
-    wrong, Wilson's instead, over the groups: the other one has no width there. None for under two groups, where nothing is known.
+    Student's t with the cluster-robust standard error and n_groups - 1 degrees of freedom (Cameron and Miller 2015, A
+    Practitioner's Guide to Cluster-Robust Inference, II). For a `share` of right items that are groups of their own, or
+    that are all right or all wrong, Wilson's instead, over the groups: the other one has no width there. None for under
+    two groups, where nothing is known.
     """
     if n_groups < 2:
         return None
@@ -226,7 +238,9 @@ def mean_interval(mean: float, n: int, n_groups: int, squares: float, *, share: 
 
 
 def grouped_mean(values: Sequence[float | None], groups: Sequence[str], *, share: bool = False) -> GroupedMean:
-    """Mean of the items that have a value, with :func:`mean_interval`; both sequences have one entry an item. Mean 0 over no items."""
+    """Mean of the items that have a value, with :func:`mean_interval`; both sequences have one entry an item. Mean 0
+    over no items.
+    """
     sums: dict[str, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
         if value is not None:
@@ -235,52 +249,6 @@ def grouped_mean(values: Sequence[float | None], groups: Sequence[str], *, share
     mean = sum(map(sum, sums.values())) / max(n, 1)
     squares = sum((sum(of_group) - len(of_group) * mean) ** 2 for of_group in sums.values())
     return GroupedMean(n, len(sums), mean, mean_interval(mean, n, len(sums), squares, share=share))
-
-
-def mcnemar_power(n: int, discordance: float, gain: float, alpha: float) -> float:
-    """Power of :func:`mcnemar_exact` at level `alpha`, when truly P(b) + P(c) = discordance and P(b) - P(c) = gain.
-
-    Exact, no approximation: sums the conditional power given m discordant items over m ~ Binomial(n, discordance)
-    (Duffy 1984, Biometrics 40). Raises RlaifError unless |gain| <= discordance <= 1 and n >= 1.
-    """
-    if not (abs(gain) <= discordance <= 1 and n >= 1):
-        raise RlaifError(f"no such design: n {n}, discordance {discordance}, gain {gain} (|gain| <= discordance <= 1)")
-    if discordance == 0:
-        return 0.0
-    m = np.arange(n + 1)
-    binom = scipy.stats.binom
-    critical = binom.isf(alpha, m, 0.5) + 1  # the least b with P(B >= b) <= alpha; m + 1 where none is
-    given_m = binom.sf(critical - 1, m, (discordance + gain) / (2 * discordance))
-    return float(np.sum(binom.pmf(m, n, discordance) * given_m))
-
-
-def mcnemar_mde(n: int, discordance: float, alpha: float, power: float = 0.8) -> float | None:
-    """The least true gain that :func:`mcnemar_power` finds with `power`, to 1e-4; None where no possible gain is."""
-    if mcnemar_power(n, discordance, discordance, alpha) < power:
-        return None
-    low, high = 0.0, discordance
-    while high - low > 1e-4:
-        middle = (low + high) / 2
-        low, high = (low, middle) if mcnemar_power(n, discordance, middle, alpha) >= power else (middle, high)
-    return float(high)
-
-
-def mean_mde(standard_error: float, n_clusters: int, alpha: float, power: float = 0.8) -> float:
-    """The least true difference of paired means found with `power` by a one-sided test at `alpha`.
-
-    (t_alpha + t_power) * standard error, Student's t with n_clusters - 1 degrees of freedom (Bloom 1995).
-    """
-    t = scipy.stats.t(n_clusters - 1)
-    return float((t.isf(alpha) + t.isf(1 - power)) * standard_error)
-
-
-def items_needed(n: int, standard_error: float, effect: float, alpha: float, power: float = 0.8) -> int:
-    """How many items find a true `effect` > 0 with `power` at one-sided `alpha`, if `n` items gave this standard error.
-
-    Normal approximation: the error falls with the square root of the items, their groups staying of the same size.
-    """
-    z = float(scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf(1 - power))
-    return max(1, math.ceil(n * (z * standard_error / effect) ** 2))
 
 
 def _paired(champion: Sequence[float] | Floats, challenger: Sequence[float] | Floats) -> tuple[Floats, Floats]:
@@ -295,7 +263,9 @@ def _paired(champion: Sequence[float] | Floats, challenger: Sequence[float] | Fl
 def _clusters(groups: Sequence[str], n: int) -> tuple[npt.NDArray[np.intp], int]:
     names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(groups) != n or len(names) < 2:
-        raise RlaifError(f"a clustered test of {n} items needs a group for each and two groups: got {len(names)} groups")
+        raise RlaifError(
+            f"a clustered test of {n} items needs a group for each and two groups: got {len(names)} groups"
+        )
     return index, len(names)
 
 
@@ -324,7 +294,9 @@ def _ratio(top: Floats, bottom: Floats, tiny: float) -> Floats:
     return np.where(bottom > tiny, top / np.where(bottom > tiny, bottom, 1.0), without)
 
 
-def _label_counts(targets: Sequence[str], predictions: Sequence[str], index: npt.NDArray[np.intp], n_clusters: int) -> Floats:
+def _label_counts(
+    targets: Sequence[str], predictions: Sequence[str], index: npt.NDArray[np.intp], n_clusters: int
+) -> Floats:
     """(n_clusters, 2 * labels): true positives, then named + predicted, of each label in each cluster."""
     if len(targets) != len(predictions):
         raise RlaifError(f"macro-F1 needs one prediction a target: got {len(predictions)} for {len(targets)}")
@@ -343,10 +315,14 @@ def _f1_of_counts(counts: Floats) -> Any:
     return np.mean(2 * hits / np.maximum(seen, 1.0), axis=-1)  # counts are whole, so max(., 1) only touches 0
 
 
-def _result(n: int, n_clusters: int, champion: float, challenger: float, draws: Floats, p_value: float) -> PairedBootstrap:
+def _result(
+    n: int, n_clusters: int, champion: float, challenger: float, draws: Floats, p_value: float
+) -> PairedBootstrap:
     widen = math.sqrt(n_clusters / (n_clusters - 1))
     tail = {a: float(scipy.stats.norm.sf(widen * scipy.stats.t.isf(a, n_clusters - 1))) for a in (0.025, 0.05)}
     low, lower, upper, high = np.quantile(draws, [tail[0.025], tail[0.05], 1 - tail[0.05], 1 - tail[0.025]])
     error = float(np.std(draws)) * widen
     delta = challenger - champion
-    return PairedBootstrap(n, n_clusters, champion, challenger, delta, float(low), float(high), float(lower), float(upper), error, p_value)
+    return PairedBootstrap(
+        n, n_clusters, champion, challenger, delta, float(low), float(high), float(lower), float(upper), error, p_value
+    )

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from functools import cache
 
 STOP_WORDS = frozenset(
-    "a an and are as at be been but by can do does for from has have if in into is it its may more not of on or other such than that "
+    "a an and are as at be been but by can do does for from has have if in into is it its may more not "
+    "of on or other such than that "
     "the their them there these they this to was were when which who will with you your".split()
 )
 
@@ -21,7 +22,8 @@ def tokens(text: str) -> list[str]:
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of token precision and recall over multisets, as in SQuAD (Rajpurkar et al. 2016, section 6.1), without stop words.
+    """Harmonic mean of token precision and recall over multisets, as in SQuAD (Rajpurkar et al. 2016, section 6.1),
+    without stop words.
 
     0.0 when the two share no token, and also when either is empty.
     """
@@ -47,7 +49,9 @@ def rouge_l(answer: str, reference: str) -> float:
 
 
 def shuffled_rouge_l(answer: str, reference: str, seed: str) -> float | None:
-    """ROUGE-L of the answer's words in an order drawn from `seed`; None where answer or reference has under five words."""
+    """ROUGE-L of the answer's words in an order drawn from `seed`; None where answer or reference has under five
+    words.
+    """
     words = answer.split()
     if min(len(words), len(reference.split())) < 5:
         return None
@@ -56,7 +60,9 @@ def shuffled_rouge_l(answer: str, reference: str, seed: str) -> float | None:
 
 
 def sentence_bleu(answer: str, reference: str) -> float:
-    """BLEU of one answer (Papineni et al. 2002), 0-100: sacrebleu's sentence_bleu (13a tokens, exponential smoothing, effective order)."""
+    """BLEU of one answer (Papineni et al. 2002), 0-100: sacrebleu's sentence_bleu (13a tokens, exponential smoothing,
+    effective order).
+    """
     import sacrebleu
 
     return float(sacrebleu.sentence_bleu(answer, [reference]).score)

@@ -29,7 +29,9 @@ class UsageError(RlaifError):
 
 
 class DataError(UsageError):
-    """An input file that cannot be used: says the file, the line or key, what was found and what is needed. Exit code 2."""
+    """An input file that cannot be used: says the file, the line or key, what was found and what is needed. Exit code
+    2.
+    """
 
 
 def content_id(*parts: Any) -> str:
@@ -96,7 +98,9 @@ class JudgeIdentity:
 
     @property
     def judge_id(self) -> str:
-        return content_id("" if self.weights_sha256 else self.model, self.weights_sha256, self.prompt_sha256, dict(self.decoding))
+        return content_id(
+            "" if self.weights_sha256 else self.model, self.weights_sha256, self.prompt_sha256, dict(self.decoding)
+        )
 
 
 @dataclass(frozen=True, slots=True)

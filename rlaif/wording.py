@@ -116,7 +116,9 @@ def policy_names(policies: Rows) -> dict[str, str]:
     DPO before the first round is the second half of KnowTuning, and nothing else.
     """
     plain = {
-        p["policy_id"]: {"base": "base", "sft": "SFT"}.get(p["kind"], f"round {p['round']}" if p["round"] else "KnowTuning")
+        p["policy_id"]: {"base": "base", "sft": "SFT"}.get(
+            p["kind"], f"round {p['round']}" if p["round"] else "KnowTuning"
+        )
         for p in policies
     }
     twice = {name for name in plain.values() if list(plain.values()).count(name) > 1}

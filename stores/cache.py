@@ -1,4 +1,6 @@
-"""The answers of language-model judges, kept in a run's database: nothing is asked twice, and what was used adds up over sessions."""
+"""The answers of language-model judges, kept in a run's database: nothing is asked twice, and what was used adds up
+over sessions.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of a model, as it came: a row of `judge_cache`. `calls` counts the requests it took, failed ones included."""
+    """One answer of a model, as it came: a row of `judge_cache`. `calls` counts the requests it took, failed ones
+    included.
+    """
 
     key: str
     judge_id: str
@@ -41,7 +45,12 @@ class Usage:
         return self.tokens_in + self.tokens_out
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.calls + other.calls, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, self.cost + other.cost)
+        return Usage(
+            self.calls + other.calls,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.cost + other.cost,
+        )
 
     def __sub__(self, other: Usage) -> Usage:
         return self + Usage(-other.calls, -other.tokens_in, -other.tokens_out, -other.cost)
@@ -56,7 +65,9 @@ class AnswerCache:
     def get(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The answers there are, by key."""
         wanted = "SELECT DISTINCT unnest(?::VARCHAR[]) AS key"
-        rows = self._store.query(f"SELECT * EXCLUDE (created_at) FROM judge_cache JOIN ({wanted}) USING (key)", [list(keys)])
+        rows = self._store.query(
+            f"SELECT * EXCLUDE (created_at) FROM judge_cache JOIN ({wanted}) USING (key)", [list(keys)]
+        )
         return {row["key"]: Answer(**row) for row in rows}
 
     def put(self, answers: Sequence[Answer], used: Usage, judge_id: str) -> None:
@@ -81,5 +92,7 @@ class AnswerCache:
 
     def seconds_per_call(self, judge_id: str) -> float | None:
         """The mean time of the judge's calls that were answered; None before there is one."""
-        row = self._store.query("SELECT sum(seconds) / sum(calls) AS mean FROM judge_cache WHERE judge_id = ?", [judge_id])[0]
+        row = self._store.query(
+            "SELECT sum(seconds) / sum(calls) AS mean FROM judge_cache WHERE judge_id = ?", [judge_id]
+        )[0]
         return row["mean"]

@@ -1,9 +1,11 @@
 """Opening the database: one connection at a time in this process, and patience with other processes.
 
 DuckDB locks the file against every other process while one has it open for writing (readers included), and in one
-process refuses a second connection with other settings. So every use is open, one batch, close; and who comes second waits.
+process refuses a second connection with other settings. So every use is open, one batch, close; and who comes second
+waits.
 
-Starting DuckDB takes 20 ms, attaching a file to a started one 3 ms: one in-memory database a process is kept, and files come and go.
+Starting DuckDB takes 20 ms, attaching a file to a started one 3 ms: one in-memory database a process is kept, and files
+come and go.
 """
 
 from __future__ import annotations
@@ -36,15 +38,19 @@ _engine: duckdb.DuckDBPyConnection | None = None
 
 @contextmanager
 def writing(path: Path, on_wait: Callable[[str], None] | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that may write. Waits for other processes as long as it takes, and tells `on_wait` after 1 s, then every 5 s."""
+    """A connection that may write. Waits for other processes as long as it takes, and tells `on_wait` after 1 s, then
+    every 5 s.
+    """
     with _opened(path, partial(_attached, path, ""), patience=None, on_wait=on_wait) as con:
         yield con
 
 
 @contextmanager
-def reading(path: Path, on_wait: Callable[[str], None] | None = None, locked_down: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection; `locked_down`: without files, network and SET. Waits like a writer where `on_wait` is told of it;
-    otherwise RlaifError if the file stays held for 10 s."""
+def reading(
+    path: Path, on_wait: Callable[[str], None] | None = None, locked_down: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection; `locked_down`: without files, network and SET. Waits like a writer where `on_wait` is
+    told of it; otherwise RlaifError if the file stays held for 10 s."""
     how = partial(_locked_down, path) if locked_down else partial(_attached, path, "(READ_ONLY)")
     with _opened(path, how, patience=None if on_wait else READER_PATIENCE, on_wait=on_wait) as con:
         yield con
@@ -57,7 +63,9 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def _attached(path: Path, options: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The process's own database with the file at `path` as its default. After any error it is thrown away, which rolls back."""
+    """The process's own database with the file at `path` as its default. After any error it is thrown away, which rolls
+    back.
+    """
     global _engine
     if _engine is None:
         _engine = duckdb.connect(":memory:", config=_SETTINGS)

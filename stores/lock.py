@@ -32,7 +32,9 @@ def run_lock(folder: Path) -> Iterator[None]:
             pid = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise RlaifError(f"another loop (pid {pid}) is running on {folder}: wait for it or stop it") from None
         except OSError as error:
-            raise RlaifError(f"cannot lock {path}: {error.strerror}; put the run on a file system with locks") from error
+            raise RlaifError(
+                f"cannot lock {path}: {error.strerror}; put the run on a file system with locks"
+            ) from error
         try:
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

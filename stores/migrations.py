@@ -1,4 +1,6 @@
-"""Numbered SQL files, and the table of those already applied. A file that was released is never edited: add the next one."""
+"""Numbered SQL files, and the table of those already applied. A file that was released is never edited: add the next
+one.
+"""
 
 from __future__ import annotations
 

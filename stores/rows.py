@@ -45,7 +45,9 @@ def to_arrow(table: str, types: Mapping[str, str], rows: Sequence[Any]) -> Itera
         unknown = [column for column in columns if column not in types]
         if unknown:
             raise RlaifError(f"table {table} has no column {unknown[0]!r}; it has {', '.join(types)}")
-        yield pa.table({column: _array(table, column, types[column], [row[column] for row in members]) for column in columns})
+        yield pa.table(
+            {column: _array(table, column, types[column], [row[column] for row in members]) for column in columns}
+        )
 
 
 def _mapping(row: Any, types: Mapping[str, str]) -> Mapping[str, Any]:

@@ -32,8 +32,8 @@ Row = Mapping[str, Any] | Any  # a mapping or a dataclass instance
 class Store:
     """One run's database. Holds no connection: every call opens the file, does one thing and closes it.
 
-    `on_wait`, if set, is called with a line saying who holds the file, after 1 s and then every 5 s, while a read or a write waits.
-    Safe to share between threads.
+    `on_wait`, if set, is called with a line saying who holds the file, after 1 s and then every 5 s, while a read or a
+    write waits. Safe to share between threads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,7 +60,8 @@ class Store:
                     migrations.apply(con, migrations.available())
                     with _transaction(con):
                         _insert_all(con, {"runs": [run_row]}, ())
-                    # Closing would do it too, but keep silent if the disk is full, and the log does not move with the file.
+                    # Closing would do it too, but keep silent if the disk is full, and the log does not move with the
+                    # file.
                     con.execute("CHECKPOINT")
                 os.replace(draft.path, path)
             except BaseException:
@@ -78,7 +79,9 @@ class Store:
         store = cls(folder / DATABASE)
         store.on_wait = on_wait
         if not store.path.is_file():
-            raise UsageError(f"{folder} is not a run folder: no {DATABASE} in it (start one with the command loop, or give --run)")
+            raise UsageError(
+                f"{folder} is not a run folder: no {DATABASE} in it (start one with the command loop, or give --run)"
+            )
         try:
             with reading(store.path, on_wait) as con:
                 todo = migrations.pending(con, migrations.available(), str(store.path))
@@ -186,7 +189,9 @@ def _insert_all(con: duckdb.DuckDBPyConnection, rows: Mapping[str, Sequence[Row]
             _insert(con, table, types, batch, table in replace)
 
 
-def _insert(con: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], batch: pa.Table, replace: bool) -> None:
+def _insert(
+    con: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str], batch: pa.Table, replace: bool
+) -> None:
     """One batch of rows with the same columns."""
     import pyarrow as pa
 

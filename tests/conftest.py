@@ -18,7 +18,9 @@ hypothesis.settings.load_profile("no deadline")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real data sets and models: RLAIF_SHARED, else `shared` beside the repository. Skips without it."""
+    """The folder with the real data sets and models: RLAIF_SHARED, else `shared` beside the repository. Skips without
+    it.
+    """
     folder = Path(os.environ.get("RLAIF_SHARED", Path(__file__).parents[2] / "shared"))
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not there (set RLAIF_SHARED)")
@@ -29,11 +31,14 @@ def shared() -> Path:
 def fake_chat_model() -> Callable[[Any], Any]:
     """A chat model that says what a test tells it to, for judges that are language models:
 
-        chat = fake_chat_model(['{"rationale": "fine", "factual_accuracy": 4, ...}', TimeoutError("slow")])   # a queue, the last repeats
-        chat = fake_chat_model(lambda prompt: verdict(5 if "rest" in prompt else 1))                            # or a function
+        # a queue, the last repeats
+        chat = fake_chat_model(['{"rationale": "fine", "factual_accuracy": 4, ...}', TimeoutError("slow")])
+        # or a function
+        chat = fake_chat_model(lambda prompt: verdict(5 if "rest" in prompt else 1))
         judge = LangChainJudge("fake", JudgeSettings(backoff=0), chat_model=chat)
 
-    A reply is a text, an AIMessage (usage, tool calls, refusals) or an exception, which is raised. `chat.prompts` holds what was asked.
+    A reply is a text, an AIMessage (usage, tool calls, refusals) or an exception, which is raised. `chat.prompts` holds
+    what was asked.
     """
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage, BaseMessage
@@ -48,7 +53,9 @@ def fake_chat_model() -> Callable[[Any], Any]:
         def _llm_type(self) -> str:
             return "fake"
 
-        def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+        def _generate(
+            self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+        ) -> ChatResult:
             prompt = "\n".join(str(message.content) for message in messages)
             with self.lock:
                 self.prompts.append(prompt)
@@ -72,7 +79,11 @@ def verdict() -> Callable[..., str]:
     """A clean answer to the default judge prompt: verdict(4) or verdict(4, 3, 5)."""
 
     def make(factual: int, complete: int | None = None, covered: int | None = None) -> str:
-        marks = {"factual_accuracy": factual, "completeness": complete or factual, "key_point_coverage": covered or factual}
+        marks = {
+            "factual_accuracy": factual,
+            "completeness": complete or factual,
+            "key_point_coverage": covered or factual,
+        }
         return json.dumps({"rationale": "because"} | marks)
 
     return make
@@ -90,7 +101,9 @@ def torch_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose champion is an adapter on the embedded base, trained for a few steps: for what needs a champion and no loop."""
+    """A run whose champion is an adapter on the embedded base, trained for a few steps: for what needs a champion and
+    no loop.
+    """
     import torch
 
     from rlaif.admin import promote
@@ -104,7 +117,9 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("small") / "run"
     threads = torch.get_num_threads()
-    config = load_config(str(Path(__file__).parent / "tiny.toml"), ["data.sft_pubmedqa=1", "evaluation.max_new_tokens=64"])
+    config = load_config(
+        str(Path(__file__).parent / "tiny.toml"), ["data.sft_pubmedqa=1", "evaluation.max_new_tokens=64"]
+    )
     run = open_or_create(folder, config)
     base, prompt, screen = load_base(config.model), load_prompt(config.prompts.policy), Screen()
     prepare(run, base, prompt, screen, None)

@@ -1,7 +1,7 @@
 """cli.py in a process that kills itself at one named place: `python tests/killer.py PLACE loop --rounds 2 ...`.
 
-PLACE is `ROUND/STAGE:MOMENT`, for example `1/sample:write2`. A stage is named by its beginning, so `evaluate` is the first evaluation of
-the round that is still to be done. The moments, each of which ends in SIGKILL:
+PLACE is `ROUND/STAGE:MOMENT`, for example `1/sample:write2`. A stage is named by its beginning, so `evaluate` is the
+first evaluation of the round that is still to be done. The moments, each of which ends in SIGKILL:
 
 - `begin`     the stage's row says "running", and nothing else of it was written
 - `write<n>`  the n-th write within the stage has been committed (a batch of candidates, a chunk of verdicts)

@@ -1,4 +1,6 @@
-"""A test that can fail: packages stand on floors, and no import climbs. (Also imports inside functions; types alone are imports too.)"""
+"""A test that can fail: packages stand on floors, and no import climbs. (Also imports inside functions; types alone are
+imports too.)
+"""
 
 import ast
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up; what stands on one line may import what stands below it, and itself
     "rlaif.types rlaif.quiet rlaif.screen rlaif.wording rlaif.text_metrics",
-    "rlaif.stats rlaif.config rlaif.prompts stores",
+    "rlaif.stats rlaif.power rlaif.config rlaif.prompts stores",
     "rlaif.config_file rlaif.render rlaif.embedded",
     "rlaif.run rlaif.models",
     "judges rlaif.records",
@@ -20,7 +22,10 @@ FLOORS = (  # from the ground up; what stands on one line may import what stands
     "rlaif.commands",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
-BUILDERS = ("rlaif/embedded/build.py", "rlaif/embedded/build_judge.py")  # scripts that made what ships; nothing imports them
+BUILDERS = (
+    "rlaif/embedded/build.py",
+    "rlaif/embedded/build_judge.py",
+)  # scripts that made what ships; nothing imports them
 
 
 def room(module: str) -> str:
@@ -44,5 +49,9 @@ def test_no_import_climbs() -> None:
             file = str(path.relative_to(ROOT))
             mine = room(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
             if mine and file not in BUILDERS:
-                climbs += [f"{file} -> {name}" for name in imports(path) if room(name) != mine and FLOOR[room(name)] >= FLOOR[mine]]
+                climbs += [
+                    f"{file} -> {name}"
+                    for name in imports(path)
+                    if room(name) != mine and FLOOR[room(name)] >= FLOOR[mine]
+                ]
     assert not climbs, "\n".join(climbs)

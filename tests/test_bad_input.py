@@ -1,4 +1,5 @@
-"""What a person can get wrong: each gives one clear line on stderr and the right exit code, and leaves the disk as it was.
+"""What a person can get wrong: each gives one clear line on stderr and the right exit code, and leaves the disk as it
+was.
 
 Most cases never get as far as a model: `no_model` fails the test that loads one. Those that need one are marked slow.
 """
@@ -93,7 +94,9 @@ def any_model(no_model: ModuleType) -> None:
 
 
 def disk(folder: Path) -> dict[str, bytes | None]:
-    """All that lies in and below `folder`: files with their content, folders with None. Not the lock, which only says who held it last."""
+    """All that lies in and below `folder`: files with their content, folders with None. Not the lock, which only says
+    who held it last.
+    """
     found = [p for p in folder.rglob("*") if p.name != "loop.lock"]
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in found}
 
@@ -118,7 +121,9 @@ def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 @contextmanager
 def file_limit(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes: what a full disk does to a writer, for root too (who may write in a read-only folder)."""
+    """No file can grow beyond `size` bytes: what a full disk does to a writer, for root too (who may write in a
+    read-only folder).
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -127,7 +132,7 @@ def file_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-# A run that has promoted its SFT policy, made by hand -------------------------------------------------------------------------------
+# A run that has promoted its SFT policy, made by hand -----------------------------------------------------------------
 
 
 def write_adapter(folder: Path) -> str:
@@ -138,19 +143,43 @@ def write_adapter(folder: Path) -> str:
     return weights_sha256(folder)
 
 
-def make_run(folder: Path, *settings: str, base_sha256: str = "0" * 64, adapter: Callable[[Path], str] = write_adapter) -> Path:
+def make_run(
+    folder: Path, *settings: str, base_sha256: str = "0" * 64, adapter: Callable[[Path], str] = write_adapter
+) -> Path:
     config = load_config("embedded", [*QUICK, *settings])
     store = open_or_create(folder, config).store
     prompt = load_prompt(config.prompts.policy)
     questions = [
-        Question(f"{split}{i}", "medquad-style", split, f"s{i}", f"{split}{i}", f"What is {split} {i}?", reference="rest and much water")
+        Question(
+            f"{split}{i}",
+            "medquad-style",
+            split,
+            f"s{i}",
+            f"{split}{i}",
+            f"What is {split} {i}?",
+            reference="rest and much water",
+        )
         for split in ("train", "gate")
         for i in range(3)
     ]
     recorded = adapter(folder / "policies" / "bbbb")
     policies = [
-        {"policy_id": "aaaa", "kind": "base", "round": 0, "path": "embedded", "sha256": base_sha256, "base_sha256": base_sha256},
-        {"policy_id": "bbbb", "kind": "sft", "round": 0, "parent_id": "aaaa", "path": "policies/bbbb", "sha256": recorded},
+        {
+            "policy_id": "aaaa",
+            "kind": "base",
+            "round": 0,
+            "path": "embedded",
+            "sha256": base_sha256,
+            "base_sha256": base_sha256,
+        },
+        {
+            "policy_id": "bbbb",
+            "kind": "sft",
+            "round": 0,
+            "parent_id": "aaaa",
+            "path": "policies/bbbb",
+            "sha256": recorded,
+        },
     ]
     store.write(
         {
@@ -158,7 +187,9 @@ def make_run(folder: Path, *settings: str, base_sha256: str = "0" * 64, adapter:
             "prompts": [{"prompt_sha256": prompt.sha256, "kind": "policy", "name": prompt.name, "text": prompt.text}],
             "policies": policies,
             "preferences": [Preference("pppp", 1, "train0", "j", "kept", "", "c1", "c2", 0.9, 0.1, 0.8)],
-            "rounds": [{"round": 0, "champion_in": "aaaa", "challenger": "bbbb", "champion_out": "bbbb", "decision": "PROMOTE"}],
+            "rounds": [
+                {"round": 0, "champion_in": "aaaa", "challenger": "bbbb", "champion_out": "bbbb", "decision": "PROMOTE"}
+            ],
             "decisions": [Decision(0, "gate", "PROMOTE", "better", {"policy_id": "bbbb"})],
             "stages": [{"round": 0, "stage": stage, "status": "done"} for stage in ("prepare", "gate")],
         }
@@ -177,10 +208,16 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-# Data -------------------------------------------------------------------------------------------------------------------------------
+# Data -----------------------------------------------------------------------------------------------------------------
 
 QA = {"question": "What helps against a cough?", "answer": "Rest and plenty of water are enough."}
-PQA = {"pubid": 1, "question": "Does it help?", "context": {"contexts": ["We looked."]}, "long_answer": "It does.", "final_decision": "yes"}
+PQA = {
+    "pubid": 1,
+    "question": "Does it help?",
+    "context": {"contexts": ["We looked."]},
+    "long_answer": "It does.",
+    "final_decision": "yes",
+}
 
 
 def lines(*rows: object) -> bytes:
@@ -197,12 +234,22 @@ BAD_DATA = {
     "blank": ("medquad", "m.jsonl", b" \n\n", ["is empty", "all blank"]),
     "no rows": ("medquad", "m.csv", b"question,answer\n", ["holds no rows"]),
     "unknown kind": ("medquad", "m.xlsx", b"PK", ["'.xlsx'", ".jsonl"]),
-    "broken parquet": ("medquad", "m.parquet", b"PAR1 and then nothing that could be Parquet PAR1", ["m.parquet: not a readable Parquet"]),
+    "broken parquet": (
+        "medquad",
+        "m.parquet",
+        b"PAR1 and then nothing that could be Parquet PAR1",
+        ["m.parquet: not a readable Parquet"],
+    ),
     "broken json": ("pubmedqa", "p.json", b'{"1": {', ["p.json line 1 column 8: not JSON"]),
     "line 3 broken": ("medquad", "m.jsonl", lines(QA, QA, '{"question": "x'), ["m.jsonl line 3: not JSON"]),
     "line 2 no object": ("medquad", "m.jsonl", lines(QA, "[1]"), ["line 2", "list", "one JSON object a line"]),
     "line 2 too deep": ("medquad", "m.jsonl", lines(QA, "[" * 100_000), ["line 2", "not JSON"]),
-    "line 2 too long a number": ("medquad", "m.jsonl", lines(QA, '{"question": ' + "1" * 5000 + "}"), ["line 2", "not JSON"]),
+    "line 2 too long a number": (
+        "medquad",
+        "m.jsonl",
+        lines(QA, '{"question": ' + "1" * 5000 + "}"),
+        ["line 2", "not JSON"],
+    ),
     "csv fields": ("medquad", "m.csv", b"question,answer\na,b\nc,d,e\n", ["line 3: 3 fields; the header has 2"]),
     "csv quote": ("medquad", "m.csv", b'question,answer\na,"b\n', ["line 2: broken CSV"]),
     "column missing": (
@@ -225,13 +272,23 @@ BAD_DATA = {
         "question,answer\nWas ist Föhn?,Wind\n".encode("latin-1"),
         ["m.csv line 2: not UTF-8: byte 0xf6", "as UTF-8"],
     ),
-    "half a character": ("medquad", "m.jsonl", lines(QA, QA | {"answer": "\ud83d"}), ["line 2", "ud83d", "half a character"]),
+    "half a character": (
+        "medquad",
+        "m.jsonl",
+        lines(QA, QA | {"answer": "\ud83d"}),
+        ["line 2", "ud83d", "half a character"],
+    ),
     "empty answer": ("medquad", "m.jsonl", lines(QA, QA | {"answer": ""}), ["line 2: answer is empty; needed text"]),
     "blank answer": ("medquad", "m.jsonl", lines(QA | {"answer": " "}), ["line 1: answer is empty"]),
     "null answer": ("medquad", "m.jsonl", lines(QA | {"answer": None}), ["line 1: answer is null"]),
     "number for an answer": ("medquad", "m.jsonl", lines(QA | {"answer": 7}), ["line 1: answer is int 7; needed text"]),
     "empty question": ("pubmedqa", "p.jsonl", lines(PQA | {"question": ""}), ["line 1: question is empty"]),
-    "empty context": ("pubmedqa", "p.jsonl", lines(PQA | {"context": {"contexts": []}}), ["line 1: context", "contexts: list of texts"]),
+    "empty context": (
+        "pubmedqa",
+        "p.jsonl",
+        lines(PQA | {"context": {"contexts": []}}),
+        ["line 1: context", "contexts: list of texts"],
+    ),
     "uid twice": (
         "medquad",
         "m.jsonl",
@@ -245,9 +302,24 @@ BAD_DATA = {
         lines(PQA, PQA | {"pubid": 2, "final_decision": "perhaps"}),
         ["line 2", "'perhaps'", "yes, no or maybe"],
     ),
-    "no label": ("pubmedqa", "p.jsonl", lines(PQA | {"final_decision": None}), ["line 1: final_decision is None", "yes, no or maybe"]),
-    "split": ("pubmedqa", "p.jsonl", lines(PQA | {"split": "training"}), ["line 1: split is 'training'; needed test or dev"]),
-    "only one split": ("pubmedqa", "p.jsonl", lines(PQA | {"split": "test"}), ["no train questions among its 1", "train and gate"]),
+    "no label": (
+        "pubmedqa",
+        "p.jsonl",
+        lines(PQA | {"final_decision": None}),
+        ["line 1: final_decision is None", "yes, no or maybe"],
+    ),
+    "split": (
+        "pubmedqa",
+        "p.jsonl",
+        lines(PQA | {"split": "training"}),
+        ["line 1: split is 'training'; needed test or dev"],
+    ),
+    "only one split": (
+        "pubmedqa",
+        "p.jsonl",
+        lines(PQA | {"split": "test"}),
+        ["no train questions among its 1", "train and gate"],
+    ),
 }
 
 
@@ -292,7 +364,9 @@ def test_data_that_the_loop_cannot_use(
     result.refuses(2, name, *words)
 
 
-@pytest.mark.parametrize("case", ["missing", "line 3 broken", "broken parquet", "columns missing", "label", "not UTF-8", "empty answer"])
+@pytest.mark.parametrize(
+    "case", ["missing", "line 3 broken", "broken parquet", "columns missing", "label", "not UTF-8", "empty answer"]
+)
 def test_data_that_evaluate_cannot_use(call: Call, no_model: ModuleType, made: Path, bad_file: Any, case: str) -> None:
     benchmark, name, content, words = BAD_DATA[case]
     with untouched(made):
@@ -308,20 +382,26 @@ def parquet(path: Path, column: pa.Array) -> Path:
 def test_a_parquet_file_cut_short(call: Call, no_model: ModuleType, tmp_path: Path, small: list[str]) -> None:
     path = parquet(tmp_path / "m.parquet", pa.array(["Rest helps."]))
     path.write_bytes(path.read_bytes()[:-20])
-    call("loop", "--run", tmp_path / "run", *small, "--set", f"data.medquad={path}").refuses(2, "m.parquet: not a readable Parquet file")
+    call("loop", "--run", tmp_path / "run", *small, "--set", f"data.medquad={path}").refuses(
+        2, "m.parquet: not a readable Parquet file"
+    )
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_parquet_text_that_is_not_utf8(call: Call, no_model: ModuleType, tmp_path: Path, small: list[str]) -> None:
     text = pa.StringArray.from_buffers(1, pa.py_buffer(bytes([0, 0, 0, 0, 4, 0, 0, 0])), pa.py_buffer(b"F\xf6hn"))
     path = parquet(tmp_path / "m.parquet", text)
-    call("loop", "--run", tmp_path / "run", *small, "--set", f"data.medquad={path}").refuses(2, "m.parquet", "not UTF-8", "0xf6")
+    call("loop", "--run", tmp_path / "run", *small, "--set", f"data.medquad={path}").refuses(
+        2, "m.parquet", "not UTF-8", "0xf6"
+    )
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_parquet_bytes_are_no_text(call: Call, no_model: ModuleType, tmp_path: Path, small: list[str]) -> None:
     path = parquet(tmp_path / "m.parquet", pa.array([b"Rest helps."]))
-    call("loop", "--run", tmp_path / "run", *small, "--set", f"data.medquad={path}").refuses(2, "row 1: answer is bytes", "needed text")
+    call("loop", "--run", tmp_path / "run", *small, "--set", f"data.medquad={path}").refuses(
+        2, "row 1: answer is bytes", "needed text"
+    )
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -334,7 +414,7 @@ def test_a_folder_without_data(call: Call, no_model: ModuleType, tmp_path: Path,
             )
 
 
-# Configuration ----------------------------------------------------------------------------------------------------------------------
+# Configuration --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -358,14 +438,25 @@ def test_a_folder_without_data(call: Call, no_model: ModuleType, tmp_path: Path,
         (["--set", "model.target_modules=q_proj"], ["model.target_modules = 'q_proj'", "tuple"]),
         (["--set", "judge.model=gpt"], ["judge.model = 'gpt'", "'reference'", "judge.base_url"]),
         (["--set", "judge.model=opnai:gpt"], ["judge.model = 'opnai:gpt'", "'provider:name'"]),
-        (["--set", "judge.model=openai:x", "--set", "judge.prompt=no/such.md"], ["no/such.md", "cannot read the prompt file"]),
-        (["--set", "judge.model=x", "--set", "judge.base_url=localhost:1"], ["judge.base_url = 'localhost:1'", "is no URL"]),
-        ([*SET_QUICK, "--set", "judge.prompt=prompts/judge/strict.md"], ["judge.prompt is set", "is no language model"]),
+        (
+            ["--set", "judge.model=openai:x", "--set", "judge.prompt=no/such.md"],
+            ["no/such.md", "cannot read the prompt file"],
+        ),
+        (
+            ["--set", "judge.model=x", "--set", "judge.base_url=localhost:1"],
+            ["judge.base_url = 'localhost:1'", "is no URL"],
+        ),
+        (
+            [*SET_QUICK, "--set", "judge.prompt=prompts/judge/strict.md"],
+            ["judge.prompt is set", "is no language model"],
+        ),
         (["--set", "judge.retries=-1"], ["judge.retries = -1", "greater than or equal to 0"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
 )
-def test_a_configuration_that_cannot_be(call: Call, no_model: ModuleType, tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+def test_a_configuration_that_cannot_be(
+    call: Call, no_model: ModuleType, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
     call("loop", "--run", tmp_path / "run", *arguments).refuses(2, *words)
     assert list(tmp_path.iterdir()) == []
 
@@ -382,7 +473,9 @@ def test_a_configuration_that_cannot_be(call: Call, no_model: ModuleType, tmp_pa
         ("# F\xf6hn", ["not a TOML file", "utf-8"]),
     ],
 )
-def test_a_profile_that_cannot_be(call: Call, no_model: ModuleType, tmp_path: Path, text: str, words: list[str]) -> None:
+def test_a_profile_that_cannot_be(
+    call: Call, no_model: ModuleType, tmp_path: Path, text: str, words: list[str]
+) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text(text, "latin-1")
     call("loop", "--run", tmp_path / "run", "--profile", profile).refuses(2, str(profile), *words)
@@ -390,16 +483,19 @@ def test_a_profile_that_cannot_be(call: Call, no_model: ModuleType, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "arguments", [["loop", "--rounds", "x"], ["loop", "--round", "3"], ["lop"], ["evaluate"], ["promote", "aaaa"], ["sql"]]
+    "arguments",
+    [["loop", "--rounds", "x"], ["loop", "--round", "3"], ["lop"], ["evaluate"], ["promote", "aaaa"], ["sql"]],
 )
-def test_typer_refuses_what_is_no_command_line(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+def test_typer_refuses_what_is_no_command_line(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     result = call(*arguments)
     assert (result.code, result.out) == (2, "") and "Traceback" not in result.err and result.err.strip()
     assert list(tmp_path.iterdir()) == []
 
 
-# Prompts ----------------------------------------------------------------------------------------------------------------------------
+# Prompts --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -434,20 +530,24 @@ def test_a_prompt_edited_or_gone_after_the_run_began(call: Call, no_model: Modul
     with untouched(run):
         prompt.write_text(prompt.read_text().replace("health", "medical"))
         result = call("loop", "--run", run, *SET_QUICK, "--set", setting)
-        result.refuses(2, str(prompt), "has changed since this run began", "put the old text back", "start a new run with --run")
+        result.refuses(
+            2, str(prompt), "has changed since this run began", "put the old text back", "start a new run with --run"
+        )
         prompt.unlink()
         call("loop", "--run", run, *SET_QUICK, "--set", setting).refuses(2, str(prompt), "cannot read the prompt file")
         call("evaluate", "--run", run, "--benchmark", "medquad").refuses(2, str(prompt), "cannot read the prompt file")
 
 
-# Runs -------------------------------------------------------------------------------------------------------------------------------
+# Runs -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_of_another_configuration(call: Call, no_model: ModuleType, made: Path) -> None:
     was = load_config("embedded").dpo.beta
     with untouched(made):
         result = call("loop", "--run", made, *SET_QUICK, "--set", "seed=3", "--set", "dpo.beta=0.21")
-    result.refuses(2, str(made), "seed: 0 there, 3 now", f"dpo.beta: {was} there, 0.21 now", "start a new run with --run")
+    result.refuses(
+        2, str(made), "seed: 0 there, 3 now", f"dpo.beta: {was} there, 0.21 now", "start a new run with --run"
+    )
 
 
 def test_a_folder_of_somebody_else(call: Call, no_model: ModuleType, tmp_path: Path) -> None:
@@ -476,7 +576,9 @@ def test_a_folder_without_a_database(call: Call, no_model: ModuleType, tmp_path:
 
 @pytest.mark.parametrize("command", [["loop"], *COMMANDS.values()], ids=["loop", *COMMANDS])
 @pytest.mark.parametrize("kind", ["newer", "foreign", "text", "cut"])
-def test_a_database_that_is_not_for_this_version(call: Call, no_model: ModuleType, folder: Path, command: list[str], kind: str) -> None:
+def test_a_database_that_is_not_for_this_version(
+    call: Call, no_model: ModuleType, folder: Path, command: list[str], kind: str
+) -> None:
     path = folder / DATABASE
     if kind == "newer":
         with duckdb.connect(path) as connection:
@@ -503,14 +605,16 @@ def test_two_loops_on_one_run(call: Call, any_model: None, folder: Path) -> None
         call("runs", "--prune", "--run", folder).refuses(1, f"another loop (pid {os.getpid()})")
 
 
-# The disk ---------------------------------------------------------------------------------------------------------------------------
+# The disk -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_full_disk_stops_a_loop_before_it_makes_anything(
     call: Call, no_model: ModuleType, made: Path, tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=7 * 2**20))
-    call("loop", "--run", tmp_path / "a" / "run", *small).refuses(1, str(tmp_path), "only 7 MB free", "200 MB needed", "free some space")
+    call("loop", "--run", tmp_path / "a" / "run", *small).refuses(
+        1, str(tmp_path), "only 7 MB free", "200 MB needed", "free some space"
+    )
     assert list(tmp_path.iterdir()) == []
     with untouched(made):
         call("loop", "--run", made, *SET_QUICK).refuses(1, str(made), "only 7 MB free")
@@ -526,7 +630,9 @@ def test_a_new_run_that_cannot_be_written_can_be_started_again(
     result.refuses(1, str(run))
     assert "large" in result.err
     assert set(disk(run)) <= {"config.toml", "policies"}
-    assert open_or_create(run, load_config("embedded", small[1::2])).store.query("SELECT count(*) AS n FROM runs") == [{"n": 1}]
+    assert open_or_create(run, load_config("embedded", small[1::2])).store.query("SELECT count(*) AS n FROM runs") == [
+        {"n": 1}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -534,7 +640,9 @@ def test_a_new_run_that_cannot_be_written_can_be_started_again(
     [["loop", *SET_QUICK], ["promote", "base", "--why", "x"], ["exclude", "pppp", "--why", "x"]],
     ids=["loop", "promote", "exclude"],
 )
-def test_an_existing_run_that_cannot_be_written_stays_as_it_is(call: Call, any_model: None, folder: Path, command: list[str]) -> None:
+def test_an_existing_run_that_cannot_be_written_stays_as_it_is(
+    call: Call, any_model: None, folder: Path, command: list[str]
+) -> None:
     before = tables(folder)
     with file_limit(100):
         call(*command, "--run", folder).refuses(1, str(folder), DATABASE)
@@ -544,10 +652,12 @@ def test_an_existing_run_that_cannot_be_written_stays_as_it_is(call: Call, any_m
 def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path: Path, small: list[str]) -> None:
     (tmp_path / "file").write_text("text")
     with untouched(tmp_path):
-        call("loop", "--run", tmp_path / "file" / "run", *small).refuses(1, str(tmp_path / "file" / "run"), "ot a directory")
+        call("loop", "--run", tmp_path / "file" / "run", *small).refuses(
+            1, str(tmp_path / "file" / "run"), "ot a directory"
+        )
 
 
-# evaluate, promote, exclude, sql ----------------------------------------------------------------------------------------------------
+# evaluate, promote, exclude, sql --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -557,14 +667,23 @@ def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path
         (["evaluate", "--benchmark", "medquad", "--split", "test"], ["--split 'test'", "train, gate, sealed"]),
         (["evaluate", "--benchmark", "medquad", "--limit", "-1"], ["--limit -1", "positive"]),
         (["evaluate", "--benchmark", "medquad", "--format", "jsn"], ["did you mean 'json'"]),
-        (["evaluate", "--benchmark", "medquad", "--policy", "zzzz"], ["'zzzz' is no policy", "base, sft, champion, aaaa, bbbb"]),
+        (
+            ["evaluate", "--benchmark", "medquad", "--policy", "zzzz"],
+            ["'zzzz' is no policy", "base, sft, champion, aaaa, bbbb"],
+        ),
         (["evaluate", "--benchmark", "medquad", "--policy", ""], ["name a policy"]),
         (["evaluate", "--benchmark", "medquad", "--split", "sealed"], ["by the command test alone", "on record"]),
         (["evaluate", "--benchmark", "pubmedqa"], ["no gate items of pubmedqa"]),
-        (["promote", "zzzz", "--why", "better"], ["'zzzz' is no policy of this run", "base, sft, champion, aaaa, bbbb"]),
+        (
+            ["promote", "zzzz", "--why", "better"],
+            ["'zzzz' is no policy of this run", "base, sft, champion, aaaa, bbbb"],
+        ),
         (["promote", "", "--why", "better"], ["name the policy"]),
         (["promote", "aaaa", "--why", " "], ["say why"]),
-        (["exclude", "zzzz", "--why", "wrong"], ["'zzzz' is no pair of this run", "SELECT pair_id FROM preference_pairs"]),
+        (
+            ["exclude", "zzzz", "--why", "wrong"],
+            ["'zzzz' is no pair of this run", "SELECT pair_id FROM preference_pairs"],
+        ),
         (["exclude", "", "--why", "wrong"], ["name the pair"]),
         (["sql", "SELEC * FROM runs"], ["syntax error", "SELEC"]),
         (["sql", "SELECT * FROM run"], ["run does not exist", "runs"]),
@@ -579,7 +698,13 @@ def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path
     ids=lambda value: " ".join(value) if value and value[0] in ("evaluate", "promote", "exclude", "sql") else "",
 )
 def test_a_question_to_a_run_that_it_cannot_answer(
-    call: Call, no_model: ModuleType, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
+    call: Call,
+    no_model: ModuleType,
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with untouched(made):
@@ -608,7 +733,10 @@ DAMAGE = [(lose, "no weights"), (cut, "a damaged safetensors file"), (change, "t
 def test_the_adapter_is_looked_at_before_the_base_is_loaded_or_the_sealed_test_opened(
     call: Call, no_model: ModuleType, folder: Path, damage: Callable[[Path], None], words: str
 ) -> None:
-    sealed = [Question(f"s{i}", "medquad-style", "sealed", "s", f"s{i}", "What is it?", reference="a cold and a cough") for i in range(2)]
+    sealed = [
+        Question(f"s{i}", "medquad-style", "sealed", "s", f"s{i}", "What is it?", reference="a cold and a cough")
+        for i in range(2)
+    ]
     Store.open(folder).write({"questions": sealed})
     damage(folder / "policies" / "bbbb")
     for command in (["evaluate", "--benchmark", "medquad"], ["test"]):
@@ -628,7 +756,7 @@ def test_a_pruned_policy_cannot_be_evaluated_or_promoted(call: Call, no_model: M
         call("promote", "bbbb", "--why", "x", "--run", folder).refuses(2, "bbbb was pruned")
 
 
-# What needs the libraries of models -------------------------------------------------------------------------------------------------
+# What needs the libraries of models -----------------------------------------------------------------------------------
 
 
 def copy_base(to: Path) -> Path:
@@ -682,14 +810,18 @@ def test_a_base_that_cannot_be_used(
     base = copy_base(tmp_path / "base")
     damage(base)
     with untouched(tmp_path):
-        call("loop", "--run", tmp_path / "run", *small, "--set", f"model.path={base}").refuses(code, "model.path", str(base), *words)
+        call("loop", "--run", tmp_path / "run", *small, "--set", f"model.path={base}").refuses(
+            code, "model.path", str(base), *words
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("torch_threads")
 def test_a_base_that_is_not_the_runs_own(call: Call, folder: Path) -> None:
     before = tables(folder)
-    call("evaluate", "--run", folder, "--benchmark", "medquad").refuses(1, "the base's weights have changed", "restore them", "--run")
+    call("evaluate", "--run", folder, "--benchmark", "medquad").refuses(
+        1, "the base's weights have changed", "restore them", "--run"
+    )
     assert tables(folder) == before
     call("loop", "--run", folder, *SET_QUICK).says(1, "the base's weights have changed", "restore them", "--run")
     assert tables(folder) | {"sessions": []} == before, "only the session is recorded"
@@ -753,7 +885,9 @@ def test_quantize_refuses_what_it_cannot_do(call: Call, tmp_path: Path) -> None:
     with untouched(tmp_path):
         call("quantize", "--model", EMBEDDED, "--out", out).refuses(2, f"--out {out} exists already", "new folder")
         call("quantize", "--model", EMBEDDED, "--out", new).refuses(2, str(EMBEDDED), "quantized already")
-        call("quantize", "--model", tmp_path / "nowhere", "--out", new).refuses(2, str(tmp_path / "nowhere"), "no folder")
+        call("quantize", "--model", tmp_path / "nowhere", "--out", new).refuses(
+            2, str(tmp_path / "nowhere"), "no folder"
+        )
 
 
 # Several calls in one process: importing torch is most of the time.
@@ -773,12 +907,18 @@ for arguments in json.loads(sys.argv[1]):
 
 @pytest.mark.slow
 def test_the_hub_out_of_reach(tmp_path: Path, small: list[str]) -> None:
-    """In a process of its own: the libraries read HF_HUB_OFFLINE and the place of their cache when they are imported."""
+    """In a process of its own: the libraries read HF_HUB_OFFLINE and the place of their cache when they are
+    imported.
+    """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     loop = ["loop", "--profile", "real-small", "--run", str(tmp_path / "run")]
     done = subprocess.run(
-        [sys.executable, "-c", CALLS, json.dumps([loop, loop + small])], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", CALLS, json.dumps([loop, loop + small])],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     data, base = (Result(*json.loads(line)) for line in done.stdout.splitlines())

@@ -1,4 +1,6 @@
-"""`chat` as a person has it: through a real pseudo-terminal, with the embedded base and an adapter on it; and one-shot."""
+"""`chat` as a person has it: through a real pseudo-terminal, with the embedded base and an adapter on it; and
+one-shot.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ NOTICE = "Research software, not medical advice."
 
 
 class Terminal:
-    """A process on a pseudo-terminal of 120 columns. `read_until` returns the new text, colours and cursor movements left out."""
+    """A process on a pseudo-terminal of 120 columns. `read_until` returns the new text, colours and cursor movements
+    left out.
+    """
 
     def __init__(self, *command: str, cwd: Path = ROOT) -> None:
         environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
@@ -121,7 +125,9 @@ def test_a_session(terminal: Callable[..., Terminal], small_run: Path, known: di
     chat.type("What is love?\n")
     assert "(base)" in chat.read_until(r"base> $")
     chat.type("/why\n")
-    assert "compares with a reference answer, and this is none of the known questions" in chat.read_until(r"base> $").replace("\n", "")
+    assert "compares with a reference answer, and this is none of the known questions" in chat.read_until(
+        r"base> $"
+    ).replace("\n", "")
 
     chat.type(f"{known['sealed'].question}\n")
     chat.read_until(r"base> $")
@@ -194,7 +200,10 @@ def test_one_question_prints_the_answer_alone(small_run: Path) -> None:
     longest = run.config.evaluation.max_new_tokens
     said = {
         name: [
-            sample(load_policy(run, base, name), base.tokenizer, [p], max_new_tokens=longest, seed=0, greedy=True)[0].text for p in prompts
+            sample(load_policy(run, base, name), base.tokenizer, [p], max_new_tokens=longest, seed=0, greedy=True)[
+                0
+            ].text
+            for p in prompts
         ]
         for name in ("base", "champion")
     }
@@ -222,4 +231,7 @@ def test_what_cannot_be_asked(tmp_path: Path) -> None:
         (["x", "--context", "word " * 2000], "reads at most 1,024"),
     ):
         code, out, err = call("chat", *arguments, cwd=tmp_path)
-        assert code == 2 and out == "" and err.splitlines()[-1].startswith("error: ") and message in err, (arguments, err)
+        assert code == 2 and out == "" and err.splitlines()[-1].startswith("error: ") and message in err, (
+            arguments,
+            err,
+        )

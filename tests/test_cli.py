@@ -18,7 +18,8 @@ from stores.store import Store
 
 ROOT = Path(cli.__file__).parent
 COMMANDS = (
-    "loop", "sql", "status", "evaluate", "test", "profiles", "doctor", "runs", "promote", "exclude", "quantize", "compare", "export",
+    "loop", "sql", "status", "evaluate", "test", "profiles", "doctor", "runs", "promote", "exclude", "quantize",
+    "compare", "export",
     "import", "train", "chat", "serve",
 )  # fmt: skip
 
@@ -46,11 +47,17 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with two policies and a decision whose reason looks like markup."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    store = Store.create(folder, {"run_id": "r", "profile": "embedded", "config": {"seed": 0}, "config_hash": "c", "seed": 0})
+    store = Store.create(
+        folder, {"run_id": "r", "profile": "embedded", "config": {"seed": 0}, "config_hash": "c", "seed": 0}
+    )
     policies = [{"policy_id": "aaaa", "kind": "base", "round": 0}, {"policy_id": "bbbb", "kind": "sft", "round": 0}]
     decisions = [{"round": 0, "kind": "gate", "action": "REJECT", "reason": '[red]no[/red], "worse" é', "evidence": {}}]
     store.write(
-        {"policies": policies, "decisions": decisions, "train_log": [{"policy_id": "bbbb", "step": 1, "name": "loss", "value": 0.123456}]}
+        {
+            "policies": policies,
+            "decisions": decisions,
+            "train_log": [{"policy_id": "bbbb", "step": 1, "name": "loss", "value": 0.123456}],
+        }
     )
     return folder
 
@@ -116,14 +123,20 @@ def test_profiles_are_listed(call: Any) -> None:
     assert result.code == 0 and "embedded" in result.out and "real-small" in result.out
 
 
-@pytest.mark.parametrize("make", [lambda p: p / "nowhere", lambda p: p, lambda p: Path(__file__)], ids=["absent", "empty", "file"])
-@pytest.mark.parametrize("command", [("sql", "SELECT 1"), ("status",), ("promote", "x", "--why", "y"), ("exclude", "x", "--why", "y")])
+@pytest.mark.parametrize(
+    "make", [lambda p: p / "nowhere", lambda p: p, lambda p: Path(__file__)], ids=["absent", "empty", "file"]
+)
+@pytest.mark.parametrize(
+    "command", [("sql", "SELECT 1"), ("status",), ("promote", "x", "--why", "y"), ("exclude", "x", "--why", "y")]
+)
 def test_a_folder_that_is_no_run_is_one_line(call: Any, tmp_path: Path, command: tuple[str, ...], make: Any) -> None:
     one_line_error(call(*command, "--run", make(tmp_path)), 2, "not a run folder", "loop")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_evaluate_looks_for_the_run_before_it_loads_a_model(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_looks_for_the_run_before_it_loads_a_model(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "rlaif.models.base", None)  # importing it (and torch) now fails
     one_line_error(call("evaluate", "--benchmark", "medquad", "--run", tmp_path), 2, "not a run folder")
 
@@ -149,18 +162,24 @@ def test_evaluate_checks_its_options(call: Any, tmp_path: Path, arguments: tuple
     one_line_error(call("evaluate", *arguments, "--run", tmp_path), 2, part)
 
 
-def test_evaluate_on_an_unknown_policy_lists_those_there_are(call: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_on_an_unknown_policy_lists_those_there_are(
+    call: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(config: object) -> None:
         raise AssertionError("a model was loaded")
 
     policy = ModuleType("rlaif.models.base")
     policy.load_base = never  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
-    one_line_error(call("evaluate", "--benchmark", "medquad", "--policy", "zzz", "--run", folder), 2, "'zzz'", "aaaa", "bbbb")
+    one_line_error(
+        call("evaluate", "--benchmark", "medquad", "--policy", "zzz", "--run", folder), 2, "'zzz'", "aaaa", "bbbb"
+    )
 
 
 def test_sql_json_is_a_list_of_objects(call: Any, folder: Path) -> None:
-    result = call("sql", "SELECT policy_id, kind, parent_id, round FROM policies ORDER BY 1", "--run", folder, "--format", "json")
+    result = call(
+        "sql", "SELECT policy_id, kind, parent_id, round FROM policies ORDER BY 1", "--run", folder, "--format", "json"
+    )
     assert (result.code, result.err) == (0, "")
     assert json.loads(result.out) == [
         {"policy_id": "aaaa", "kind": "base", "parent_id": None, "round": 0},
@@ -173,14 +192,23 @@ def test_sql_json_of_no_rows_is_an_empty_list(call: Any, folder: Path) -> None:
 
 
 def test_sql_json_keeps_texts_as_they_are_and_times_as_text(call: Any, folder: Path) -> None:
-    (row,) = json.loads(call("sql", "SELECT reason, created_at FROM decisions", "--run", folder, "--format", "json").out)
+    (row,) = json.loads(
+        call("sql", "SELECT reason, created_at FROM decisions", "--run", folder, "--format", "json").out
+    )
     assert row["reason"] == '[red]no[/red], "worse" é'
     assert row["created_at"].startswith("20")
 
 
 def test_sql_json_numbers_are_numbers(call: Any, folder: Path) -> None:
     (row,) = json.loads(
-        call("sql", "SELECT 0.5 AS x, 1::HUGEINT AS y, avg(value) AS z FROM train_log", "--run", folder, "--format", "json").out
+        call(
+            "sql",
+            "SELECT 0.5 AS x, 1::HUGEINT AS y, avg(value) AS z FROM train_log",
+            "--run",
+            folder,
+            "--format",
+            "json",
+        ).out
     )
     assert row == {"x": 0.5, "y": 1, "z": 0.123456}
 
@@ -194,7 +222,9 @@ def test_sql_json_is_strict_json(call: Any, folder: Path) -> None:
 
 
 def test_sql_csv_reads_back(call: Any, folder: Path) -> None:
-    result = call("sql", "SELECT reason, round, evidence, NULL AS nothing FROM decisions", "--run", folder, "--format", "csv")
+    result = call(
+        "sql", "SELECT reason, round, evidence, NULL AS nothing FROM decisions", "--run", folder, "--format", "csv"
+    )
     assert list(csv.reader(io.StringIO(result.out))) == [
         ["reason", "round", "evidence", "nothing"],
         ['[red]no[/red], "worse" é', "0", "{}", ""],
@@ -270,12 +300,18 @@ def test_the_loop_leaves_a_foreign_folder_as_it_is(call: Any, tmp_path: Path, mo
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, *(["-c", code] if code else []), *arguments], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, *(["-c", code] if code else []), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
 
 
 def test_the_script_itself_runs(folder: Path) -> None:
-    done = python("", str(ROOT / "cli.py"), "sql", "SELECT count(*) AS n FROM policies", "--run", str(folder), "--format", "json")
+    done = python(
+        "", str(ROOT / "cli.py"), "sql", "SELECT count(*) AS n FROM policies", "--run", str(folder), "--format", "json"
+    )
     assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [{"n": 2}], "")
     done = python("", str(ROOT / "cli.py"), "status", "--run", str(folder / "no"))
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
@@ -287,6 +323,7 @@ def test_what_needs_no_model_does_not_load_torch(folder: Path, arguments: str) -
         f"import sys, cli\nsys.argv = ['cli.py', *{arguments}]\n"
         f"if sys.argv[1] in ('sql', 'status'): sys.argv += ['--run', {str(folder)!r}]\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
-        "print({'torch', 'transformers', 'trl', 'peft', 'datasets', 'pandas', 'scipy'} & set(sys.modules), file=sys.stderr)"
+        "print({'torch', 'transformers', 'trl', 'peft', 'datasets', 'pandas', 'scipy'} & "
+        "set(sys.modules), file=sys.stderr)"
     )
     assert python(code).stderr.splitlines()[-1] == "set()"

@@ -1,4 +1,6 @@
-"""A running loop and other processes: queries all the time, a second loop, and somebody who holds the database for long."""
+"""A running loop and other processes: queries all the time, a second loop, and somebody who holds the database for
+long.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ QUERIES = [
     "SELECT count(*) FROM train_log",
 ]
 
-# Asks five times a second until the file `stop` appears; prints how many were answered, the slowest answer and the first error.
+# Asks five times a second until the file `stop` appears; prints how many were answered, the slowest answer and the
+# first error.
 READER = """
 import json, pathlib, sys, time
 from stores.store import DATABASE, Store
@@ -63,11 +66,15 @@ time.sleep(float(sys.argv[2]))
 def start(*arguments: object, stderr: Path) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
     with stderr.open("w") as sink:
-        return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=sink, text=True)
+        return subprocess.Popen(
+            [sys.executable, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=sink, text=True
+        )
 
 
 def loop(folder: Path, rounds: int, stderr: Path) -> subprocess.Popen[str]:
-    return start(ROOT / "cli.py", "loop", "--rounds", rounds, "--run", folder, "--profile", HERE / "tiny.toml", stderr=stderr)
+    return start(
+        ROOT / "cli.py", "loop", "--rounds", rounds, "--run", folder, "--profile", HERE / "tiny.toml", stderr=stderr
+    )
 
 
 def sql(folder: Path, statement: str, stderr: Path) -> tuple[int, str, str]:
@@ -77,7 +84,10 @@ def sql(folder: Path, statement: str, stderr: Path) -> tuple[int, str, str]:
 
 
 def finished_rounds(folder: Path) -> list[int]:
-    return [r["round"] for r in Store.open(folder).query("SELECT round FROM rounds WHERE decision IS NOT NULL ORDER BY round")]
+    return [
+        r["round"]
+        for r in Store.open(folder).query("SELECT round FROM rounds WHERE decision IS NOT NULL ORDER BY round")
+    ]
 
 
 @dataclass(frozen=True)

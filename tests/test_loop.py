@@ -1,4 +1,6 @@
-"""One tiny embedded run from start to end, in this process: what the database and the folder hold afterwards, and `evaluate` on it."""
+"""One tiny embedded run from start to end, in this process: what the database and the folder hold afterwards, and
+`evaluate` on it.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,11 @@ def test_every_stage_is_done(query: Any) -> None:
     for stage in stages:
         assert stage["status"] == "done" and stage["started_at"] <= stage["finished_at"] and stage["peak_memory_mb"] > 0
         assert 0 <= stage["model_seconds"] <= stage["seconds"], stage["stage"]
-    assert all(s["model_seconds"] > 0 for s in stages if s["stage"].split(":")[0] in ("sft", "dpo", "sample", "judge", "evaluate"))
+    assert all(
+        s["model_seconds"] > 0
+        for s in stages
+        if s["stage"].split(":")[0] in ("sft", "dpo", "sample", "judge", "evaluate")
+    )
 
 
 def test_the_session_says_how_it_ended(query: Any) -> None:
@@ -84,14 +90,22 @@ def test_the_policies_and_what_trained_them(query: Any) -> None:
     champion = query("SELECT champion_out FROM rounds WHERE round = 0")[0]["champion_out"]
     assert (base["parent_id"], base["reference_id"]) == (None, None)
     assert (sft["parent_id"], sft["reference_id"]) == (base["policy_id"], None)
-    assert (dpo["parent_id"], dpo["reference_id"]) == (champion, champion), "the reference is recorded, and is the champion of the round"
-    assert len({p["sha256"] for p in policies.values()}) == 3 and {p["base_sha256"] for p in policies.values()} == {base["sha256"]}
+    assert (dpo["parent_id"], dpo["reference_id"]) == (champion, champion), (
+        "the reference is recorded, and is the champion of the round"
+    )
+    assert len({p["sha256"] for p in policies.values()}) == 3 and {p["base_sha256"] for p in policies.values()} == {
+        base["sha256"]
+    }
     assert all(json.loads(p["recipe"]) for p in policies.values())
     roles = query("SELECT policy_id, role, count(*) AS n FROM policy_items GROUP BY ALL")
     kept = query("SELECT count(*) AS n FROM preferences WHERE status = 'kept'")[0]["n"]
-    assert {(r["policy_id"], r["role"], r["n"]) for r in roles} == {(sft["policy_id"], "sft", 144), (dpo["policy_id"], "dpo", kept)}
+    assert {(r["policy_id"], r["role"], r["n"]) for r in roles} == {
+        (sft["policy_id"], "sft", 144),
+        (dpo["policy_id"], "dpo", kept),
+    }
     strangers = query(
-        "SELECT item_id FROM policy_items WHERE role = 'sft' AND item_id NOT IN (SELECT question_id FROM questions WHERE split = 'train') "
+        "SELECT item_id FROM policy_items WHERE role = 'sft' AND item_id NOT IN (SELECT question_id FROM "
+        "questions WHERE split = 'train') "
         "UNION ALL SELECT item_id FROM policy_items "
         "WHERE role = 'dpo' AND item_id NOT IN (SELECT pair_id FROM preferences WHERE status = 'kept')"
     )
@@ -103,16 +117,26 @@ def test_the_policy_folders_hold_one_adapter_each(query: Any, run: Path) -> None
     assert sorted(p.name for p in (run / "policies").iterdir()) == sorted(p["policy_id"] for p in policies)
     for policy in policies:
         assert policy["path"] == f"policies/{policy['policy_id']}", "relative to the run, so that a run can be moved"
-        assert sorted(p.name for p in (run / policy["path"]).iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+        assert sorted(p.name for p in (run / policy["path"]).iterdir()) == [
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        ]
     assert sorted(p.name for p in run.iterdir()) == ["config.toml", "loop.lock", "policies", "rlaif.duckdb"]
 
 
 def test_candidates_and_verdicts_are_complete(query: Any) -> None:
-    per_question = query("SELECT question_id, list_sort(list(sample_index)) AS samples FROM candidates GROUP BY question_id")
+    per_question = query(
+        "SELECT question_id, list_sort(list(sample_index)) AS samples FROM candidates GROUP BY question_id"
+    )
     assert len(per_question) == 32 and all(r["samples"] == [0, 1, 2] for r in per_question)
-    assert query("SELECT count(*) AS n FROM candidates JOIN questions USING (question_id) WHERE split <> 'train'")[0]["n"] == 0
+    assert (
+        query("SELECT count(*) AS n FROM candidates JOIN questions USING (question_id) WHERE split <> 'train'")[0]["n"]
+        == 0
+    )
     verdicts = query("SELECT v.*, c.round FROM candidates c LEFT JOIN verdicts v USING (candidate_id)")
-    assert len(verdicts) == 96 and all(v["status"] == "scored" and 0 <= v["score"] <= 1 and v["rationale"] for v in verdicts)
+    assert len(verdicts) == 96 and all(
+        v["status"] == "scored" and 0 <= v["score"] <= 1 and v["rationale"] for v in verdicts
+    )
     assert {v["judge_id"] for v in verdicts} == {j["judge_id"] for j in query("SELECT judge_id FROM judges")}
 
 
@@ -131,9 +155,13 @@ def test_the_gate_compared_the_same_items(query: Any) -> None:
     counts = query("SELECT policy_id, benchmark, metric, count(DISTINCT item_id) AS n FROM eval_items GROUP BY ALL")
     expected = {("medquad_style", "token_f1"), ("medquad_style", "rouge_l"), ("pubmedqa_style", "accuracy")}
     policies = {p["policy_id"] for p in query("SELECT policy_id FROM policies")}
-    assert {(c["policy_id"], c["benchmark"], c["metric"], c["n"]) for c in counts} == {(p, b, m, 24) for p in policies for b, m in expected}
+    assert {(c["policy_id"], c["benchmark"], c["metric"], c["n"]) for c in counts} == {
+        (p, b, m, 24) for p in policies for b, m in expected
+    }
     assert len(query("SELECT DISTINCT item_id FROM eval_items WHERE metric <> 'rouge_l'")) == 48
-    assert query("SELECT DISTINCT q.split FROM eval_items e JOIN questions q ON q.question_id = e.item_id") == [{"split": "gate"}]
+    assert query("SELECT DISTINCT q.split FROM eval_items e JOIN questions q ON q.question_id = e.item_id") == [
+        {"split": "gate"}
+    ]
 
 
 def test_the_decisions_explain_each_round(query: Any) -> None:
@@ -148,14 +176,18 @@ def test_the_decisions_explain_each_round(query: Any) -> None:
         assert "token_f1" in decision["reason"] and 0 < evidence["alpha"] < 1
         gates = query("SELECT * FROM gates WHERE round = ?", [round["round"]])
         assert {(g["champion"], g["challenger"]) for g in gates} == {(round["champion_in"], round["challenger"])}
-        assert {g["metric"] for g in gates} >= {"accuracy", "macro_f1", "token_f1"} and all(g["passed"] is not None for g in gates)
+        assert {g["metric"] for g in gates} >= {"accuracy", "macro_f1", "token_f1"} and all(
+            g["passed"] is not None for g in gates
+        )
     assert rounds[1]["champion_in"] == rounds[0]["champion_out"]
 
 
 def test_each_dpo_round_is_monitored_and_the_controller_acts(query: Any) -> None:
     found = {m["name"]: m for m in query("SELECT * FROM monitors")}
     assert {m["round"] for m in found.values()} == {1} and len(found) == 9
-    assert found["kl_to_sft"]["value"] in (0.0, None), "round 1 samples the SFT policy, or the base where that was not promoted"
+    assert found["kl_to_sft"]["value"] in (0.0, None), (
+        "round 1 samples the SFT policy, or the base where that was not promoted"
+    )
     assert found["judge_up"]["value"] is None and found["pair_yield"]["value"] == 1.0
     red = [d["action"] for d in query("SELECT * FROM decisions WHERE kind = 'monitor' ORDER BY seq")]
     assert sorted(red) == sorted(m["name"] for m in found.values() if m["red"])
@@ -168,7 +200,9 @@ def test_each_dpo_round_is_monitored_and_the_controller_acts(query: Any) -> None
 def test_the_training_log_has_every_step(query: Any) -> None:
     for kind, stage, extra in (("sft", "sft", set()), ("dpo", "dpo", {"rewards/margins", "logps/chosen"})):
         steps = json.loads(query("SELECT detail FROM stages WHERE stage = ?", [stage])[0]["detail"])["steps"]
-        log = query("SELECT t.* FROM train_log t JOIN policies p USING (policy_id) WHERE p.kind = ? ORDER BY step", [kind])
+        log = query(
+            "SELECT t.* FROM train_log t JOIN policies p USING (policy_id) WHERE p.kind = ? ORDER BY step", [kind]
+        )
         assert sorted({r["step"] for r in log}) == list(range(1, steps + 1))
         assert {"loss", "learning_rate", "grad_norm"} | extra <= {r["name"] for r in log}
 
@@ -196,17 +230,33 @@ def test_a_larger_number_of_rounds_goes_on(run: Path, tmp_path: Path) -> None:
     for table in before:
         grown = [r for r in after[table] if r not in before[table]] if table != "questions" else []
         assert [r for r in after[table] if r not in grown] == before[table], f"{table}: what was there has changed"
-        new = {"sessions", "rounds", "stages", "policies", "policy_items", "candidates", "verdicts", "preferences", "eval_items", "gates"}
+        new = {
+            "sessions",
+            "rounds",
+            "stages",
+            "policies",
+            "policy_items",
+            "candidates",
+            "verdicts",
+            "preferences",
+            "eval_items",
+            "gates",
+        }
         assert bool(grown) == (table in new | {"decisions", "monitors", "train_log"}), table
     # Round 2 used what the controller set after round 1, and nothing else has changed.
     (action,) = [d for d in before["decisions"] if d["kind"] == "controller"]
     settings = flat(load_config(str(TINY))) | json.loads(action["evidence"])["settings"]
     recipes = {p["round"]: json.loads(p["recipe"]) for p in after["policies"] if p["kind"] == "dpo"}
-    assert (recipes[2]["sft_weight"], recipes[2]["learning_rate"]) == (settings["dpo.sft_weight"], settings["dpo.learning_rate"])
+    assert (recipes[2]["sft_weight"], recipes[2]["learning_rate"]) == (
+        settings["dpo.sft_weight"],
+        settings["dpo.learning_rate"],
+    )
     assert max(c["sample_index"] for c in after["candidates"] if c["round"] == 2) == settings["sampling.k"] - 1
     assert (recipes[1] == recipes[2]) == (action["action"] not in ("add_nll_weight", "lower_learning_rate"))
     stages = {s["stage"] for s in after["stages"] if s["round"] == 2}
-    assert "drift" in stages, "no later champion comes from an SFT policy, so that the stage is never run: take other settings in tiny.toml"
+    assert "drift" in stages, (
+        "no later champion comes from an SFT policy, so that the stage is never run: take other settings in tiny.toml"
+    )
     last = after["rounds"][-1]
     assert last["round"] == 2 and last["champion_in"] == before["rounds"][-1]["champion_out"]
     used = {q for (q,) in ((c["question_id"],) for c in before["candidates"])}
@@ -254,19 +304,28 @@ def test_evaluate_prints_the_contract(copy: Path, benchmark: str, policy: str, m
     assert result["metrics"].keys() >= metrics
     assert result["metrics"][main] == pytest.approx(sum(i["value"] for i in result["items"]) / 6)
     store = Store.open(copy)
-    where = {"base": "policy_id AS p FROM policies WHERE kind = 'base'", "champion": "champion_out AS p FROM rounds ORDER BY round DESC"}
+    where = {
+        "base": "policy_id AS p FROM policies WHERE kind = 'base'",
+        "champion": "champion_out AS p FROM rounds ORDER BY round DESC",
+    }
     assert result["policy"] == store.query(f"SELECT {where[policy]}")[0]["p"]
     stored = {
         r["item_id"]: r["value"]
-        for r in store.query("SELECT item_id, value FROM eval_items WHERE policy_id = ? AND metric = ?", [result["policy"], main])
+        for r in store.query(
+            "SELECT item_id, value FROM eval_items WHERE policy_id = ? AND metric = ?", [result["policy"], main]
+        )
     }
-    # Other items stand beside them in a batch here than in the loop, so only the greedy choice has to be the same, not every bit.
+    # Other items stand beside them in a batch here than in the loop, so only the greedy choice has to be the same, not
+    # every bit.
     agree = [abs(stored[i["item_id"]] - i["value"]) < 0.5 for i in result["items"]]
     assert sum(agree) >= 5
 
 
 def test_generated_answers_never_meet_the_gates_own(copy: Path) -> None:
-    policy, before = Store.open(copy).query("SELECT champion_out AS p FROM rounds ORDER BY round DESC")[0]["p"], tables(copy)
+    policy, before = (
+        Store.open(copy).query("SELECT champion_out AS p FROM rounds ORDER BY round DESC")[0]["p"],
+        tables(copy),
+    )
     opened = open_run(copy)
     prompt = load_prompt(opened.config.prompts.policy)
     gated = results(opened, policy, prompt)
@@ -286,9 +345,14 @@ def test_generated_answers_never_meet_the_gates_own(copy: Path) -> None:
 def test_evaluate_on_multiple_choice(copy: Path, tmp_path: Path) -> None:
     file = tmp_path / "medqa.jsonl"
     options = {"A": "Rest", "B": "An operation", "C": "Sport", "D": "Nothing at all"}
-    rows = [{"question": f"What helps in case {i}?", "options": options, "answer_idx": "ABCD"[i % 4], "split": "test"} for i in range(5)]
+    rows = [
+        {"question": f"What helps in case {i}?", "options": options, "answer_idx": "ABCD"[i % 4], "split": "test"}
+        for i in range(5)
+    ]
     steps = ["step1", "step2&3", "step1", "step1", "step1"]
-    file.write_text("".join(json.dumps(row | {"meta_info": step}) + "\n" for row, step in zip(rows, steps, strict=True)))
+    file.write_text(
+        "".join(json.dumps(row | {"meta_info": step}) + "\n" for row, step in zip(rows, steps, strict=True))
+    )
     result = evaluated("--policy", "base", "--benchmark", "medqa", "--data", file, "--run", copy)
     assert (result["benchmark"], result["split"], result["n"]) == ("medqa", "file", 5)
     assert result["metrics"].keys() == {"accuracy", "cloze_acc", "cloze_acc_norm"}
@@ -305,7 +369,10 @@ def test_evaluate_a_file_the_run_has_never_seen(copy: Path, tmp_path: Path) -> N
             "pubid": 900 + i,
             "question": f"Does treatment {i} shorten the stay in hospital?",
             "context": {
-                "contexts": [f"We compared {40 + i} patients with as many controls.", f"The stay was {i} days shorter with treatment {i}."],
+                "contexts": [
+                    f"We compared {40 + i} patients with as many controls.",
+                    f"The stay was {i} days shorter with treatment {i}.",
+                ],
                 "labels": ["METHODS", "RESULTS"],
                 "meshes": ["Humans"],
             },
@@ -321,7 +388,10 @@ def test_evaluate_a_file_the_run_has_never_seen(copy: Path, tmp_path: Path) -> N
     assert (result["benchmark"], result["n"]) == ("pubmedqa", 5), "a file from outside is not called a style set"
     by_id = {i["source_id"]: i for i in result["items"]}
     assert {k: i["target"] for k, i in by_id.items()} == {str(900 + i): label for i, label in enumerate(labels)}
-    assert all(i["prediction"] in ("yes", "no", "maybe") and i["value"] == float(i["prediction"] == i["target"]) for i in by_id.values())
+    assert all(
+        i["prediction"] in ("yes", "no", "maybe") and i["value"] == float(i["prediction"] == i["target"])
+        for i in by_id.values()
+    )
     assert result["metrics"]["accuracy"] == sum(i["value"] for i in by_id.values()) / 5
     after = tables(copy)
     assert {t for t in after if after[t] != before[t]} == {"eval_items"}
@@ -334,21 +404,32 @@ def test_evaluate_has_the_answers_to_a_file_judged(copy: Path, tmp_path: Path, m
     """By a judge that fails on one of them: mean and interval are of the others, by kind of question too."""
     file = tmp_path / "unseen.csv"
     kinds = ["symptoms", "symptoms", "symptoms", "treatment"]
-    rows = [f"{kind},Fever {i},What about fever {i}?,Rest and plenty of water help against fever {i}." for i, kind in enumerate(kinds)]
+    rows = [
+        f"{kind},Fever {i},What about fever {i}?,Rest and plenty of water help against fever {i}."
+        for i, kind in enumerate(kinds)
+    ]
     file.write_text("qtype,focus,question,answer\n" + "\n".join(rows), "utf-8")
     failed: list[str] = []
     judge = ScriptedJudge(lambda item: 0.25 if "0" in item.question else 0.75, failed)
     monkeypatch.setattr("rlaif.evals.quality.make_judge", lambda *_: judge)
     same = ("--policy", "champion", "--benchmark", "medquad", "--data", file, "--run", copy)
     unasked = evaluated(*same)
-    assert "judge" not in unasked and not any("quality" in name for name in unasked["metrics"]), "only reference is known to cost nothing"
+    assert "judge" not in unasked and not any("quality" in name for name in unasked["metrics"]), (
+        "only reference is known to cost nothing"
+    )
     failed += [f"{unasked['policy']}/{i['item_id']}" for i in unasked["items"] if "fever 3" in i["target"]]
     result = evaluated(*same, "--quality")
     found = result["metrics"]
-    assert found["labelling_quality"] == pytest.approx((0.25 + 0.75 + 0.75) / 3) and found["labelling_quality.unscored"] == 1
+    assert (
+        found["labelling_quality"] == pytest.approx((0.25 + 0.75 + 0.75) / 3)
+        and found["labelling_quality.unscored"] == 1
+    )
     assert found["labelling_quality.low"] < found["labelling_quality"] < found["labelling_quality.high"]
     assert result["by_type"]["symptoms"]["labelling_quality"] == found["labelling_quality"]
-    assert "labelling_quality" not in result["by_type"]["treatment"] and result["by_type"]["treatment"]["labelling_quality.unscored"] == 1
+    assert (
+        "labelling_quality" not in result["by_type"]["treatment"]
+        and result["by_type"]["treatment"]["labelling_quality.unscored"] == 1
+    )
     assert result["judge"] == {
         "metric": "labelling_quality",
         "model": judge.identity.model,
@@ -356,5 +437,7 @@ def test_evaluate_has_the_answers_to_a_file_judged(copy: Path, tmp_path: Path, m
         "labels": True,
         "passed_exam": None,
     }
-    kept = Store.open(copy).query("SELECT value, reason FROM eval_items WHERE metric = 'labelling_quality' AND status <> 'scored'")
+    kept = Store.open(copy).query(
+        "SELECT value, reason FROM eval_items WHERE metric = 'labelling_quality' AND status <> 'scored'"
+    )
     assert kept == [{"value": None, "reason": "failed: scripted failure"}]

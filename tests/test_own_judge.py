@@ -1,4 +1,6 @@
-"""The default's division of labour: the tiny judge that ships labels, `reference` marks for the gate. One short run with both."""
+"""The default's division of labour: the tiny judge that ships labels, `reference` marks for the gate. One short run
+with both.
+"""
 
 from __future__ import annotations
 

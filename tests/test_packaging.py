@@ -15,8 +15,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 TOP = sorted({name.partition(".")[0] for name in SETUPTOOLS["packages"]})
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-REQUIREMENTS = list(dict.fromkeys([*PROJECT["project"]["dependencies"], *(wanted for extra in EXTRAS.values() for wanted in extra)]))
-PINS = [line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if line and not line.startswith("#")]
+REQUIREMENTS = list(
+    dict.fromkeys([*PROJECT["project"]["dependencies"], *(wanted for extra in EXTRAS.values() for wanted in extra)])
+)
+PINS = [
+    line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if line and not line.startswith("#")
+]
 
 
 def test_every_package_is_listed() -> None:

@@ -1,13 +1,15 @@
-"""Planted policies against the whole gate: a real database, the stages `quality` and `gate`, the real metrics and the real judges.
+"""Planted policies against the whole gate: a real database, the stages `quality` and `gate`, the real metrics and the
+real judges.
 
-The answers and predictions are written here, the way a policy that went wrong would write them; everything after them is what `loop`
-runs. Each regression is rejected, and by the condition that is meant to see it.
+The answers and predictions are written here, the way a policy that went wrong would write them; everything after them
+is what `loop` runs. Each regression is rejected, and by the condition that is meant to see it.
 
-What each score can see, on references of three sentences (mean token F1, ROUGE-L, quality by the reference judge): an honest answer without
-the last one 0.80, 0.80, 0.96; the reference's words shuffled 1.00, 0.25, 0.84. So token F1 alone would promote the shuffled words; the gate
-rejects them because their order does not matter (shuffled once more they have the same ROUGE-L) and because ROUGE-L falls. The reference
-judge as the gate's own looks for words near each other: a champion at 0.85 it would not tell from shuffled words, and in a reference of one
-sentence it does not see their order at all (0.92, as in the embedded set). So the conditions on order go with it too.
+What each score can see, on references of three sentences (mean token F1, ROUGE-L, quality by the reference judge): an
+honest answer without the last one 0.80, 0.80, 0.96; the reference's words shuffled 1.00, 0.25, 0.84. So token F1 alone
+would promote the shuffled words; the gate rejects them because their order does not matter (shuffled once more they
+have the same ROUGE-L) and because ROUGE-L falls. The reference judge as the gate's own looks for words near each other:
+a champion at 0.85 it would not tell from shuffled words, and in a reference of one sentence it does not see their order
+at all (0.92, as in the embedded set). So the conditions on order go with it too.
 """
 
 from __future__ import annotations
@@ -73,12 +75,20 @@ def long_answers(embedded: list[Question]) -> list[Question]:
         for i in range(0, len(texts) - 2, 3):
             reference = " ".join(texts[i : i + 3])
             made.append(
-                Question(f"{group}{i}", "medquad_style", "gate", group, group, f"What is known about {focus}?", reference=reference)
+                Question(
+                    f"{group}{i}",
+                    "medquad_style",
+                    "gate",
+                    group,
+                    group,
+                    f"What is known about {focus}?",
+                    reference=reference,
+                )
             )
     return made
 
 
-# How a policy answers --------------------------------------------------------------------------------------------------------------
+# How a policy answers -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -138,14 +148,16 @@ CLEAN = {"setting": "drop", "checked": 1, "found": 0}  # what the leak check rep
 HONEST = Script(honest, right(0.75))
 
 
-# The gate --------------------------------------------------------------------------------------------------------------------------
+# The gate -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question]) -> Callable[..., Run]:
     """meet(champion, challenger, gate_judge): a run whose round 1 the gate has just decided."""
 
-    def make(champion: Script, challenger: Script, gate_judge: Judge | None = None, labelling: Judge | None = None) -> Run:
+    def make(
+        champion: Script, challenger: Script, gate_judge: Judge | None = None, labelling: Judge | None = None
+    ) -> Run:
         name = gate_judge.identity.model if gate_judge else ""
         run = open_or_create(tmp_path / "run", load_config("embedded", [f"evaluation.judge={name}"]))
         labelling = labelling or ScriptedJudge({})
@@ -154,7 +166,9 @@ def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question])
         run.store.write(
             {
                 "questions": [q for q in embedded if q.label] + long_answers,
-                "prompts": [{"prompt_sha256": prompt.sha256, "kind": "policy", "name": prompt.name, "text": prompt.text}],
+                "prompts": [
+                    {"prompt_sha256": prompt.sha256, "kind": "policy", "name": prompt.name, "text": prompt.text}
+                ],
                 "policies": [{"policy_id": p, "kind": kind, "round": 0} for p, kind in kinds.items()],
                 "licences": [{"exam": "embedded", "judge_id": judge_id, "passed": True, "n": 1}],
                 "rounds": [{"round": 1, "champion_in": CHAMPION}],
@@ -192,7 +206,9 @@ def answered(run: Run, policy_id: str, script: Script) -> list[EvalItem]:
 
 
 def decided(run: Run) -> str:
-    (row,) = run.store.query("SELECT decision, champion_out, (SELECT reason FROM decisions WHERE kind = 'gate') AS reason FROM rounds")
+    (row,) = run.store.query(
+        "SELECT decision, champion_out, (SELECT reason FROM decisions WHERE kind = 'gate') AS reason FROM rounds"
+    )
     assert row["champion_out"] == (CHALLENGER if row["decision"] == "PROMOTE" else CHAMPION), row["reason"]
     return str(row["decision"])
 
@@ -241,7 +257,9 @@ def test_always_yes_that_is_right_more_often_is_rejected_for_macro_f1_alone(meet
 def test_twice_the_length_is_rejected_for_the_score(meet: Callable[..., Run], judge: Judge | None, score: str) -> None:
     run = meet(HONEST, Script(twice, HONEST.label), judge)
     assert decided(run) == "REJECT" and valid(run) and worse(run) == {score, "rouge_l"}
-    lengths = run.store.query("SELECT policy_id, median(length(prediction)) AS n FROM eval_items WHERE metric = 'token_f1' GROUP BY ALL")
+    lengths = run.store.query(
+        "SELECT policy_id, median(length(prediction)) AS n FROM eval_items WHERE metric = 'token_f1' GROUP BY ALL"
+    )
     by = {r["policy_id"]: r["n"] for r in lengths}
     assert 1.9 < by[CHALLENGER] / by[CHAMPION] < 2.1
 
@@ -255,7 +273,11 @@ def test_words_without_meaning_are_rejected_for_their_order(meet: Callable[..., 
     found = explain(run, 1)
     assert found["verdict"] == "REJECT: its answers are words without order, and it is worse on ROUGE-L (word order)."
     (ordered,) = [c for c in found["conditions"] if c["condition"] == "ordered"]
-    assert not ordered["passed"] and ordered["question"] == "does the order of its words matter?" and "shuffled" in ordered["words"]
+    assert (
+        not ordered["passed"]
+        and ordered["question"] == "does the order of its words matter?"
+        and "shuffled" in ordered["words"]
+    )
 
 
 def test_half_of_the_answers_without_order_are_rejected_too(meet: Callable[..., Run]) -> None:
@@ -283,7 +305,9 @@ def test_words_without_meaning_are_rejected_for_quality(meet: Callable[..., Run]
 def gullible(fake_chat_model: Any, verdict: Any) -> LangChainJudge:
     """A language model as judge that believes an answer which praises itself."""
     settings = JudgeSettings(backoff=0, concurrency=1)
-    return LangChainJudge("gullible", settings, chat_model=fake_chat_model(lambda prompt: verdict(5 if BOAST in prompt else 3)))
+    return LangChainJudge(
+        "gullible", settings, chat_model=fake_chat_model(lambda prompt: verdict(5 if BOAST in prompt else 3))
+    )
 
 
 def marks(judge: Judge, script: Script, questions: Sequence[Question]) -> float:
@@ -296,23 +320,34 @@ def test_gaming_the_labelling_judge_is_rejected_by_the_gates_own(
 ) -> None:
     gaming = Script(boasting, HONEST.label)
     run = meet(HONEST, gaming, ReferenceJudge(), labelling=gullible)
-    assert marks(gullible, gaming, long_answers) > marks(gullible, HONEST, long_answers) + 0.4, "the labelling judge likes it better"
+    assert marks(gullible, gaming, long_answers) > marks(gullible, HONEST, long_answers) + 0.4, (
+        "the labelling judge likes it better"
+    )
     assert decided(run) == "REJECT" and valid(run) and worse(run) == {"quality", "rouge_l"}
 
 
-def test_the_labelling_judge_as_gate_is_taken_in_and_is_refused(meet: Callable[..., Run], gullible: LangChainJudge) -> None:
+def test_the_labelling_judge_as_gate_is_taken_in_and_is_refused(
+    meet: Callable[..., Run], gullible: LangChainJudge
+) -> None:
     run = meet(HONEST, Script(boasting, HONEST.label), gullible, labelling=gullible)
     assert row(run, "better", "quality")["passed"], "it is taken in"
-    assert decided(run) == "INCONCLUSIVE" and not row(run, "guard", "distinct_2")["passed"], "only a monitor sees the boast"
+    assert decided(run) == "INCONCLUSIVE" and not row(run, "guard", "distinct_2")["passed"], (
+        "only a monitor sees the boast"
+    )
     with pytest.raises(UsageError, match=r"evaluation\.judge = 'reference' is the judge that labels"):
         make_gate_judge(load_config("embedded", ["evaluation.judge=reference"]), ReferenceJudge())
 
 
-def test_answers_that_the_gates_judge_did_not_mark_make_the_gate_invalid(meet: Callable[..., Run], long_answers: list[Question]) -> None:
+def test_answers_that_the_gates_judge_did_not_mark_make_the_gate_invalid(
+    meet: Callable[..., Run], long_answers: list[Question]
+) -> None:
     """More than 2% of them: they are NULL with a reason, never a number, and the decision says why."""
     fails = [f"{CHALLENGER}/{q.question_id}" for q in long_answers[:4]]
     run = meet(HONEST, Script(better, improved), ScriptedJudge(lambda item: 0.5, failed=fails))
     assert decided(run) == "INCONCLUSIVE" and not valid(run)
-    assert not row(run, "valid", "quality: challenger_unscored")["passed"] and row(run, "valid", "quality: champion_unscored")["passed"]
+    assert (
+        not row(run, "valid", "quality: challenger_unscored")["passed"]
+        and row(run, "valid", "quality: champion_unscored")["passed"]
+    )
     failed = run.store.query("SELECT value, reason FROM eval_items WHERE metric = 'quality' AND status = 'failed'")
     assert failed == [{"value": None, "reason": "failed: scripted failure"}] * 4

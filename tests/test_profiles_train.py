@@ -1,4 +1,6 @@
-"""Every profile of a published recipe with a small random model of its architecture and local data, everything else as published."""
+"""Every profile of a published recipe with a small random model of its architecture and local data, everything else as
+published.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,28 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[1]
 TABLE = (  # of docs/recipes.md
-    "llama-3.2-3b-galore llama-3.2-3b-knowtuning llama-3.2-3b-lora llama-3.2-3b-qlora llama-3.2-3b-sft lora-qwen2.5-0.5b "
+    "llama-3.2-3b-galore llama-3.2-3b-knowtuning llama-3.2-3b-lora llama-3.2-3b-qlora llama-3.2-3b-sft "
+    "lora-qwen2.5-0.5b "
     "qlora-llama-3.2-1b qlora-llama-3.2-1b-symptoms qlora-llama-3.2-3b qlora-mistral-7b rlaif-qwen2.5-1.5b"
 ).split()
 SHAPE = dict(
-    hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=1024,
 )
 ALPACA = {
     "instruction": "Answer the question.",
     "input": "What helps against ailment {i}?",
     "output": "Rest and water help against ailment {i} in {i} days.",
 }
-CHOICES = {"input": "Q: Which of these helps against ailment {i}? {{'A': 'rest', 'B': 'work'}}", "output": "A: rest", "instruction": ""}
+CHOICES = {
+    "input": "Q: Which of these helps against ailment {i}? {{'A': 'rest', 'B': 'work'}}",
+    "output": "A: rest",
+    "instruction": "",
+}
 USER = {"role": "user", "content": "Which rest helps against ailment {i}?"}
 # One row of each format as it is published; {i} makes rows differ.
 ROWS: dict[str, dict[str, Any]] = {
@@ -51,9 +63,11 @@ ROWS: dict[str, dict[str, Any]] = {
         "prompt": USER["content"],
         "chosen": [USER, {"role": "assistant", "content": "Quiet rest helps against ailment {i} within days."}],
         "rejected": [USER, {"role": "assistant", "content": "None."}],
-        "metadata": {"chosen": {"model": "a", "rank": 1, "score": 9.0}, "rejected": {"model": "b", "rank": 4, "score": 2.0}},
+        "metadata": {"chosen": {"model": "a", "rank": 1, "score": 9.0}, "rejected": {"model": "b", "rank": 4,
+        "score": 2.0}},
     },
-    "csv": {"Question": "What are the symptoms of ailment {i}?", "Answer": "Cough, fever and {i} spots are symptoms.", "qtype": "symptoms"},
+    "csv": {"Question": "What are the symptoms of ailment {i}?", "Answer": ("Cough, fever "
+"and {i} spots are symptoms."), "qtype": "symptoms"},
     "wikidoc": ALPACA, "mediqa": ALPACA, "cord19": ALPACA, "medqa": CHOICES, "mmlu": CHOICES,
 }  # fmt: skip
 
@@ -135,7 +149,12 @@ def test_a_recipe_trains_as_published_and_is_compared(name: str, bases: dict[str
     if config.train.method == "galore":
         pytest.importorskip("galore_torch")
     small = ["sft_medquad=8", "sft_pubmedqa=8", "gate_medquad=4", "gate_pubmedqa=4"]
-    sets = [f"model.path={bases[architecture(config)]}", "model.threads=1", "evaluation.max_new_tokens=8", *(f"data.{s}" for s in small)]
+    sets = [
+        f"model.path={bases[architecture(config)]}",
+        "model.threads=1",
+        "evaluation.max_new_tokens=8",
+        *(f"data.{s}" for s in small),
+    ]
     arguments = [word for one in [*sets, *local_data(config, tmp_path)] for word in ("--set", one)]
     code, out, err = call("train", "--profile", name, *arguments, "--run", tmp_path / "run", "--format", "json")
     assert code == 0, err
@@ -143,10 +162,23 @@ def test_a_recipe_trains_as_published_and_is_compared(name: str, bases: dict[str
     assert result["steps"] > 0 and {m["metric"] for m in result["metrics"]} >= {"loss", "perplexity"}
     assert all(m["before"] is not None and m["after"] is not None for m in result["metrics"])
 
-    measured = {m["benchmark"].removesuffix("_style").partition("_")[0] for m in result["metrics"] if m["metric"] == "loss"}
+    measured = {
+        m["benchmark"].removesuffix("_style").partition("_")[0] for m in result["metrics"] if m["metric"] == "loss"
+    }
     assert measured
     for benchmark in sorted(measured):
-        more = ("--benchmark", benchmark, "--limit", 4, "--run", tmp_path / "run", "--plots", tmp_path / benchmark, "--format", "json")
+        more = (
+            "--benchmark",
+            benchmark,
+            "--limit",
+            4,
+            "--run",
+            tmp_path / "run",
+            "--plots",
+            tmp_path / benchmark,
+            "--format",
+            "json",
+        )
         code, out, err = call("compare", "base", result["policy"], *more)
         assert code == 0, err
         compared = json.loads(out)
@@ -160,7 +192,8 @@ def test_a_recipe_trains_as_published_and_is_compared(name: str, bases: dict[str
 def test_a_dry_run_imports_no_torch_and_makes_no_run(name: str, tmp_path: Path) -> None:
     code = (
         "import sys, cli\n"
-        f"sys.argv = ['cli.py', 'train', '--profile', '{name}', '--dry-run', '--run', '{tmp_path / 'run'}', '--format', 'json']\n"
+        f"sys.argv = ['cli.py', 'train', '--profile', '{name}', '--dry-run', '--run', "
+        f"'{tmp_path / 'run'}', '--format', 'json']\n"
         "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
     )

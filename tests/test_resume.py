@@ -50,8 +50,8 @@ COMPARED = {
     "decisions": {"created_at"},
     "train_log": set(),
 }
-# In the order in which a run comes to them: each process is killed at its place, and the next one goes on to the next place.
-# A place that an earlier kill already left behind would never be reached, and the test says so.
+# In the order in which a run comes to them: each process is killed at its place, and the next one goes on to the next
+# place. A place that an earlier kill already left behind would never be reached, and the test says so.
 PLACES = """
     0/create:rename
     0/prepare:begin 0/prepare:torn
@@ -69,7 +69,17 @@ PLACES = """
 
 def command(folder: Path, *driver: str) -> list[str]:
     program = driver or (str(CLI),)
-    return [sys.executable, *program, "loop", "--rounds", "2", "--run", str(folder), "--profile", str(HERE / "tiny.toml")]
+    return [
+        sys.executable,
+        *program,
+        "loop",
+        "--rounds",
+        "2",
+        "--run",
+        str(folder),
+        "--profile",
+        str(HERE / "tiny.toml"),
+    ]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -78,7 +88,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(folder: Path, *driver: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *driver), env=environment(folder), capture_output=True, text=True, timeout=LIMIT)
+    return subprocess.run(
+        command(folder, *driver), env=environment(folder), capture_output=True, text=True, timeout=LIMIT
+    )
 
 
 def rows(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -86,7 +98,10 @@ def rows(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
     store = Store.open(folder)
     found = {}
     for table, left_out in COMPARED.items():
-        columns = [r["column_name"] for r in store.query("SELECT column_name FROM duckdb_columns() WHERE table_name = ?", [table])]
+        columns = [
+            r["column_name"]
+            for r in store.query("SELECT column_name FROM duckdb_columns() WHERE table_name = ?", [table])
+        ]
         assert left_out < set(columns), f"{table}: {left_out} are not all columns of it"
         names = ", ".join(f'"{c}"' for c in columns if c not in left_out)
         found[table] = [tuple(r.values()) for r in store.query(f'SELECT {names} FROM "{table}" ORDER BY ALL')]
@@ -97,7 +112,9 @@ def files(folder: Path) -> dict[str, str]:
     """What lies in the run's folder; of weights and settings the hash too."""
 
     def content(path: Path) -> str:
-        if path.name == "adapter_config.json":  # peft keeps target_modules as a set, so their order changes from process to process
+        if (
+            path.name == "adapter_config.json"
+        ):  # peft keeps target_modules as a set, so their order changes from process to process
             settings = json.loads(path.read_text("utf-8"))
             return json.dumps(settings | {"target_modules": sorted(settings["target_modules"])}, sort_keys=True)
         if path.is_dir() or path.name in (DATABASE, "loop.lock"):
@@ -158,7 +175,8 @@ def test_killed_inside_every_stage(undisturbed: Undisturbed, tmp_path: Path) -> 
         if (folder / DATABASE).exists():  # what a killed process leaves can be read at once
             round, stage = place.split(":")[0].split("/")
             states = Store.open(folder).query(
-                "SELECT count(*) FILTER (status = 'running') AS running, count(*) FILTER (status NOT IN ('running', 'done')) AS other "
+                "SELECT count(*) FILTER (status = 'running') AS running, count(*) FILTER (status NOT IN "
+                "('running', 'done')) AS other "
                 "FROM stages WHERE round = ? AND starts_with(stage, ?)",
                 [int(round), stage],
             )

@@ -1,4 +1,6 @@
-"""The command `test` on a run that a real loop made, with a gate that reads a judge's marks; killed in the middle, forced, refused."""
+"""The command `test` on a run that a real loop made, with a gate that reads a judge's marks; killed in the middle,
+forced, refused.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
     from rlaif.loop.rounds import Loop, run_loop
     from rlaif.models.base import load_base
 
-    config = load_config(str(HERE / "tiny.toml"), ["evaluation.judge=reference", "judge.require_licence=false", "data.gate_pubmedqa=12"])
+    config = load_config(
+        str(HERE / "tiny.toml"), ["evaluation.judge=reference", "judge.require_licence=false", "data.gate_pubmedqa=12"]
+    )
     folder = tmp_path_factory.mktemp("sealed") / "run"
     labelling = ScriptedJudge(lambda item: int(hashlib.sha256(item.answer.encode()).hexdigest()[:4], 16) / 0xFFFF)
     run = open_or_create(folder, config)
@@ -64,16 +68,28 @@ def call(run: Run, *arguments: str, kill: str = "") -> subprocess.CompletedProce
 
 
 def rows(run: Run) -> dict[str, list[dict[str, Any]]]:
-    return {table: run.store.query(f"SELECT {columns} FROM {table} ORDER BY ALL") for table, columns in COMPARED.items()}
+    return {
+        table: run.store.query(f"SELECT {columns} FROM {table} ORDER BY ALL") for table, columns in COMPARED.items()
+    }
 
 
 def test_the_loop_gated_by_the_marks_of_a_judge_that_does_not_label(made: Path) -> None:
     query = Store.open(made).query
     gate_judge = ReferenceJudge().identity.judge_id
-    found = query("SELECT round, split_part(stage, ':', 2) AS judge, count(*) AS n FROM stages WHERE stage LIKE 'quality:%' GROUP BY ALL")
-    assert sorted((r["round"], r["judge"], r["n"]) for r in found) == [(0, gate_judge, 2), (1, gate_judge, 1)], "a champion keeps its marks"
+    found = query(
+        "SELECT round, split_part(stage, ':', 2) AS judge, count(*) AS n FROM stages WHERE stage LIKE "
+        "'quality:%' GROUP BY ALL"
+    )
+    assert sorted((r["round"], r["judge"], r["n"]) for r in found) == [(0, gate_judge, 2), (1, gate_judge, 1)], (
+        "a champion keeps its marks"
+    )
     better = query("SELECT round, metric FROM gates WHERE condition = 'better' ORDER BY ALL")
-    assert [(r["round"], r["metric"]) for r in better] == [(0, "accuracy"), (0, "quality"), (1, "accuracy"), (1, "quality")]
+    assert [(r["round"], r["metric"]) for r in better] == [
+        (0, "accuracy"),
+        (0, "quality"),
+        (1, "accuracy"),
+        (1, "quality"),
+    ]
     assert query("SELECT DISTINCT judge_id FROM eval_items WHERE metric = 'quality'") == [{"judge_id": gate_judge}]
     assert query("SELECT judge_id FROM judges WHERE model = 'reference'") == [{"judge_id": gate_judge}]
     assert gate_judge not in {r["judge_id"] for r in query("SELECT DISTINCT judge_id FROM verdicts")}
@@ -93,14 +109,24 @@ def test_a_killed_sealed_test_goes_on_and_ends_with_the_same_rows(run: Run, made
     assert call(run, "test", "--limit", "8").returncode == 0
     assert rows(run) == rows(undisturbed), "one event, however often it was killed"
     (opened,) = run.store.query("SELECT * FROM sealed_tests")
-    sealed = run.store.query("SELECT policy_id, metric, count(*) AS n FROM eval_items WHERE split = 'sealed' GROUP BY ALL")
-    assert {(r["policy_id"], r["metric"], r["n"]) for r in sealed} == {(p, m, 8) for p in opened["policies"] for m in METRICS}
+    sealed = run.store.query(
+        "SELECT policy_id, metric, count(*) AS n FROM eval_items WHERE split = 'sealed' GROUP BY ALL"
+    )
+    assert {(r["policy_id"], r["metric"], r["n"]) for r in sealed} == {
+        (p, m, 8) for p in opened["policies"] for m in METRICS
+    }
 
     again = call(run, "test", "--limit", "8")
     assert again.returncode == 2 and "--force" in again.stderr.splitlines()[-1] and rows(run) == rows(undisturbed)
     further = call(run, "loop", "--rounds", "2", "--profile", str(run.folder / "config.toml"))
-    assert further.returncode == 2 and "--after-sealed-test" in further.stderr.splitlines()[-1] and rows(run) == rows(undisturbed)
-    assert call(run, "loop", "--rounds", "1", "--profile", str(run.folder / "config.toml")).returncode == 0, "nothing to do is no going on"
+    assert (
+        further.returncode == 2
+        and "--after-sealed-test" in further.stderr.splitlines()[-1]
+        and rows(run) == rows(undisturbed)
+    )
+    assert call(run, "loop", "--rounds", "1", "--profile", str(run.folder / "config.toml")).returncode == 0, (
+        "nothing to do is no going on"
+    )
 
     before = run.store.query("FROM eval_items ORDER BY ALL")
     forced = call(run, "test", "--limit", "8", "--force")

@@ -1,4 +1,6 @@
-"""`serve` as a client has it: the champion behind a real `transformers serve`, asked with the `openai` client over loopback."""
+"""`serve` as a client has it: the champion behind a real `transformers serve`, asked with the `openai` client over
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeyp
     from rlaif.share import serve
 
     monkeypatch.setattr(serve, "NEEDED", ("fastapi", "no_such_module"))
-    with pytest.raises(RlaifError, match=r"serve needs no_such_module\S*; install the extra: pip install .*\[serving\]") as caught:
+    with pytest.raises(
+        RlaifError, match=r"serve needs no_such_module\S*; install the extra: pip install .*\[serving\]"
+    ) as caught:
         serve.serve(tmp_path, "champion", "127.0.0.1", 8000)
     assert caught.value.exit_code == 1
 
@@ -96,14 +100,20 @@ def test_the_openai_client_gets_what_our_own_sampling_gives(served: Served) -> N
     model = load_policy(run, base, "champion")
     own = [sample(model, base.tokenizer, [p], max_new_tokens=64, seed=0, greedy=True)[0].text for p in prompts]
 
-    client = openai.OpenAI(base_url=served.url, api_key="none", http_client=openai.DefaultHttpxClient(trust_env=False), timeout=300)
+    client = openai.OpenAI(
+        base_url=served.url, api_key="none", http_client=openai.DefaultHttpxClient(trust_env=False), timeout=300
+    )
 
     def ask(turns: list[dict[str, str]]) -> str:
         answer = client.chat.completions.create(model=run.champion(), messages=turns, max_tokens=64)  # type: ignore[arg-type]
         return str(answer.choices[0].message.content)
 
-    assert [ask(messages(PROMPT, q.question, q.context)) for q in asked] == own, "all turns of the prompt sent by the client"
-    assert [ask([{"role": "user", "content": q.question}]) for q in asked[4:]] == own[4:], "a question alone is put into the prompt's words"
+    assert [ask(messages(PROMPT, q.question, q.context)) for q in asked] == own, (
+        "all turns of the prompt sent by the client"
+    )
+    assert [ask([{"role": "user", "content": q.question}]) for q in asked[4:]] == own[4:], (
+        "a question alone is put into the prompt's words"
+    )
     assert len(set(own)) > 4
 
     pieces = client.chat.completions.create(

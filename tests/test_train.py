@@ -44,8 +44,20 @@ def train(folder: Path, *more: object) -> tuple[dict[str, Any], str]:
 
 def rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     store = Store.open(folder)
-    names = ("runs", "stages", "policies", "policy_items", "questions", "prompts", "eval_items", "train_log", "rounds", "decisions")
-    return {n: store.query(f"SELECT * EXCLUDE ({', '.join(TIMES[n])}) FROM {n} ORDER BY ALL" if n in TIMES else f"FROM {n} ORDER BY ALL")
+    names = (
+        "runs",
+        "stages",
+        "policies",
+        "policy_items",
+        "questions",
+        "prompts",
+        "eval_items",
+        "train_log",
+        "rounds",
+        "decisions",
+    )
+    return {n: store.query("SELECT * EXCLUDE "
+f"({', '.join(TIMES[n])}) FROM {n} ORDER BY ALL" if n in TIMES else f"FROM {n} ORDER BY ALL")
             for n in names}  # fmt: skip
 
 
@@ -55,7 +67,9 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> tuple[Path, dict[str, Any], str]:
-    """A finished run of the profile's own method, gptq-lora; what it printed as JSON and on stderr. Tests that change it take a copy."""
+    """A finished run of the profile's own method, gptq-lora; what it printed as JSON and on stderr. Tests that change
+    it take a copy.
+    """
     folder = tmp_path_factory.mktemp("train") / "run"
     return folder, *train(folder)
 
@@ -86,7 +100,9 @@ def test_the_run_holds_what_was_done(trained: tuple[Path, dict[str, Any], str]) 
     assert (row["kind"], row["parent_id"], row["round"]) == ("sft", base, 0)
     assert (recipe["method"], recipe["whole"], recipe["base_quantization"]) == ("gptq-lora", False, "gptq")
     assert recipe["computed_in"] == "float32" and recipe["batch_size"] == 8
-    assert (folder / row["path"] / "adapter_model.safetensors").is_file() and str(folder / row["path"]) == result["path"]
+    assert (folder / row["path"] / "adapter_model.safetensors").is_file() and str(folder / row["path"]) == result[
+        "path"
+    ]
     assert {i["role"] for i in found["policy_items"]} == {"sft"} and len(found["policy_items"]) == 48
     assert len([r for r in found["train_log"] if r["name"] == "loss"]) == 6 == result["steps"]
     assert found["rounds"] == [] == found["decisions"], "training promotes nothing"
@@ -105,7 +121,9 @@ def test_it_prints_before_and_after(trained: tuple[Path, dict[str, Any], str]) -
     one = metrics["medquad_style", "token_f1"]
     assert one["n"] == 8 and one["after"] == pytest.approx(means[result["policy"], "token_f1"])
     assert metrics["pubmedqa", "loss"]["after"] < metrics["pubmedqa", "loss"]["before"]
-    assert metrics["pubmedqa", "perplexity"]["after"] == pytest.approx(2.718281828 ** metrics["pubmedqa", "loss"]["after"])
+    assert metrics["pubmedqa", "perplexity"]["after"] == pytest.approx(
+        2.718281828 ** metrics["pubmedqa", "loss"]["after"]
+    )
     assert result["seconds"] > 0 and result["peak_memory_mb"] > 0 and result["tokens"] > 0
 
 
@@ -138,9 +156,21 @@ def test_a_base_that_the_method_cannot_train_is_refused_before_a_run_is_made(tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_killed_in_training_it_ends_with_the_same_rows(trained: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
+def test_killed_in_training_it_ends_with_the_same_rows(
+    trained: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    killer = [sys.executable, str(HERE / "killer.py"), "0/sft:step3", "train", "--profile", str(TINY), *SETS, "--run", str(folder)]
+    killer = [
+        sys.executable,
+        str(HERE / "killer.py"),
+        "0/sft:step3",
+        "train",
+        "--profile",
+        str(TINY),
+        *SETS,
+        "--run",
+        str(folder),
+    ]
     killed = subprocess.run(killer, env=environment(), capture_output=True, text=True, timeout=600)
     assert killed.returncode == -9, killed.stderr
     assert Store.open(folder).query("SELECT count(*) AS n FROM train_log")[0]["n"] > 0
@@ -152,16 +182,30 @@ def test_killed_in_training_it_ends_with_the_same_rows(trained: tuple[Path, dict
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--")
 # --multi_gpu is what makes accelerate start processes, on CPU too; its default port may be taken.
 ACCELERATE = tuple(
-    "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0 --mixed_precision no "
+    "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0 "
+    "--mixed_precision no "
     "--dynamo_backend no".split()
 )
 
 
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
-def test_two_processes_train_what_one_does(trained: tuple[Path, dict[str, Any], str], launcher: tuple[str, ...], tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does(
+    trained: tuple[Path, dict[str, Any], str], launcher: tuple[str, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     start = [sys.executable, "-m", *launcher]
-    command = [*start, str(HERE.parent / "cli.py"), "train", "--profile", str(TINY), *SETS, "--run", str(folder), "--format", "json"]
+    command = [
+        *start,
+        str(HERE.parent / "cli.py"),
+        "train",
+        "--profile",
+        str(TINY),
+        *SETS,
+        "--run",
+        str(folder),
+        "--format",
+        "json",
+    ]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)  # one process prints
@@ -182,7 +226,16 @@ def test_accelerate_that_starts_one_process_is_told_of_and_trains_the_same(
     trained: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:
     start = [sys.executable, "-m", *"accelerate.commands.launch --cpu --num_processes 2 --mixed_precision no".split()]
-    command = [*start, str(HERE.parent / "cli.py"), "train", "--profile", str(TINY), *SETS, "--run", str(tmp_path / "run")]
+    command = [
+        *start,
+        str(HERE.parent / "cli.py"),
+        "train",
+        "--profile",
+        str(TINY),
+        *SETS,
+        "--run",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "one: accelerate launch started no others" in done.stderr
@@ -197,7 +250,9 @@ def test_all_weights_are_trained_saved_loaded_and_built_upon(float_base: Path, t
     from rlaif.policies import load_policy
 
     folder = tmp_path / "run"
-    result, _ = train(folder, "--method", "sft", "--set", f"model.path={float_base}", "--set", "train.learning_rate=3e-4")
+    result, _ = train(
+        folder, "--method", "sft", "--set", f"model.path={float_base}", "--set", "train.learning_rate=3e-4"
+    )
     whole = folder / "policies" / result["policy"]
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= {p.name for p in whole.iterdir()}
     assert str(tmp_path.parent) not in "".join(p.read_text("utf-8") for p in whole.glob("*.json"))
@@ -224,7 +279,9 @@ def test_all_weights_are_trained_saved_loaded_and_built_upon(float_base: Path, t
     on_base = adapter.eval()(ids).logits
     assert not torch.allclose(on_top, after, atol=1e-3) and not torch.allclose(on_top, on_base, atol=1e-3)
     shutil.rmtree(whole)
-    code, _, err = call("evaluate", "--run", folder, "--policy", result["policy"], "--benchmark", "medquad", "--limit", "2")
+    code, _, err = call(
+        "evaluate", "--run", folder, "--policy", result["policy"], "--benchmark", "medquad", "--limit", "2"
+    )
     assert code == 1 and "no weights" in err
 
 

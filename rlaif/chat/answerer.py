@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answerer:
-    """A loaded base and the policies asked for so far. Adapters share the base's tensors: each costs its own few and no second base."""
+    """A loaded base and the policies asked for so far. Adapters share the base's tensors: each costs its own few and no
+    second base.
+    """
 
     base: Base
     prompt: Prompt
@@ -35,7 +37,8 @@ class Answerer:
 def open_answerer(folder: Path, fallback: Path) -> Answerer:
     """The policies of the run in `folder`. Where that is `fallback` and there is no run, the embedded base.
 
-    Raises UsageError when there is no run in another folder or the run's prompt has changed, RlaifError when its base has.
+    Raises UsageError when there is no run in another folder or the run's prompt has changed, RlaifError when its base
+    has.
     """
     from rlaif.models.base import load_base
 
@@ -54,7 +57,8 @@ def open_answerer(folder: Path, fallback: Path) -> Answerer:
 
 
 def find_policy(answerer: Answerer, name: str) -> dict[str, Any]:
-    """The row of a policy by "base", "champion", an id or its beginning; "" is the champion, or the base where there is no run.
+    """The row of a policy by "base", "champion", an id or its beginning; "" is the champion, or the base where there is
+    no run.
 
     UsageError if there is none of that name.
     """
@@ -65,7 +69,9 @@ def find_policy(answerer: Answerer, name: str) -> dict[str, Any]:
         return row
     if name in ("", "base"):
         return {"policy_id": "base", "kind": "base", "round": 0}
-    raise UsageError(f"{name!r}: there is no run here, only the embedded base; make one with the command loop, or give --run DIR")
+    raise UsageError(
+        f"{name!r}: there is no run here, only the embedded base; make one with the command loop, or give --run DIR"
+    )
 
 
 def describe(answerer: Answerer, policy: dict[str, Any]) -> str:
@@ -87,14 +93,23 @@ def model_of(answerer: Answerer, policy: dict[str, Any]) -> Any:
         base, adapter = answerer.base, None
         if answerer.run is not None:
             base, adapter = base_under(answerer.run, base, policy), adapter_of(answerer.run, policy)
-        answerer.models[policy_id] = load_adapter(base, adapter, expected_sha256=policy["sha256"]) if adapter else base.model
+        answerer.models[policy_id] = (
+            load_adapter(base, adapter, expected_sha256=policy["sha256"]) if adapter else base.model
+        )
     return answerer.models[policy_id]
 
 
 def answer(answerer: Answerer, policy: dict[str, Any], question: str, context: str = "") -> Iterator[Said]:
-    """The policy's greedy answer to `question`, in the run's words and length, as it grows. UsageError when it is too long to read."""
+    """The policy's greedy answer to `question`, in the run's words and length, as it grows. UsageError when it is too
+    long to read.
+    """
     from rlaif.models.generate import stream
 
     asked = Question("", "", "train", "", "", question, context)
     text = answer_prompt(answerer.base.tokenizer, answerer.prompt, asked)
-    return stream(model_of(answerer, policy), answerer.base.tokenizer, text, max_new_tokens=answerer.config.evaluation.max_new_tokens)
+    return stream(
+        model_of(answerer, policy),
+        answerer.base.tokenizer,
+        text,
+        max_new_tokens=answerer.config.evaluation.max_new_tokens,
+    )

@@ -16,8 +16,9 @@ from rlaif.types import JudgeItem, Question, UsageError, Verdict
 def judge_answer(answerer: Answerer, question: str, context: str, text: str) -> tuple[Verdict, str]:
     """The verdict of the run's judge, of the reference judge where there is no run, and what it had to go by, in words.
 
-    A reference and key points go with it where the run knows the question. Raises UsageError, saying why, for a judge that compares with
-    a reference where it does not, and for a question of the sealed test; RlaifError when the judge cannot be asked.
+    A reference and key points go with it where the run knows the question. Raises UsageError, saying why, for a judge
+    that compares with a reference where it does not, and for a question of the sealed test; RlaifError when the judge
+    cannot be asked.
     """
     from judges import make_judge
     from stores.cache import AnswerCache
@@ -43,17 +44,24 @@ def questions_of(answerer: Answerer) -> list[Question]:
 
 
 def known_question(questions: Sequence[Question], asked: str, context: str) -> Question | str:
-    """The question that is `asked`, small differences of case, blanks and punctuation aside, or why there is none, in words.
+    """The question that is `asked`, small differences of case, blanks and punctuation aside, or why there is none, in
+    words.
 
-    Where it stands more than once, the one with this `context` is taken; an answer given without any context may be compared with the
-    reference all the same, one given from another text may not. UsageError when it is a question of the sealed test.
+    Where it stands more than once, the one with this `context` is taken; an answer given without any context may be
+    compared with the reference all the same, one given from another text may not. UsageError when it is a question of
+    the sealed test.
     """
     same = [q for q in questions if plain(q.question) == plain(asked)]
     known = [q for q in same if q.split != "sealed"]
     if same and not known:
-        raise UsageError("this question belongs to the sealed test, and its reference is not looked at outside of it; ask another one")
+        raise UsageError(
+            "this question belongs to the sealed test, and its reference is not looked at outside of it; "
+            "ask another one"
+        )
     if not known:
-        nearest = difflib.get_close_matches(asked, [q.question for q in questions if q.split != "sealed"], n=1, cutoff=0.75)
+        nearest = difflib.get_close_matches(
+            asked, [q.question for q in questions if q.split != "sealed"], n=1, cutoff=0.75
+        )
         return "this is none of the known questions" + (f"; the nearest of them is {nearest[0]!r}" if nearest else "")
     best = min(known, key=lambda q: plain(q.context) != plain(context))
     if context and plain(best.context) != plain(context):

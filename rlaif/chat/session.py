@@ -1,4 +1,5 @@
-"""The command `chat`: questions and answers in a terminal. Each question stands alone, as in training; nothing typed is kept on disk.
+"""The command `chat`: questions and answers in a terminal. Each question stands alone, as in training; nothing typed is
+kept on disk.
 
 What a model says is shown as plain characters: no markup, no terminal control.
 """
@@ -78,8 +79,15 @@ def start(folder: Path, fallback: Path, name: str, question: str | None, given: 
 
 
 def converse(session: Session, read: Callable[[str], str]) -> None:
-    """Read and answer until the input ends or /quit. `read(prompt)` gives one line; EOFError and KeyboardInterrupt as `input` has them."""
-    say(session, f"{where(session.answerer)}; greedy, at most {session.answerer.config.evaluation.max_new_tokens} tokens an answer", "bold")
+    """Read and answer until the input ends or /quit. `read(prompt)` gives one line; EOFError and KeyboardInterrupt as
+    `input` has them.
+    """
+    say(
+        session,
+        f"{where(session.answerer)}; greedy, at most {session.answerer.config.evaluation.max_new_tokens} "
+        "tokens an answer",
+        "bold",
+    )
     say(session, f"{NOTICE} /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.", "dim")
     while True:
         try:
@@ -132,7 +140,9 @@ def ask(session: Session, question: str) -> None:
     """The present policy's answer, as it is made."""
     started, who = time.monotonic(), describe(session.answerer, session.policy)
     said = show_growing(
-        session, answer(session.answerer, session.policy, question, session.context), Answered(who, question, session.context, "")
+        session,
+        answer(session.answerer, session.policy, question, session.context),
+        Answered(who, question, session.context, ""),
     )
     if said:
         say(session, f"  {who}, {ending(said)}, {time.monotonic() - started:.1f} s. {NOTICE}", "dim")
@@ -158,9 +168,15 @@ def both(session: Session, question: str) -> None:
         if not session.last:
             raise UsageError("/both QUESTION: there is no last question to ask again")
         question = session.last[0].question
-    policies = [find_policy(session.answerer, name) for name in ("base", "champion" if session.answerer.run else "base")]
+    policies = [
+        find_policy(session.answerer, name) for name in ("base", "champion" if session.answerer.run else "base")
+    ]
     if policies[0]["policy_id"] == policies[1]["policy_id"]:
-        what = "the champion of this run is the base itself" if session.answerer.run else "there is no run here, only the embedded base"
+        what = (
+            "the champion of this run is the base itself"
+            if session.answerer.run
+            else "there is no run here, only the embedded base"
+        )
         say(session, f"  {what}: one answer", "dim")
         ask(session, question)
         return
@@ -183,7 +199,9 @@ def both(session: Session, question: str) -> None:
 
 
 def why(session: Session) -> None:
-    """The judge's verdict on the last answer, or on both of the last two. UsageError where the judge has nothing to go by."""
+    """The judge's verdict on the last answer, or on both of the last two. UsageError where the judge has nothing to go
+    by.
+    """
     from rlaif.chat.judge_answer import judge_answer
 
     if not session.last:
@@ -215,9 +233,17 @@ def where(answerer: Answerer) -> str:
 
 
 def label(session: Session) -> str:
-    """The name before the cursor: base, champion or the beginning of an id. Its colour is marked as having no width for readline."""
+    """The name before the cursor: base, champion or the beginning of an id. Its colour is marked as having no width for
+    readline.
+    """
     row = session.policy
-    name = "base" if row["kind"] == "base" else "champion" if row["policy_id"] == session.answerer.champion else row["policy_id"][:8]
+    name = (
+        "base"
+        if row["kind"] == "base"
+        else "champion"
+        if row["policy_id"] == session.answerer.champion
+        else row["policy_id"][:8]
+    )
     return f"\001\x1b[1;36m\002{name}>\001\x1b[0m\002 " if session.console.color_system else f"{name}> "
 
 

@@ -22,7 +22,9 @@ COMMANDS = ("/policy", "/both", "/why", "/context", "/help", "/quit")
 
 
 def line_reader() -> Callable[[str], str]:
-    """Reads a line: in a terminal with editing, history of this session and Tab for commands; elsewhere without a prompt."""
+    """Reads a line: in a terminal with editing, history of this session and Tab for commands; elsewhere without a
+    prompt.
+    """
     if not sys.stdin.isatty():
         return lambda prompt: input()
     import readline
@@ -70,4 +72,6 @@ def read_context(given: str) -> str:
         return Path(given[1:]).expanduser().read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"{given[1:]}: cannot read the context ({reason}); give @FILE of a text file, or the text itself") from error
+        raise UsageError(
+            f"{given[1:]}: cannot read the context ({reason}); give @FILE of a text file, or the text itself"
+        ) from error

@@ -14,11 +14,15 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What the pr
 
 @app.command("explain")
 def gate_explain(
-    round: Annotated[int | None, typer.Option(help="The round; 0 is SFT against the base. The latest one if not given.")] = None,
+    round: Annotated[
+        int | None, typer.Option(help="The round; 0 is SFT against the base. The latest one if not given.")
+    ] = None,
     run: RunOption = DEFAULT_RUN,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """Why a round's challenger was promoted or not: every condition in plain English, and how small a gain would have been seen."""
+    """Why a round's challenger was promoted or not: every condition in plain English, and how small a gain would have
+    been seen.
+    """
     one_of("--format", format, ("table", "json"))
     from rlaif.gate.explain import explain, show
     from rlaif.run import open_run
@@ -37,7 +41,9 @@ def gate_simulate(
     rounds: Annotated[int, typer.Option(min=1, help="Preference rounds, and so looks, a loop.")] = 10,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes nothing."""
+    """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes
+    nothing.
+    """
     one_of("--format", format, ("table", "json"))
     from rlaif.gate.simulate_run import show, simulate_own
     from rlaif.run import open_run

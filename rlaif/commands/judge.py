@@ -10,20 +10,28 @@ import typer
 from rlaif.commands.options import DEFAULT_RUN, RunOption, SetOption, not_negative, one_of
 from rlaif.commands.output import print_json, stdout_screen
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Examine judges, compare them, and let people label.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Examine judges, compare them, and let people label."
+)
 
 
 @app.command("exam")
 def judge_exam(
     run: RunOption = DEFAULT_RUN,
-    profile: Annotated[str, typer.Option("--profile", help="A profile, if not the run's own; embedded for a new run.")] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", help="A profile, if not the run's own; embedded for a new run.")
+    ] = "",
     set_: SetOption = [],  # noqa: B006
     medquad: Annotated[str, typer.Option(help="Hold the exam on this MedQuAD file instead of the embedded one.")] = "",
-    human: Annotated[str, typer.Option(help="Hold it on this file of answers scored by people: question, answer, score 1-4.")] = "",
+    human: Annotated[
+        str, typer.Option(help="Hold it on this file of answers scored by people: question, answer, score 1-4.")
+    ] = "",
     limit: Annotated[int, typer.Option(help="At most so many items of a type; 0: the exam's own size.")] = 0,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has not."""
+    """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has
+    not.
+    """
     one_of("--format", format, ("table", "json"))
     from rlaif.exam import command
     from rlaif.screen import Screen
@@ -66,7 +74,9 @@ def judge_rescore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """Score existing candidates with another judge, and show the pairs that would result. Preferences stay as they are."""
+    """Score existing candidates with another judge, and show the pairs that would result. Preferences stay as they
+    are.
+    """
     one_of("--format", format, ("table", "json"))
     not_negative("--round", round)
     not_negative("--limit", limit)
@@ -91,7 +101,9 @@ def judge_label(
     number: Annotated[int, typer.Option(min=1, help="How many pairs at most.")] = 20,
     round: Annotated[int, typer.Option(help="Only pairs of this round; 0: of all rounds.")] = 0,
 ) -> None:
-    """Say which of two answers is better, blind and in random order. judge_agreement compares a person with the judges."""
+    """Say which of two answers is better, blind and in random order. judge_agreement compares a person with the
+    judges.
+    """
     not_negative("--round", round)
     from rlaif.review.label import label
     from rlaif.run import open_run
@@ -104,14 +116,20 @@ def judge_label(
 
 @app.command("align")
 def judge_align(
-    file: Annotated[str, typer.Argument(help="Published preference pairs with prompt, chosen, rejected: a file or a hub id.")],
+    file: Annotated[
+        str, typer.Argument(help="Published preference pairs with prompt, chosen, rejected: a file or a hub id.")
+    ],
     run: RunOption = DEFAULT_RUN,
-    policy: Annotated[list[str], typer.Option(help="Ask this policy too: base, sft, champion or an id; may be repeated.")] = [],  # noqa: B006
+    policy: Annotated[
+        list[str], typer.Option(help="Ask this policy too: base, sft, champion or an id; may be repeated.")
+    ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     limit: Annotated[int, typer.Option(help="At most so many pairs, drawn by a hash; 0: all.")] = 0,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """How far the judge, and policies, agree with the preferences of a data set such as UltraMedical-Preference. Trains nothing."""
+    """How far the judge, and policies, agree with the preferences of a data set such as UltraMedical-Preference. Trains
+    nothing.
+    """
     one_of("--format", format, ("table", "json"))
     not_negative("--limit", limit)
     from rlaif.review import align

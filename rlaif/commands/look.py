@@ -33,7 +33,9 @@ def status(run: RunOption = DEFAULT_RUN) -> None:
 
 
 def report(run: RunOption = DEFAULT_RUN) -> None:
-    """Write report.html into the run's folder: the verdict with its evidence, for a browser or a phone. Prints its path."""
+    """Write report.html into the run's folder: the verdict with its evidence, for a browser or a phone. Prints its
+    path.
+    """
     from rlaif.report.page import write_report
 
     print(write_report(run))
@@ -42,7 +44,10 @@ def report(run: RunOption = DEFAULT_RUN) -> None:
 def runs(
     root: Annotated[Path, typer.Argument(help="Where to look for runs.")] = Path("runs"),
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete the weights of policies that were never champion, in the run given by --run.")
+        bool,
+        typer.Option(
+            "--prune", help="Delete the weights of policies that were never champion, in the run given by --run."
+        ),
     ] = False,
     run: RunOption = DEFAULT_RUN,
 ) -> None:

@@ -18,14 +18,19 @@ def loop(
     profile: ProfileOption = "embedded",
     set_: SetOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
     after_sealed_test: Annotated[
-        bool, typer.Option("--after-sealed-test", help="Go on although the sealed test was opened; marks the run for ever.")
+        bool,
+        typer.Option("--after-sealed-test", help="Go on although the sealed test was opened; marks the run for ever."),
     ] = False,
 ) -> None:
-    """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run."""
+    """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped
+    run.
+    """
     from rlaif.config_file import load_config
 
     if rounds < 1:
-        raise UsageError(f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)")
+        raise UsageError(
+            f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)"
+        )
     config = load_config(profile, set_)
     from rlaif.loop.command import run_from_command_line
 
@@ -34,13 +39,19 @@ def loop(
 
 def train(
     profile: ProfileOption = "embedded",
-    method: Annotated[str, typer.Option(help="sft, lora, qlora, gptq-lora, galore or knowtuning; the profile's own if not given.")] = "",
+    method: Annotated[
+        str, typer.Option(help="sft, lora, qlora, gptq-lora, galore or knowtuning; the profile's own if not given.")
+    ] = "",
     run: RunOption = DEFAULT_RUN,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be loaded, downloaded and trained.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be loaded, downloaded and trained.")
+    ] = False,
     set_: SetOption = [],  # noqa: B006
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with it."""
+    """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with
+    it.
+    """
     one_of("--format", format, ("table", "json"))
     from rlaif.config_file import load_config
     from rlaif.train.methods import with_method

@@ -17,17 +17,30 @@ def evaluate(
     benchmark: Annotated[str, typer.Option(help="pubmedqa, medquad, medqa or mmlu; the last two need --data.")],
     policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
     run: RunOption = DEFAULT_RUN,
-    data: Annotated[str, typer.Option(help="Another file of the same kind, evaluated whole unless --split is given.")] = "",
+    data: Annotated[
+        str, typer.Option(help="Another file of the same kind, evaluated whole unless --split is given.")
+    ] = "",
     split: Annotated[
-        str, typer.Option(help="train, gate or (of another file) sealed; gate unless --data is given. Of medqa and mmlu: test, dev or val.")
+        str,
+        typer.Option(
+            help="train, gate or (of another file) sealed; gate unless --data is given. Of medqa and mmlu: "
+            "test, dev or val."
+        ),
     ] = "",
     limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
-    mode: Annotated[str, typer.Option(help="pubmedqa: loglik (the likeliest label) or generate (10 tokens, read for a label).")] = "loglik",
+    mode: Annotated[
+        str, typer.Option(help="pubmedqa: loglik (the likeliest label) or generate (10 tokens, read for a label).")
+    ] = "loglik",
     template: Annotated[str, typer.Option(help="pubmedqa: raw or chat (the model's chat template).")] = "raw",
-    bertscore: Annotated[str, typer.Option(metavar="FOLDER", help="medquad: BERTScore with the encoder in this folder.")] = "",
+    bertscore: Annotated[
+        str, typer.Option(metavar="FOLDER", help="medquad: BERTScore with the encoder in this folder.")
+    ] = "",
     quality: Annotated[
         bool | None,
-        typer.Option("--quality/--no-quality", help="medquad: marks by evaluation.judge, else judge.model; unasked where that is free."),
+        typer.Option(
+            "--quality/--no-quality",
+            help="medquad: marks by evaluation.judge, else judge.model; unasked where that is free.",
+        ),
     ] = None,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
@@ -37,7 +50,9 @@ def evaluate(
     one_of("--mode", mode, ("loglik", "generate"))
     one_of("--template", template, ("raw", "chat"))
     if split:
-        one_of("--split", split, ("test", "dev", "val") if benchmark in ("medqa", "mmlu") else ("train", "gate", "sealed"))
+        one_of(
+            "--split", split, ("test", "dev", "val") if benchmark in ("medqa", "mmlu") else ("train", "gate", "sealed")
+        )
     if benchmark != "pubmedqa" and (mode, template) != ("loglik", "raw"):
         raise UsageError(f"--mode and --template are of the benchmark pubmedqa; leave them out for {benchmark}")
     if benchmark != "medquad" and bertscore:
@@ -64,7 +79,9 @@ def sealed_test(
     force: Annotated[bool, typer.Option("--force", help="Open it once more; marks the run for ever.")] = False,
     limit: Annotated[int, typer.Option(help="At most so many items of a benchmark; 0: all.")] = 0,
 ) -> None:
-    """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for ever."""
+    """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for
+    ever.
+    """
     not_negative("--limit", limit)
     from rlaif.evals.sealed_test import run_sealed_test
     from rlaif.report.status import print_sealed
@@ -72,11 +89,15 @@ def sealed_test(
     from rlaif.screen import Screen
 
     run_sealed_test(run, force, limit, Screen())
-    print_sealed(open_run(run), stdout_screen(None if sys.stdout.isatty() else 160))  # in a file or a pipe nothing is folded
+    print_sealed(
+        open_run(run), stdout_screen(None if sys.stdout.isatty() else 160)
+    )  # in a file or a pipe nothing is folded
 
 
 def compare(
-    policies: Annotated[list[str], typer.Argument(metavar="POLICY POLICY ...", help="base, sft, champion, or an id or its beginning.")],
+    policies: Annotated[
+        list[str], typer.Argument(metavar="POLICY POLICY ...", help="base, sft, champion, or an id or its beginning.")
+    ],
     benchmark: Annotated[str, typer.Option(help="pubmedqa or medquad.")],
     run: RunOption = DEFAULT_RUN,
     split: Annotated[str, typer.Option(help="train or gate.")] = "gate",
@@ -84,7 +105,9 @@ def compare(
     plots: Annotated[Path | None, typer.Option(help="Also write charts as PNG into this folder.")] = None,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """Compare policies on the same items, with paired intervals against the first. What they lack is evaluated first."""
+    """Compare policies on the same items, with paired intervals against the first. What they lack is evaluated
+    first.
+    """
     one_of("--benchmark", benchmark, ("pubmedqa", "medquad"))
     one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
     one_of("--format", format, ("table", "json"))

@@ -10,8 +10,12 @@ import typer
 from rlaif.types import UsageError
 
 RunOption = Annotated[Path, typer.Option("--run", help="The run's folder.")]
-ProfileOption = Annotated[str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")]
-SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key, e.g. --set seed=3.")]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", help="A profile's name or a TOML file; see the command profiles.")
+]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key, e.g. --set seed=3.")
+]
 DEFAULT_RUN = Path("runs/default")
 
 

@@ -27,8 +27,14 @@ def print_json(value: Any) -> None:
 def print_rows(columns: list[str], rows: list[tuple[Any, ...]], format: str) -> None:
     """Rows of a query on stdout as a table, CSV or a JSON list of objects."""
     if format == "json":
-        names = [name if name not in columns[:i] else f"{name}_{columns[:i].count(name)}" for i, name in enumerate(columns)]
-        print(json.dumps([dict(zip(names, map(plain, row), strict=True)) for row in rows], default=str, ensure_ascii=False))
+        names = [
+            name if name not in columns[:i] else f"{name}_{columns[:i].count(name)}" for i, name in enumerate(columns)
+        ]
+        print(
+            json.dumps(
+                [dict(zip(names, map(plain, row), strict=True)) for row in rows], default=str, ensure_ascii=False
+            )
+        )
     elif format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
@@ -36,7 +42,9 @@ def print_rows(columns: list[str], rows: list[tuple[Any, ...]], format: str) -> 
     else:
         wide = None if sys.stdout.isatty() else 10_000  # in a file or a pipe nothing is folded
         stdout_screen(wide).table(
-            "", columns, [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+            "",
+            columns,
+            [["" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in rows],
         )
 
 

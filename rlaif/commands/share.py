@@ -45,8 +45,12 @@ def export(
 @app.command("preferences")
 def export_preferences(
     to: Annotated[str, typer.Option(help="parquet, jsonl or hub.")],
-    out: Annotated[Path | None, typer.Option(help="The folder to write, or a file that ends in .parquet or .jsonl.")] = None,
-    repo: Annotated[str, typer.Option(help="For hub: owner/name. The token comes from HF_TOKEN; the data set is private.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write, or a file that ends in .parquet or .jsonl.")
+    ] = None,
+    repo: Annotated[
+        str, typer.Option(help="For hub: owner/name. The token comes from HF_TOKEN; the data set is private.")
+    ] = "",
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """Write the kept preference pairs in TRL's format, with their lineage and a data set card."""
@@ -59,7 +63,10 @@ def export_preferences(
 
 
 def import_(
-    file: Annotated[str, typer.Argument(help="Preference pairs with prompt, chosen, rejected: parquet, jsonl, json, csv, or a hub id.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="Preference pairs with prompt, chosen, rejected: parquet, jsonl, json, csv, or a hub id."),
+    ],
     run: RunOption = DEFAULT_RUN,
     limit: Annotated[int, typer.Option(help="At most so many rows, drawn by a hash; 0: all.")] = 0,
 ) -> None:

@@ -13,8 +13,12 @@ from rlaif.types import UsageError
 def chat(
     question: Annotated[str | None, typer.Argument(help="One question; without it a session begins.")] = None,
     run: RunOption = DEFAULT_RUN,
-    policy: Annotated[str, typer.Option(help="base, champion or a policy id; the champion, or without a run the embedded base.")] = "",
-    context: Annotated[str, typer.Option(help="A text to answer from, such as an abstract; @FILE reads it from a file.")] = "",
+    policy: Annotated[
+        str, typer.Option(help="base, champion or a policy id; the champion, or without a run the embedded base.")
+    ] = "",
+    context: Annotated[
+        str, typer.Option(help="A text to answer from, such as an abstract; @FILE reads it from a file.")
+    ] = "",
 ) -> None:
     """Ask the champion, or any policy, in the terminal: answers appear as they are made. Not medical advice."""
     if question is not None and not question.strip():

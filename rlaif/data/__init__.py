@@ -13,11 +13,13 @@ from rlaif.data.tables import rows_sha256
 __all__ = ["Loaded", "load_questions"]
 
 
-def load_questions(benchmark: Literal["pubmedqa", "medquad", "medqa", "mmlu"], source: str, *, eval_only: bool = False) -> Loaded:
+def load_questions(
+    benchmark: Literal["pubmedqa", "medquad", "medqa", "mmlu"], source: str, *, eval_only: bool = False
+) -> Loaded:
     """The questions of a benchmark from `source`: "embedded", a file, a folder (MedQuAD's XML), or a hub id owner/name.
 
-    With `eval_only` every row is for evaluation, whatever its split, as those of medqa and mmlu always are. Raises DataError for a
-    source that cannot be used; medqa and mmlu have no embedded stand-in.
+    With `eval_only` every row is for evaluation, whatever its split, as those of medqa and mmlu always are. Raises
+    DataError for a source that cannot be used; medqa and mmlu have no embedded stand-in.
     """
     if benchmark in ("medqa", "mmlu"):
         return medqa.load(source) if benchmark == "medqa" else mmlu.load(source)

@@ -27,9 +27,11 @@ class ChoiceQuestion(Question):
 
 
 def load_choices(source: str | Path, dataset: str, qtype: Callable[[Table, int], str]) -> Loaded:
-    """The items of a file with the columns question, options (A-D) and answer_idx, in its order; `qtype(table, i)` tells their kinds.
+    """The items of a file with the columns question, options (A-D) and answer_idx, in its order; `qtype(table, i)`
+    tells their kinds.
 
-    Raises DataError: see `tables.read_table`; also columns missing, options that are not A-D with texts, another answer, an id twice.
+    Raises DataError: see `tables.read_table`; also columns missing, options that are not A-D with texts, another
+    answer, an id twice.
     """
     table = read_table(source, "--data FILE")
     table.require("question", "options", "answer_idx")
@@ -73,5 +75,7 @@ def _options(table: Table, i: int) -> tuple[str, ...]:
     value = table.rows[i]["options"]
     found = {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else {}
     if sorted(found) != list(LETTERS) or not all(isinstance(v, str) and v.strip() for v in found.values()):
-        raise DataError(f'{table.where(i)}: options is {value!r:.60}; needed four texts {{"A": ..., "B": ..., "C": ..., "D": ...}}')
+        raise DataError(
+            f'{table.where(i)}: options is {value!r:.60}; needed four texts {{"A": ..., "B": ..., "C": ..., "D": ...}}'
+        )
     return tuple(found[letter].strip() for letter in LETTERS)

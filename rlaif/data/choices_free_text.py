@@ -1,14 +1,15 @@
-"""Questions with four options (MedQA and MMLU) as questions with a reference, to train on. Scoring them is another matter: rlaif.evals.
+"""Questions with four options (MedQA and MMLU) as questions with a reference, to train on. Scoring them is another
+matter: rlaif.evals.
 
-MedQA (GBaker/MedQA-USMLE-4-options, and the authors' JSONL): `question`, `options` ({"A": text, ...}, or a list of {key, value}),
-`answer_idx` ("B") and optionally `answer`, `meta_info` (step1 or step2&3).
-MMLU (cais/mmlu, medical subjects): `question`, `choices` or `options` (list of texts), `answer` (0-3 or a letter), `subject`.
+MedQA (GBaker/MedQA-USMLE-4-options, and the authors' JSONL): `question`, `options` ({"A": text, ...}, or a list of
+{key, value}), `answer_idx` ("B") and optionally `answer`, `meta_info` (step1 or step2&3). MMLU (cais/mmlu, medical
+subjects): `question`, `choices` or `options` (list of texts), `answer` (0-3 or a letter), `subject`.
 
-Medical Meadow (medalpaca/medical_meadow_medqa, 10,178 rows, and medical_meadow_mmmlu, 3,787): `instruction`, `input` (question and
-options), `output` (the right option).
+Medical Meadow (medalpaca/medical_meadow_medqa, 10,178 rows, and medical_meadow_mmmlu, 3,787): `instruction`, `input`
+(question and options), `output` (the right option).
 
-The question shows its options, a letter each; the reference is the right one, letter and text. Rows whose column `split` says test are
-sealed (rlaif.data.sets).
+The question shows its options, a letter each; the reference is the right one, letter and text. Rows whose column
+`split` says test are sealed (rlaif.data.sets).
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def read(table: Table, i: int) -> Item | None:
     row = table.rows[i]
     options = _options(row[column])
     if len(options) < 2:
-        raise DataError(f"{table.where(i)}: {column} is {row[column]!r:.60}; needed {{letter: text}} or a list of texts")
+        raise DataError(
+            f"{table.where(i)}: {column} is {row[column]!r:.60}; needed {{letter: text}} or a list of texts"
+        )
     letter = _letter(row, options)
     if letter is None:
         found = {c: row.get(c) for c in ("answer_idx", "answer") if c in table.columns}

@@ -27,7 +27,9 @@ Reader = Callable[[Table, int], Item | None]  # a row; None for one that holds n
 
 
 def meadow(table: Table, i: int) -> tuple[str, str, str]:
-    """instruction, input and output of a row of a Medical Meadow set (medalpaca on the hub); the first two may be empty there."""
+    """instruction, input and output of a row of a Medical Meadow set (medalpaca on the hub); the first two may be empty
+    there.
+    """
     table.require("instruction", "input", "output")
     return tuple(table.text(i, c, optional=True).strip() for c in ("instruction", "input", "output"))  # type: ignore[return-value]
 
@@ -37,8 +39,8 @@ class Loaded:
     """The questions of one source, a small report about them, and the hash of what was read.
 
     `report` holds plain counts and texts that can be written as JSON: `rows` read, `questions` kept, `splits` (split ->
-    count), and what the data set's own loader adds. `data_sha256` (64 hex digits) is the hash of the file's bytes, or of the
-    rows where there is no file (hub, embedded).
+    count), and what the data set's own loader adds. `data_sha256` (64 hex digits) is the hash of the file's bytes, or
+    of the rows where there is no file (hub, embedded).
     """
 
     questions: list[Question]

@@ -1,28 +1,29 @@
 """Leak check: does an item that measures the policy, or nearly that item, stand among the questions that train it?
 
-Runs before any training, on the training questions (SFT and preference questions are drawn from these alone) against every gate and sealed
-item. Pure: questions in, findings out.
+Runs before any training, on the training questions (SFT and preference questions are drawn from these alone) against
+every gate and sealed item. Pure: questions in, findings out.
 
-Kinds, each a row in the table `leaks` (`question_id` the eval item, `matched` the training question, `similarity` in 0-1, `dropped` which
-of the two went; with both texts, because what was dropped has no row in `questions`):
+Kinds, each a row in the table `leaks` (`question_id` the eval item, `matched` the training question, `similarity` in
+0-1, `dropped` which of the two went; with both texts, because what was dropped has no row in `questions`):
 
     exact_question    the same question, case, punctuation and blanks aside
     exact_answer      the same reference
-    ngram_13          half or more of the 13-grams of its context and reference occur in the training texts (n = 13: Brown et al. 2020,
-                      arXiv 2005.14165, appendix C); `matched` holds most of them
-    passage_50        50 words in a row of an item with a context do (Lee et al. 2022, arXiv 2107.06499): a 13-gram across the edge of what
-                      was copied does not occur, so that a half-copied abstract has less than half of its 13-grams in common
+    ngram_13          half or more of the 13-grams of its context and reference occur in the training texts (n = 13:
+                      Brown et al. 2020, arXiv 2005.14165, appendix C); `matched` holds most of them
+    passage_50        50 words in a row of an item with a context do (Lee et al. 2022, arXiv 2107.06499): a 13-gram
+                      across the edge of what was copied does not occur, so that a half-copied abstract has less than
+                      half of its 13-grams in common
     minhash_question  about the same: weighted Jaccard similarity of the topics >= 0.75 (see `overlap.near_topics`)
     minhash_text      Jaccard similarity of the 3-grams of context and reference >= 0.8
     shared_focus      the same focus in the same data set: it was not split by group
 
 How the thresholds were found is in docs/leaks.md. All of it compares words: an item retold in other words is not found.
 
-What goes when `data.leaks` is "drop": for a data set that has an official list of test items (PubMedQA), the training question, because
-figures over other items than everybody else's compare with nothing. For MedQuAD, whose split is our own, the eval item: one stock
-paragraph ("inherited in an autosomal recessive pattern ...") stands hundreds of times in its answers, so the other way round a few eval
-items that measure nothing would cost hundreds of good training questions; and which training question "holds half of the 13-grams" is often
-no single one.
+What goes when `data.leaks` is "drop": for a data set that has an official list of test items (PubMedQA), the training
+question, because figures over other items than everybody else's compare with nothing. For MedQuAD, whose split is our
+own, the eval item: one stock paragraph ("inherited in an autosomal recessive pattern ...") stands hundreds of times in
+its answers, so the other way round a few eval items that measure nothing would cost hundreds of good training
+questions; and which training question "holds half of the 13-grams" is often no single one.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ EXAMPLES = 5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leak:
-    """One eval item that is found in training in one way. `matched`: all training questions it is found in, the best first."""
+    """One eval item that is found in training in one way. `matched`: all training questions it is found in, the best
+    first.
+    """
 
     question_id: str
     kind: str
@@ -57,13 +60,17 @@ class Leak:
     similarity: float
 
 
-def check_leaks(questions: Sequence[Question], setting: Setting) -> tuple[list[Question], list[dict[str, Any]], dict[str, dict[str, Any]]]:
+def check_leaks(
+    questions: Sequence[Question], setting: Setting
+) -> tuple[list[Question], list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """The questions without leaks, the rows for the table `leaks`, and a report for each eval data set.
 
-    A data set's report: `setting`, `checked` (eval items), `found` (eval items), `by_kind`, `eval_dropped`, `train_dropped` (training
-    questions of any set), `shared_focus` (share), `examples` (texts of the first few). With "off" nothing is looked at, and it says so.
+    A data set's report: `setting`, `checked` (eval items), `found` (eval items), `by_kind`, `eval_dropped`,
+    `train_dropped` (training questions of any set), `shared_focus` (share), `examples` (texts of the first few). With
+    "off" nothing is looked at, and it says so.
 
-    DataError with "stop" for any leak, and with "stop" and "drop" for a data set that is split by rows: dropping does not mend that.
+    DataError with "stop" for any leak, and with "stop" and "drop" for a data set that is split by rows: dropping does
+    not mend that.
     """
     train = [q for q in questions if q.split == "train"]
     evals = [q for q in questions if q.split != "train"]
@@ -74,7 +81,8 @@ def check_leaks(questions: Sequence[Question], setting: Setting) -> tuple[list[Q
     for name, share in focus.items():
         if share > SPLIT_BY_ROWS:
             raise DataError(
-                f"data set {name} is split by rows: {share:.0%} of its gate and sealed items have a focus that is also trained on; "
+                f"data set {name} is split by rows: {share:.0%} of its gate and sealed items have a "
+                "focus that is also trained on; "
                 "split it by group, so that all questions about one thing stand on one side"
             )
     leaks = find_leaks(train, evals)
@@ -83,14 +91,21 @@ def check_leaks(questions: Sequence[Question], setting: Setting) -> tuple[list[Q
         counts = ", ".join(f"{n} {kind}" for kind, n in Counter(leak.kind for leak in leaks).items())
         one, trained = by_id[leaks[0].question_id], by_id[leaks[0].matched[0]]
         raise DataError(
-            f"{len({leak.question_id for leak in leaks})} of {len(evals)} gate and sealed items leak into training ({counts}), "
-            f"e.g. {leaks[0].kind}: {one.source_id} {one.question!r:.80} in {trained.source_id} {trained.question!r:.80}; "
+            f"{len({leak.question_id for leak in leaks})} of {len(evals)} gate and sealed items leak "
+            f"into training ({counts}), "
+            f"e.g. {leaks[0].kind}: {one.source_id} {one.question!r:.80} in {trained.source_id} "
+            f"{trained.question!r:.80}; "
             "take them out of one side, or set data.leaks=drop"
         )
     ours = {q.question_id for q in evals if q.dataset.startswith(OWN_SPLIT)}
     gone = {leak.question_id for leak in leaks if leak.question_id in ours}
     blamed = {leak.question_id: set(leak.matched) for leak in leaks if leak.question_id not in ours}
-    rows = [_row(leak, matched, by_id, "matched") for leak in leaks if leak.question_id not in ours for matched in leak.matched]
+    rows = [
+        _row(leak, matched, by_id, "matched")
+        for leak in leaks
+        if leak.question_id not in ours
+        for matched in leak.matched
+    ]
     rows += [_row(leak, leak.matched[0], by_id, "question") for leak in leaks if leak.question_id in ours]
     report = {}
     for name in datasets:
@@ -114,7 +129,9 @@ def find_leaks(train: Sequence[Question], evals: Sequence[Question]) -> list[Lea
     """Everything that is found, in the order of `evals`, then of the kinds. None where either side is empty."""
     if not train or not evals:
         return []
-    found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)  # (eval item, kind) -> training question -> similarity
+    found: dict[tuple[str, str], dict[str, float]] = defaultdict(
+        dict
+    )  # (eval item, kind) -> training question -> similarity
 
     for kind, part in (("exact_question", lambda q: q.question), ("exact_answer", lambda q: q.reference)):
         holders = _index(train, part)
@@ -150,7 +167,9 @@ def find_leaks(train: Sequence[Question], evals: Sequence[Question]) -> list[Lea
 
 
 def shared_focus(train: Iterable[Question], evals: Iterable[Question]) -> dict[str, float]:
-    """Data set -> share (0-1) of its eval items whose focus some training question of the set has. Sets without a focus are left out."""
+    """Data set -> share (0-1) of its eval items whose focus some training question of the set has. Sets without a focus
+    are left out.
+    """
     trained = {_focus(q) for q in train}
     hits: dict[str, list[bool]] = defaultdict(list)
     for q in evals:
@@ -179,7 +198,12 @@ def _row(leak: Leak, matched: str, by_id: Mapping[str, Question], dropped: str) 
 
 def _example(leak: Leak, by_id: Mapping[str, Question]) -> dict[str, Any]:
     item, trained = by_id[leak.question_id], by_id[leak.matched[0]]
-    texts = {"source_id": item.source_id, "question": item.question, "trained_source_id": trained.source_id, "trained": trained.question}
+    texts = {
+        "source_id": item.source_id,
+        "question": item.question,
+        "trained_source_id": trained.source_id,
+        "trained": trained.question,
+    }
     return {"question_id": leak.question_id, "kind": leak.kind, "similarity": leak.similarity} | texts
 
 

@@ -1,8 +1,10 @@
-"""MEDIQA answers (medalpaca/medical_meadow_mediqa): consumer questions, each with passages and an answer that sums them up.
+"""MEDIQA answers (medalpaca/medical_meadow_mediqa): consumer questions, each with passages and an answer that sums them
+up.
 
-Schema, one JSON list or Parquet, 2,208 rows: `instruction` ("Answer the input medical question based on the relevant ..."), `input` (the
-question, then the passage), `output` (the answer). Where the passage has a paragraph or line of its own it becomes the context;
-otherwise the first sentence that ends in a question mark is the question, and what follows it the context.
+Schema, one JSON list or Parquet, 2,208 rows: `instruction` ("Answer the input medical question based on the relevant
+..."), `input` (the question, then the passage), `output` (the answer). Where the passage has a paragraph or line of its
+own it becomes the context; otherwise the first sentence that ends in a question mark is the question, and what follows
+it the context.
 """
 
 from __future__ import annotations

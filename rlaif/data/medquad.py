@@ -1,7 +1,7 @@
 """MedQuAD (Ben Abacha and Demner-Fushman 2019): consumer-health questions with answers from NIH pages.
 
-Reads the official XML folder, a hub id (`lavita/MedQuAD`, `keivalya/MedQuad-MedicalQnADataset`), and Parquet, CSV, JSON or JSONL
-with at least the columns question and answer.
+Reads the official XML folder, a hub id (`lavita/MedQuAD`, `keivalya/MedQuad-MedicalQnADataset`), and Parquet, CSV, JSON
+or JSONL with at least the columns question and answer.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.data import groups
 from rlaif.data.items import Loaded
 from rlaif.data.medquad_flags import DROPPED, SHARED_DOCUMENTS, compute_flags, echo_end
 from rlaif.data.medquad_xml import read_folder
+from rlaif.data.split import joined_groups
 from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.types import DataError, Question, Split, content_id
 
@@ -39,7 +39,8 @@ _TEMPLATES = [
         r"what (?:is|are) the (?:genetic changes related to|\w+ (?:of|for)) (.+)",
         r"what (?:is|are) (?:\(are\) )?(.+)",
         r"what (?:causes|research (?:\(or clinical trials\) )?is being done for|to do for) (.+)",
-        r"(?:how to (?:diagnose|prevent)|how many people are affected by|who is at risk for|do you have information about"
+        r"(?:how to (?:diagnose|prevent)|how many people are affected by|who is at risk for|do you have "
+        r"information about"
         r"|is there any treatment for) (.+)",
         r"is (.+) inherited",
     )
@@ -62,15 +63,15 @@ class _Row:
 def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
     """The usable questions of `source`, in its order, split by groups of documents.
 
-    Dropped and counted in the report under `dropped`: rows flagged hpo_table, resource_list, nav_text or echo_only, exact repeats
-    of question and answer, and the answers that the official release (XML folder, hub) ships empty. An echoed question at the
-    start of an answer is stripped from `reference`. Documents that share focus, set of UMLS ids, question or answer text (not one
-    that stands in three or more documents) form a group; a hash of the group's id alone puts it into train (0.8), gate or sealed
-    (0.1 each), so that the split is the same in every run. `eval_only` is for a file that is only evaluated: every usable row is
-    marked "sealed", so that nothing can train on it.
+    Dropped and counted in the report under `dropped`: rows flagged hpo_table, resource_list, nav_text or echo_only,
+    exact repeats of question and answer, and the answers that the official release (XML folder, hub) ships empty. An
+    echoed question at the start of an answer is stripped from `reference`. Documents that share focus, set of UMLS ids,
+    question or answer text (not one that stands in three or more documents) form a group; a hash of the group's id
+    alone puts it into train (0.8), gate or sealed (0.1 each), so that the split is the same in every run. `eval_only`
+    is for a file that is only evaluated: every usable row is marked "sealed", so that nothing can train on it.
 
-    Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, an empty answer in a file, a uid twice,
-    nothing usable.
+    Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, an empty answer in a file, a
+    uid twice, nothing usable.
     """
     official = is_hub_id(source) or existing(source).is_dir()
     if official and not is_hub_id(source):
@@ -78,12 +79,14 @@ def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
     else:
         table = _renamed(read_table(source, KEY))
         sha256 = rows_sha256(table.rows) if official else file_sha256(source)
-    table.require("question", "answer", hint="Case does not count; qtype, focus, doc_key, source, cui, quality_flags are optional")
+    table.require(
+        "question", "answer", hint="Case does not count; qtype, focus, doc_key, source, cui, quality_flags are optional"
+    )
     dropped: Counter[str] = Counter()
     rows = _kept(_parsed(table, official, dropped), dropped)
     if not rows:
         raise DataError(f"{table.name}: no usable row of {len(table.rows)}; dropped {dict(dropped)}")
-    group_of = groups.join(_shared(rows))
+    group_of = joined_groups(_shared(rows))
     questions = [_question(row, content_id("medquad", group_of[row.doc_key]), eval_only) for row in rows]
     report: dict[str, Any] = {
         "rows": len(table.rows),
@@ -160,7 +163,9 @@ def _parsed(table: Table, official: bool, dropped: Counter[str]) -> list[_Row]:
 
 
 def _doc_key(table: Table, i: int, question: str) -> str:
-    """The document of a row. Without a column for it, each question is a document of its own and sharing a focus joins them."""
+    """The document of a row. Without a column for it, each question is a document of its own and sharing a focus joins
+    them.
+    """
     key = table.text(i, "doc_key", optional=True).strip()
     if key:
         return key
@@ -176,7 +181,9 @@ def _list(table: Table, i: int, column: str) -> list[str]:
             try:
                 value = ast.literal_eval(value.strip())
             except (ValueError, SyntaxError) as error:
-                raise DataError(f'{table.where(i)}: {column} is {value!r:.60}; needed a list such as ["a", "b"] or a|b') from error
+                raise DataError(
+                    f'{table.where(i)}: {column} is {value!r:.60}; needed a list such as ["a", "b"] or a|b'
+                ) from error
         else:
             value = value.split("|")
     if value is None:
@@ -202,7 +209,9 @@ def _kept(rows: list[_Row], dropped: Counter[str]) -> list[_Row]:
             dropped[reason] += 1
             continue
         seen.add(pair)
-        kept.append(_Row(row.uid, row.doc_key, row.question, row.answer, row.focus, row.qtype, row.cui, row.flags, reference))
+        kept.append(
+            _Row(row.uid, row.doc_key, row.question, row.answer, row.focus, row.qtype, row.cui, row.flags, reference)
+        )
     return kept
 
 

@@ -1,7 +1,7 @@
 """Oddities of MedQuAD answers, told by simple rules where the source does not flag them itself.
 
-The rules and what they look at are in `compute_flags`. They agree with hand-made flags of the release to the degree that the
-tests state.
+The rules and what they look at are in `compute_flags`. They agree with hand-made flags of the release to the degree
+that the tests state.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ LONG_WORDS, SHORT_WORDS = 1000, 10
 ECHO_WORDS = 20
 
 # A first sentence that is a question in the words questions of this collection open with.
-_ECHO = re.compile(r"(?:what|how|who|why|when|where|which|is|are|can|do|does|has|have|should)\b[^?\n]*?\?+\s*", re.IGNORECASE)
+_ECHO = re.compile(
+    r"(?:what|how|who|why|when|where|which|is|are|can|do|does|has|have|should)\b[^?\n]*?\?+\s*", re.IGNORECASE
+)
 _HPO = "The Human Phenotype Ontology provides the following list of signs and symptoms"
 _RESOURCES = "These resources address"
 _MENU = "On this Page"  # a page's table of contents ahead of the whole page
@@ -23,7 +25,9 @@ _MENU_TITLES = {"topics", "fact sheets", "vector information", "frequently asked
 
 
 def echo_end(answer: str) -> int:
-    """Length of a question (up to 20 words, no full stop before a blank in it) that opens the answer; 0 when there is none."""
+    """Length of a question (up to 20 words, no full stop before a blank in it) that opens the answer; 0 when there is
+    none.
+    """
     match = _ECHO.match(answer)
     if match is None or len(match[0].split()) > ECHO_WORDS or re.search(r"\.\s", match[0]):
         return 0
@@ -33,10 +37,10 @@ def echo_end(answer: str) -> int:
 def compute_flags(answers: Sequence[str], doc_keys: Sequence[str]) -> list[tuple[str, ...]]:
     """The flags of each answer, in a fixed order. `doc_keys[i]` is the document of `answers[i]`.
 
-    hpo_table: holds the fixed opening of the phenotype tables; resource_list: starts "These resources address"; nav_text: starts
-    "On this Page", or every line is a menu title; question_echo: opens with a question; echo_only: is such a question and no
-    more; key_points: starts "Key Points"; shared_text: the same text in 3 or more documents; long: over 1,000 words; short:
-    under 10.
+    hpo_table: holds the fixed opening of the phenotype tables; resource_list: starts "These resources address";
+    nav_text: starts "On this Page", or every line is a menu title; question_echo: opens with a question; echo_only: is
+    such a question and no more; key_points: starts "Key Points"; shared_text: the same text in 3 or more documents;
+    long: over 1,000 words; short: under 10.
     """
     documents: dict[str, set[str]] = {}
     for answer, doc_key in zip(answers, doc_keys, strict=True):

@@ -1,8 +1,8 @@
 """The official MedQuAD release: folders `N_Source_QA/*.xml`, one document a file.
 
 A document is `Document(id, source, url) > Focus, FocusAnnotations > UMLS > CUI, Synonyms, QAPairs > QAPair(pid) >
-Question(qid, qtype), Answer`. A few files of the release use other names; so names are compared without case, blanks, dashes
-and underscores, and a pair is any element with a question and an answer for children.
+Question(qid, qtype), Answer`. A few files of the release use other names; so names are compared without case, blanks,
+dashes and underscores, and a pair is any element with a question and an answer for children.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ _QUESTION, _ANSWER = {"question", "q"}, {"answer", "a"}
 
 
 def read_folder(folder: Path) -> Table:
-    """One row a pair with the columns COLUMNS, in order of file names. Answers may be empty: three collections ship without.
+    """One row a pair with the columns COLUMNS, in order of file names. Answers may be empty: three collections ship
+    without.
 
     Raises DataError when there is no XML file, one is broken (file, line), or holds no pair.
     """
     files = sorted(folder.rglob("*.xml"))
     if not files:
-        raise DataError(f"{folder}: no .xml file below it; give the MedQuAD folder that holds 1_CancerGov_QA and the others")
+        raise DataError(
+            f"{folder}: no .xml file below it; give the MedQuAD folder that holds 1_CancerGov_QA and the others"
+        )
     rows: list[dict[str, Any]] = []
     for path in files:
         rows.extend(_document(path))
@@ -66,7 +69,9 @@ def _document(path: Path) -> list[dict[str, Any]]:
             }
         )
     if not rows:
-        raise DataError(f"{path}: no pair of Question and Answer in it; found {', '.join(sorted({n for n, _ in nodes}))}")
+        raise DataError(
+            f"{path}: no pair of Question and Answer in it; found {', '.join(sorted({n for n, _ in nodes}))}"
+        )
     return rows
 
 
@@ -79,7 +84,9 @@ def _text(node: ET.Element) -> str:
 
 
 def _answer(text: str) -> str:
-    """Blanks tidied with line breaks kept: runs of blanks become one, gaps of three or more inside a line a line break."""
+    """Blanks tidied with line breaks kept: runs of blanks become one, gaps of three or more inside a line a line
+    break.
+    """
     lines = [re.sub(r"[ \t]{3,}", "\n", line.strip()) for line in text.splitlines()]
     tidy = "\n".join(re.sub(r"[ \t]+", " ", line) for line in lines)
     return re.sub(r"\n{3,}", "\n\n", tidy).strip()

@@ -1,4 +1,6 @@
-"""MMLU's medical subjects (Hendrycks et al. 2021): Parquet, JSON or JSONL with subject, question, options (A-D) and answer_idx."""
+"""MMLU's medical subjects (Hendrycks et al. 2021): Parquet, JSON or JSONL with subject, question, options (A-D) and
+answer_idx.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How much of one text stands in others: the measures of the leak check. Texts in, numbers out; no files, no database, no torch."""
+"""How much of one text stands in others: the measures of the leak check. Texts in, numbers out; no files, no database,
+no torch.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,18 @@ _WORD = re.compile(r"\w+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing modulo 2**64
 PERMUTATIONS = 64
 
-# Words that ask, and words most questions of a health collection have: without them, what is left of a question is its topic.
+# Words that ask, and words most questions of a health collection have: without them, what is left of a question is its
+# topic.
 ASKING = frozenset(
-    """a about affect affected an and any anyone are as at be been being but by call called can cause caused causes change changed
-    changes clinical common condition could describe develop diagnose diagnosed diagnosis diagnostic did do does done effect explain
-    find for frequency from gene genes genetic get getting give given had happen has have having help how i if in information
-    inherit inheritance inherited into is it its kind know like likely look make many may me mean might much my need not number
-    occur of on one or other our outlook patient patients people person please prevent prevention prognosis related research risk s
-    should show sign signs so some somebody someone sort such suffer symptom symptoms t take tell test tested tests than that the
-    their them there these they this those to treat treated treating treatment treatments trial trials typical us used usual was way
-    we were what when where which who whom whose why will with would you your""".split()
+    """a about affect affected an and any anyone are as at be been being but by call called can cause caused causes
+    change changed changes clinical common condition could describe develop diagnose diagnosed diagnosis diagnostic did
+    do does done effect explain find for frequency from gene genes genetic get getting give given had happen has have
+    having help how i if in information inherit inheritance inherited into is it its kind know like likely look make
+    many may me mean might much my need not number occur of on one or other our outlook patient patients people person
+    please prevent prevention prognosis related research risk s should show sign signs so some somebody someone sort
+    such suffer symptom symptoms t take tell test tested tests than that the their them there these they this those to
+    treat treated treating treatment treatments trial trials typical us used usual was way we were what when where
+    which who whom whose why will with would you your""".split()
 )
 
 
@@ -56,7 +60,9 @@ def _stemmer() -> Any:
 
 
 class Texts:
-    """Many texts as one array of hashed words, so that their n-grams are hashed together. Hashes do not depend on the other texts."""
+    """Many texts as one array of hashed words, so that their n-grams are hashed together. Hashes do not depend on the
+    other texts.
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
         split = [words(text) for text in texts]
@@ -82,7 +88,9 @@ def _hash(word: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a text shares with the others: share of its n-grams (0-1), words in the longest run, and whose they are, most first."""
+    """What a text shares with the others: share of its n-grams (0-1), words in the longest run, and whose they are,
+    most first.
+    """
 
     share: float
     longest: int
@@ -121,8 +129,8 @@ def _longest(found: npt.NDArray[np.bool_]) -> int:
 def near_texts(texts: Texts, others: Texts, n: int, threshold: float) -> Iterator[tuple[int, int, float]]:
     """(text, other, Jaccard similarity of their sets of n-grams) for pairs at or above `threshold`.
 
-    Candidates by MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of Massive Datasets, 3.3-3.4) over
-    `PERMUTATIONS` permutations, then the exact similarity: nothing that is returned is an estimate.
+    Candidates by MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of Massive Datasets,
+    3.3-3.4) over `PERMUTATIONS` permutations, then the exact similarity: nothing that is returned is an estimate.
     """
     mine, theirs = _sets(texts, n), _sets(others, n)
     for i, j in _candidates(mine, theirs, threshold):
@@ -132,17 +140,21 @@ def near_texts(texts: Texts, others: Texts, n: int, threshold: float) -> Iterato
 
 
 def near_topics(questions: Sequence[str], others: Sequence[str], threshold: float) -> Iterator[tuple[int, int, float]]:
-    """(question, other, similarity) for pairs whose topics are nearly the same: weighted Jaccard similarity >= `threshold`.
+    """(question, other, similarity) for pairs whose topics are nearly the same: weighted Jaccard similarity >=
+    `threshold`.
 
-    A word weighs log(1 + N / df), N questions on both sides together, df of them with the word (inverse document frequency, Spaerck
-    Jones 1972): sharing "syndrome" says little, sharing "halofantrine" much. For MinHash a word stands in the set as often as twice its
-    weight (Haveliwala, Gionis and Indyk 2000); the similarity that is returned is exact.
+    A word weighs log(1 + N / df), N questions on both sides together, df of them with the word (inverse document
+    frequency, Spaerck Jones 1972): sharing "syndrome" says little, sharing "halofantrine" much. For MinHash a word
+    stands in the set as often as twice its weight (Haveliwala, Gionis and Indyk 2000); the similarity that is returned
+    is exact.
     """
     mine, theirs = [topic(q) for q in questions], [topic(q) for q in others]
     frequency = Counter(word for one in (*mine, *theirs) for word in one)
     weight = {word: math.log(1 + (len(mine) + len(theirs)) / df) for word, df in frequency.items()}
     copies = {word: [_hash(f"{word} {k}") for k in range(math.ceil(2 * w))] for word, w in weight.items()}
-    weighted: list[list[Members]] = [[{h for word in one for h in copies[word]} for one in side] for side in (mine, theirs)]
+    weighted: list[list[Members]] = [
+        [{h for word in one for h in copies[word]} for one in side] for side in (mine, theirs)
+    ]
     for i, j in _candidates(weighted[0], weighted[1], threshold):
         similarity = sum(weight[w] for w in mine[i] & theirs[j]) / sum(weight[w] for w in mine[i] | theirs[j])
         if similarity >= threshold:
@@ -156,7 +168,9 @@ def _sets(texts: Texts, n: int) -> list[set[int]]:
 
 
 def _candidates(mine: Sequence[Members], theirs: Sequence[Members], threshold: float) -> Iterator[tuple[int, int]]:
-    """Pairs (index in `mine`, in `theirs`) that share a band of MinHash values. Missing a pair costs more here than one to look at."""
+    """Pairs (index in `mine`, in `theirs`) that share a band of MinHash values. Missing a pair costs more here than one
+    to look at.
+    """
     from datasketch import MinHash, MinHashLSH
 
     def sketches(sets: Sequence[Members]) -> Iterator[tuple[int, MinHash]]:

@@ -1,6 +1,7 @@
 """PubMedQA (Jin et al. 2019, PQA-L): a question, an abstract without its conclusion, and yes/no/maybe.
 
-Reads the hub data set, the official `ori_pqal.json`, and Parquet or JSONL of the hub's columns with optional split and cv_fold.
+Reads the hub data set, the official `ori_pqal.json`, and Parquet or JSONL of the hub's columns with optional split and
+cv_fold.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ _OFFICIAL = {"QUESTION": "question", "final_decision": "final_decision", "LONG_A
 def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
     """All questions of `source` (hub id, .parquet, .jsonl, .json), in its order.
 
-    Splits: official test rows are "sealed", dev folds 0-4 "gate", 5-9 "train". Without that knowledge the rows are drawn by a
-    hash within each label (half sealed, quarter gate, quarter train; dev rows without a fold half gate, half train) and
-    flagged "unofficial_split". `eval_only` is for a file that is only evaluated: every row counts, whatever its split, and is
-    marked "sealed", so that nothing can train on it. `reference` is the abstract's conclusion: it gives the answer away.
+    Splits: official test rows are "sealed", dev folds 0-4 "gate", 5-9 "train". Without that knowledge the rows are
+    drawn by a hash within each label (half sealed, quarter gate, quarter train; dev rows without a fold half gate, half
+    train) and flagged "unofficial_split". `eval_only` is for a file that is only evaluated: every row counts, whatever
+    its split, and is marked "sealed", so that nothing can train on it. `reference` is the abstract's conclusion: it
+    gives the answer away.
 
-    Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, a label other than yes/no/maybe, a
-    pubid twice, a bad split or fold.
+    Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, a label other than
+    yes/no/maybe, a pubid twice, a bad split or fold.
     """
     table, sha256 = _read(source)
     table.require("pubid", "question", "context", "long_answer", "final_decision")
@@ -88,10 +90,14 @@ def _official(path: Path, records: dict[str, Any]) -> tuple[Table, str]:
     truth_path = path.with_name("test_ground_truth.json")
     truth = read_json(truth_path) if truth_path.exists() else None
     if truth is not None and not (isinstance(truth, dict) and truth.keys() & records.keys()):
-        raise DataError(f"{truth_path}: names no PubMed id of {path.name}; needed {{id: label}}; mend it or take it away")
+        raise DataError(
+            f"{truth_path}: names no PubMed id of {path.name}; needed {{id: label}}; mend it or take it away"
+        )
     for pmid, record in records.items():
         if not isinstance(record, dict):
-            raise DataError(f"{path} id {pmid}: {type(record).__name__}; needed an object with QUESTION, CONTEXTS, final_decision")
+            raise DataError(
+                f"{path} id {pmid}: {type(record).__name__}; needed an object with QUESTION, CONTEXTS, final_decision"
+            )
         missing = [k for k in ("QUESTION", "CONTEXTS", "LONG_ANSWER", "final_decision") if k not in record]
         if missing:
             raise DataError(f"{path} id {pmid}: key {', '.join(missing)} missing; found {', '.join(record) or 'none'}")
@@ -162,7 +168,9 @@ def _known_split(table: Table, i: int) -> Split | None:
 
 
 def _drawn(ids: list[str], labels: list[str], quarters: tuple[Split, ...]) -> list[tuple[Split, tuple[str, ...]]]:
-    """Splits by rank of a hash within each label, so that the shares of the labels stay; independent of the rows' order."""
+    """Splits by rank of a hash within each label, so that the shares of the labels stay; independent of the rows'
+    order.
+    """
     result: dict[str, Split] = {}
     for label in LABELS:
         members = [pubid for pubid, other in zip(ids, labels, strict=True) if other == label]

@@ -17,11 +17,12 @@ MIN_NEW_WORDS = 3  # content words that a reference has beyond its question's
 
 
 def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
-    """All questions of all data sets as the run uses them, leaks dropped, and a report on each source for the stage's row.
+    """All questions of all data sets as the run uses them, leaks dropped, and a report on each source for the stage's
+    row.
 
-    A benchmark's report has `leaks`: what :func:`rlaif.data.leaks.check_leaks` says of its eval items, and their `rows`, which
-    :func:`take_leak_rows` takes out. DataError when a benchmark has no training or no gate questions, a set nothing usable, and for leaks
-    as configured; UsageError when data.train_on names no set.
+    A benchmark's report has `leaks`: what :func:`rlaif.data.leaks.check_leaks` says of its eval items, and their
+    `rows`, which :func:`take_leak_rows` takes out. DataError when a benchmark has no training or no gate questions, a
+    set nothing usable, and for leaks as configured; UsageError when data.train_on names no set.
     """
     questions: list[Question] = []
     report: dict[str, Any] = {}
@@ -29,7 +30,9 @@ def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
         if not source:  # the run has no such benchmark, or one of data.sets is it
             continue
         loaded = load_questions(benchmark, source)  # type: ignore[arg-type]
-        made = [cut_reference(q, config.data.max_reference_words) if benchmark == "medquad" else q for q in loaded.questions]
+        made = [
+            cut_reference(q, config.data.max_reference_words) if benchmark == "medquad" else q for q in loaded.questions
+        ]
         if benchmark == "medquad":
             said = [q for q in made if says_something(q)]
             loaded.report["no_content"] = len(made) - len(said)
@@ -48,21 +51,34 @@ def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
     if config.data.sets:
         clean = without_repeats(questions)
         splits = dict(Counter(q.split for q in clean))
-        report["all sets"] = {"source": "all of them together", "splits": splits, "dropped": {"repeated": len(questions) - len(clean)}}
+        report["all sets"] = {
+            "source": "all of them together",
+            "splits": splits,
+            "dropped": {"repeated": len(questions) - len(clean)},
+        }
         questions = clean
     return drop_leaks(config, questions, report), report
 
 
 def drop_leaks(config: Config, questions: list[Question], report: dict[str, Any]) -> list[Question]:
-    """The questions without those that leak between training and a benchmark's items; `report` is told. DataError where nothing is left.
+    """The questions without those that leak between training and a benchmark's items; `report` is told. DataError where
+    nothing is left.
 
-    Other sets measure nothing at the gate, and their short answers ("Aspirin") would be found everywhere; see :func:`without_repeats`.
+    Other sets measure nothing at the gate, and their short answers ("Aspirin") would be found everywhere; see
+    :func:`without_repeats`.
     """
     dataset = {q.question_id: q.dataset for q in questions}
-    kept, rows, leaks = check_leaks([q for q in questions if q.split == "train" or q.dataset.startswith(BENCHMARKS)], config.data.leaks)
+    kept, rows, leaks = check_leaks(
+        [q for q in questions if q.split == "train" or q.dataset.startswith(BENCHMARKS)], config.data.leaks
+    )
     ids = {q.question_id for q in kept}
-    questions = [q for q in questions if q.question_id in ids or not (q.split == "train" or q.dataset.startswith(BENCHMARKS))]
-    key_of = {name: name if name in report else next((b for b in BENCHMARKS if name.startswith(b)), name) for name in dataset.values()}
+    questions = [
+        q for q in questions if q.question_id in ids or not (q.split == "train" or q.dataset.startswith(BENCHMARKS))
+    ]
+    key_of = {
+        name: name if name in report else next((b for b in BENCHMARKS if name.startswith(b)), name)
+        for name in dataset.values()
+    }
     for key in {*key_of.values(), *BENCHMARKS} & set(report):
         report[key]["splits"] = dict(Counter(q.split for q in questions if key_of[q.dataset] == key))
     for name, found in leaks.items():  # one of data.sets may be the run's benchmark
@@ -75,7 +91,8 @@ def drop_leaks(config: Config, questions: list[Question], report: dict[str, Any]
             found = source.get("leaks", {})
             left = f" left ({summary(found)})" if found.get("setting") == "drop" and found["found"] else ""
             raise DataError(
-                f"data.{key}={source['source']}: no {split} questions among its {sum(source['splits'].values())}{left}; "
+                f"data.{key}={source['source']}: no {split} questions among its "
+                f"{sum(source['splits'].values())}{left}; "
                 "the loop needs train and gate questions"
             )
     return questions
@@ -94,7 +111,9 @@ def check_names(config: Config, names: set[str]) -> None:
 
 
 def without_repeats(questions: list[Question]) -> list[Question]:
-    """Without the training questions that an evaluation question of any set repeats, and without repeats: sets may contain each other."""
+    """Without the training questions that an evaluation question of any set repeats, and without repeats: sets may
+    contain each other.
+    """
     held = {(normal(q.question), normal(q.context)) for q in questions if q.split != "train"}
     kept: dict[str, Question] = {}
     for q in questions:
@@ -109,7 +128,9 @@ def says_something(question: Question) -> bool:
 
 
 def cut_reference(question: Question, words: int) -> Question:
-    """The question with its reference cut to its first `words` words (0: as it is), at a sentence's end in the last third."""
+    """The question with its reference cut to its first `words` words (0: as it is), at a sentence's end in the last
+    third.
+    """
     parts = question.reference.split()
     if not words or len(parts) <= words:
         return question

@@ -8,9 +8,9 @@
     qtype = "qtype"
     where = {qtype = "symptoms"}
 
-Column names and the values of `where` are compared without case. Rows that share their question (or, where one question stands
-above all rows, their context) or their focus are one group, and no group stands on two sides of a split. Rows whose column `split`
-says test are sealed.
+Column names and the values of `where` are compared without case. Rows that share their question (or, where one question
+stands above all rows, their context) or their focus are one group, and no group stands on two sides of a split. Rows
+whose column `split` says test are sealed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dataclasses import replace
 from typing import Any
 
 from rlaif.config import DataSet
-from rlaif.data import choices_free_text, cord19, groups, mediqa, medquad, pubmedqa, ultramedical, wikidoc
+from rlaif.data import choices_free_text, cord19, mediqa, medquad, pubmedqa, ultramedical, wikidoc
 from rlaif.data.items import Item, Loaded, Reader
-from rlaif.data.split import stratified
+from rlaif.data.split import joined_groups, stratified
 from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.types import DataError, Question, Split, UsageError, content_id
 
@@ -36,15 +36,19 @@ READERS: dict[str, Reader] = {
     "mediqa": mediqa.read,
     "cord19": cord19.read,
 }
-BENCHMARKS = {"medquad": medquad.load, "pubmedqa": pubmedqa.load}  # their own loaders know their groups and official splits
+BENCHMARKS = {
+    "medquad": medquad.load,
+    "pubmedqa": pubmedqa.load,
+}  # their own loaders know their groups and official splits
 
 
 def load_set(spec: DataSet, number: int) -> Loaded:
     """The questions of entry `number` (from 0) of `data.sets`, in its order.
 
-    The report counts `dropped` rows: filtered, no_content (the release's own empty rows), repeated, over_limit. Raises DataError as
-    `tables.read_table`, for a missing column (says which were found), a cell of the wrong type (file, line, column), a label other than
-    yes/no/maybe, and when nothing is left; UsageError for settings that the format does not have.
+    The report counts `dropped` rows: filtered, no_content (the release's own empty rows), repeated, over_limit. Raises
+    DataError as `tables.read_table`, for a missing column (says which were found), a cell of the wrong type (file,
+    line, column), a label other than yes/no/maybe, and when nothing is left; UsageError for settings that the format
+    does not have.
     """
     name, key = set_name(spec), f"data.sets.{number}"
     if spec.format in BENCHMARKS:
@@ -68,8 +72,12 @@ def load_set(spec: DataSet, number: int) -> Loaded:
         questions.append(_question(item, name, side, group))
     kept = _limited(questions, spec, dropped)
     if not kept:
-        raise DataError(f"{table.name}: no usable row of {len(table.rows)} for {key}; dropped {dict(dropped)}, where = {spec.where}")
-    return _loaded(kept, len(table.rows), dropped, rows_sha256(table.rows) if is_hub_id(spec.path) else file_sha256(spec.path))
+        raise DataError(
+            f"{table.name}: no usable row of {len(table.rows)} for {key}; dropped {dict(dropped)}, where = {spec.where}"
+        )
+    return _loaded(
+        kept, len(table.rows), dropped, rows_sha256(table.rows) if is_hub_id(spec.path) else file_sha256(spec.path)
+    )
 
 
 def set_name(spec: DataSet) -> str:
@@ -77,27 +85,42 @@ def set_name(spec: DataSet) -> str:
 
 
 def _benchmark(spec: DataSet, name: str, key: str) -> Loaded:
-    """MedQuAD or PubMedQA as one of several sets: `where` looks at the questions' own fields (qtype, focus, label, ...)."""
+    """MedQuAD or PubMedQA as one of several sets: `where` looks at the questions' own fields (qtype, focus, label,
+    ...).
+    """
     if spec.stratify or spec.fractions != DataSet.model_fields["fractions"].default:
-        raise UsageError(f"{key}: {spec.format} has its own split; take fractions and stratify away, or read it as csv, jsonl or parquet")
+        raise UsageError(
+            f"{key}: {spec.format} has its own split; take fractions and stratify away, or read it as "
+            "csv, jsonl or parquet"
+        )
     loaded = BENCHMARKS[spec.format](spec.path)
     fields = set(Question.__dataclass_fields__)
     for column in spec.where:
         if column not in fields:
             raise UsageError(f"{key}: where names {column!r}; a {spec.format} question has {', '.join(sorted(fields))}")
     dropped: Counter[str] = Counter(loaded.report.get("dropped", {}))
-    found = [q for q in loaded.questions if all(_matches(str(getattr(q, c)), wanted) for c, wanted in spec.where.items())]
+    found = [
+        q for q in loaded.questions if all(_matches(str(getattr(q, c)), wanted) for c, wanted in spec.where.items())
+    ]
     dropped["filtered"] += len(loaded.questions) - len(found)
     kept = _limited([replace(q, dataset=name) for q in found], spec, dropped)
     if not kept:
-        raise DataError(f"{spec.path}: no question of {len(loaded.questions)} is left for {key} by where = {spec.where}")
+        raise DataError(
+            f"{spec.path}: no question of {len(loaded.questions)} is left for {key} by where = {spec.where}"
+        )
     return _loaded(kept, loaded.report["rows"], dropped, loaded.data_sha256)
 
 
 def _mapped(spec: DataSet, table: Table) -> Reader:
     """The reader of a table of any layout, by the columns that `spec` names."""
-    columns = {field: getattr(spec, field).strip().casefold() for field in ("question", "answer", "context", "qtype", "focus", "label")}
-    table.require(*(c for c in columns.values() if c), hint='Name the columns in the entry of data.sets, e.g. question = "Question"')
+    columns = {
+        field: getattr(spec, field).strip().casefold()
+        for field in ("question", "answer", "context", "qtype", "focus", "label")
+    }
+    table.require(
+        *(c for c in columns.values() if c),
+        hint='Name the columns in the entry of data.sets, e.g. question = "Question"',
+    )
 
     def read(table: Table, i: int) -> Item:
         def text(field: str, needed: bool = False) -> str:
@@ -105,8 +128,12 @@ def _mapped(spec: DataSet, table: Table) -> Reader:
 
         label = text("label").casefold()
         if label and label not in pubmedqa.LABELS:
-            raise DataError(f"{table.where(i)}: {columns['label']} is {label!r:.60}; needed yes, no or maybe, or an empty cell")
-        return Item(text("question", True), text("answer", not label), text("context"), text("qtype"), text("focus"), label)
+            raise DataError(
+                f"{table.where(i)}: {columns['label']} is {label!r:.60}; needed yes, no or maybe, or an empty cell"
+            )
+        return Item(
+            text("question", True), text("answer", not label), text("context"), text("qtype"), text("focus"), label
+        )
 
     return read
 
@@ -154,11 +181,13 @@ def _groups(items: list[tuple[int, Item]], name: str) -> dict[str, str]:
             if item.focus:
                 yield str(i), ("f", normal(item.focus))
 
-    by_row = groups.join(shared())
+    by_row = joined_groups(shared())
     texts: dict[str, list[str]] = {}
     for i, item in items:
         texts.setdefault(by_row[str(i)], []).append(normal(item.question) + "\0" + normal(item.context))
-    ids = {root: content_id("group", name, min(members)) for root, members in texts.items()}  # does not depend on the rows' order
+    ids = {
+        root: content_id("group", name, min(members)) for root, members in texts.items()
+    }  # does not depend on the rows' order
     return {row: ids[root] for row, root in by_row.items()}
 
 

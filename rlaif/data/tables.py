@@ -23,7 +23,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of one source with lower-case column names. `lines` are the line numbers of the rows where the format has lines."""
+    """Rows of one source with lower-case column names. `lines` are the line numbers of the rows where the format has
+    lines.
+    """
 
     name: str
     rows: list[dict[str, Any]]
@@ -31,7 +33,9 @@ class Table:
     lines: list[int] | None = None
 
     def where(self, index: int) -> str:
-        """How a person finds row `index` (from 0): "FILE line 7" or "FILE row 3" (counted from 1, without the header)."""
+        """How a person finds row `index` (from 0): "FILE line 7" or "FILE row 3" (counted from 1, without the
+        header).
+        """
         return f"{self.name} line {self.lines[index]}" if self.lines else f"{self.name} row {index + 1}"
 
     def require(self, *columns: str, hint: str = "") -> None:
@@ -44,13 +48,17 @@ class Table:
             )
 
     def text(self, index: int, column: str, *, optional: bool = False) -> str:
-        """The text in a cell. Optional cells may be null, absent or blank and are then "". Raises DataError on any other type."""
+        """The text in a cell. Optional cells may be null, absent or blank and are then "". Raises DataError on any
+        other type.
+        """
         value = self.rows[index].get(column)
         if isinstance(value, str) and (optional or value.strip()):
             return value
         if value is None and optional:
             return ""
-        found = "null" if value is None else "empty" if isinstance(value, str) else f"{type(value).__name__} {value!r:.60}"
+        found = (
+            "null" if value is None else "empty" if isinstance(value, str) else f"{type(value).__name__} {value!r:.60}"
+        )
         raise DataError(f"{self.where(index)}: {column} is {found}; needed text")
 
 
@@ -71,10 +79,12 @@ def existing(source: str | Path) -> Path:
 
 
 def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -> Table:
-    """All rows of `source`. `key` is the setting that names it ("data.pubmedqa"; or "FILE", an argument), for the advice in errors;
-    `hub_config` the configuration to ask the hub for (its split "train" is read). Column names are folded to lower case.
+    """All rows of `source`. `key` is the setting that names it ("data.pubmedqa"; or "FILE", an argument), for the
+    advice in errors; `hub_config` the configuration to ask the hub for (its split "train" is read). Column names are
+    folded to lower case.
 
-    Raises DataError: missing, empty, not UTF-8, broken, of an unknown kind, without rows, or a hub that cannot be reached.
+    Raises DataError: missing, empty, not UTF-8, broken, of an unknown kind, without rows, or a hub that cannot be
+    reached.
     """
     if is_hub_id(source):
         return _table(str(source), _read_hub(str(source), key, hub_config))
@@ -96,7 +106,9 @@ def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -
 
 
 def read_json(path: Path) -> Any:
-    """A whole JSON file. Raises DataError when it is missing, not UTF-8, not JSON (line, column) or holds a key twice."""
+    """A whole JSON file. Raises DataError when it is missing, not UTF-8, not JSON (line, column) or holds a key
+    twice.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: dict[str, Any] = {}
@@ -117,7 +129,8 @@ def read_json(path: Path) -> Any:
 
 
 def file_sha256(source: str | Path) -> str:
-    """SHA-256 (64 hex digits) of a file's bytes; of a folder, over the relative names and bytes of its XML files in order.
+    """SHA-256 (64 hex digits) of a file's bytes; of a folder, over the relative names and bytes of its XML files in
+    order.
 
     Raises DataError when there is nothing at `source`.
     """
@@ -145,7 +158,9 @@ def _table(name: str, rows: list[dict[str, Any]], lines: list[int] | None = None
     folded = [c.strip().casefold() for c in columns]
     twice = sorted({c for c in folded if folded.count(c) > 1})
     if twice:
-        raise DataError(f"{name}: column {twice[0]!r} stands more than once (case does not count); found {', '.join(columns)}")
+        raise DataError(
+            f"{name}: column {twice[0]!r} stands more than once (case does not count); found {', '.join(columns)}"
+        )
     if folded != columns:
         names = dict(zip(columns, folded, strict=True))
         rows = [{names[c]: value for c, value in row.items()} for row in rows]
@@ -162,7 +177,8 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path} line {line}: not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; save the file as UTF-8"
+            f"{path} line {line}: not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
+            "save the file as UTF-8"
         ) from error
     if not text.strip():
         raise DataError(f"{path}: is empty ({len(data)} bytes, all blank)" if data else f"{path}: is empty (0 bytes)")
@@ -201,7 +217,9 @@ def _read_csv(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
         start = reader.line_num + 1
         for values in reader:
             if values and len(values) != len(header):
-                raise DataError(f"{path} line {start}: {len(values)} fields; the header has {len(header)} ({', '.join(header)})")
+                raise DataError(
+                    f"{path} line {start}: {len(values)} fields; the header has {len(header)} ({', '.join(header)})"
+                )
             if values:
                 rows.append(dict(zip(header, values, strict=True)))
                 lines.append(start)
@@ -237,7 +255,9 @@ def _check_texts(value: Any, where: str) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{where}: not Unicode: {error.object[error.start]!a} is half a character; save the file as UTF-8") from error
+        raise DataError(
+            f"{where}: not Unicode: {error.object[error.start]!a} is half a character; save the file as UTF-8"
+        ) from error
 
 
 def _objects(path: Path, value: Any) -> list[dict[str, Any]]:
@@ -250,7 +270,9 @@ def _objects(path: Path, value: Any) -> list[dict[str, Any]]:
 
 
 def _setting(key: str) -> str:
-    """How to give another source: by its setting, or, where `key` is no setting but an argument's name, in its place."""
+    """How to give another source: by its setting, or, where `key` is no setting but an argument's name, in its
+    place.
+    """
     return f": --set {key}=FILE" if "." in key else ""
 
 
@@ -262,7 +284,8 @@ def _read_hub(name: str, key: str, config: str | None) -> list[dict[str, Any]]:
             from datasets import load_dataset
 
             return [dict(row) for row in load_dataset(name, config, split="train")]
-    # The hub client raises errors of four libraries (datasets, huggingface_hub, httpx, the socket); all mean the same here.
+    # The hub client raises errors of four libraries (datasets, huggingface_hub, httpx, the socket); all mean the same
+    # here.
     except Exception as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(

@@ -1,7 +1,8 @@
-"""WikiDoc questions and answers (medalpaca/medical_meadow_wikidoc): a medical encyclopedia's paragraphs under generated questions.
+"""WikiDoc questions and answers (medalpaca/medical_meadow_wikidoc): a medical encyclopedia's paragraphs under generated
+questions.
 
-Schema, one JSON list or Parquet, 10,000 rows: `instruction` (always "Answer this question truthfully"), `input` (the question),
-`output` (the answer). Some rows have no question or no answer: they are left out.
+Schema, one JSON list or Parquet, 10,000 rows: `instruction` (always "Answer this question truthfully"), `input` (the
+question), `output` (the answer). Some rows have no question or no answer: they are left out.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m rlaif.embedded.build --out OUT [--minutes 20] [--threads 2]
 
-writes `OUT/fp32` (the 16-bit-loadable original) and `OUT/gptq`, which is what `rlaif/embedded/base` ships. Qwen2 architecture, 4.2 M
-parameters, byte-level BPE of 4,096. About 20 minutes on two CPU cores. Same seed and thread count give the same corpus; the time limit
-decides how much of it is read, so weights differ between machines.
+writes `OUT/fp32` (the 16-bit-loadable original) and `OUT/gptq`, which is what `rlaif/embedded/base` ships. Qwen2
+architecture, 4.2 M parameters, byte-level BPE of 4,096. About 20 minutes on two CPU cores. Same seed and thread count
+give the same corpus; the time limit decides how much of it is read, so weights differ between machines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ VOCABULARY = 4096
 WINDOW = 320  # tokens a training row
 ROWS = 8  # rows a step
 PEAK_LR = 1.5e-3
-QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -41,7 +43,9 @@ PROMPT = Path(__file__).parents[2] / "prompts" / "policy" / "answer.md"
 
 
 def chat(exchanges: list[tuple[str, str]], context: str) -> str:
-    """Questions and answers on one context in the chat template; the first turn in the words of the policy prompt file."""
+    """Questions and answers on one context in the chat template; the first turn in the words of the policy prompt
+    file.
+    """
     (question, answer), *more = exchanges
     turns = [*messages(load_prompt(PROMPT), question, context), {"role": "assistant", "content": answer}]
     for question, answer in more:
@@ -50,7 +54,9 @@ def chat(exchanges: list[tuple[str, str]], context: str) -> str:
 
 
 def train_tokenizer(seed: int) -> Qwen2Tokenizer:
-    """Byte-level BPE on 20,000 corpus documents, split as Qwen2 splits, each digit by itself: programs assume that of a Qwen2 model."""
+    """Byte-level BPE on 20,000 corpus documents, split as Qwen2 splits, each digit by itself: programs assume that of a
+    Qwen2 model.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -60,7 +66,9 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
     tokenizer.train_from_iterator(islice(documents(seed, chat), 20_000), trainer)
     learned = json.loads(tokenizer.to_str())["model"]
     return Qwen2Tokenizer(
@@ -78,10 +86,13 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
 def word_maker(tokenizer: Qwen2Tokenizer) -> Word:
     """Made-up words for the corpus: half by syllables, half of two to four pieces of the vocabulary drawn evenly.
 
-    The names of gate and sealed topics fall into pieces that train topics hardly have. A piece never met in training has an embedding that
-    the copying heads cannot tell from others, and the model loops on it; so every piece has to be copied now and then.
+    The names of gate and sealed topics fall into pieces that train topics hardly have. A piece never met in training
+    has an embedding that the copying heads cannot tell from others, and the model loops on it; so every piece has to be
+    copied now and then.
     """
-    pieces = [token for token in sorted(tokenizer.get_vocab()) if token.isascii() and token.isalpha() and token.islower()]
+    pieces = [
+        token for token in sorted(tokenizer.get_vocab()) if token.isascii() and token.isalpha() and token.islower()
+    ]
 
     def word(rng: random.Random) -> str:
         return made_up_name(rng) if rng.random() < 0.5 else "".join(rng.sample(pieces, rng.choice((2, 3, 3, 4))))
@@ -127,12 +138,11 @@ def new_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2ForCausalLM:
 def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
     """Start with one induction circuit (Olsson et al. 2022, arXiv 2209.11895) instead of waiting for it to form.
 
-    Copying from a leaflet needs a head that finds "the token after the last time this token stood here". Left to itself it had not formed
-    after 6 M tokens of this corpus. Layer 0, head 0 looks one token back: its query and key are constant
-    biases, whose rotary phases agree at distance one. It writes what it sees into a subspace of its own. Layer 1, head 0
-    looks for positions where that subspace holds the present token, on the slow rotary dimensions, which distance hardly turns, and
-    writes the token found there.
-    Training is free to change all of it.
+    Copying from a leaflet needs a head that finds "the token after the last time this token stood here". Left to itself
+    it had not formed after 6 M tokens of this corpus. Layer 0, head 0 looks one token back: its query and key are
+    constant biases, whose rotary phases agree at distance one. It writes what it sees into a subspace of its own. Layer
+    1, head 0 looks for positions where that subspace holds the present token, on the slow rotary dimensions, which
+    distance hardly turns, and writes the token found there. Training is free to change all of it.
     """
     size = model.config.hidden_size
     width = size // model.config.num_attention_heads
@@ -142,7 +152,9 @@ def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
     turn = model.config.rope_parameters["rope_theta"] ** (-torch.arange(half) / half)  # radians a position
     fast, slow = torch.arange(half // 2), torch.arange(half // 2, half)
     with torch.no_grad():
-        model.model.embed_tokens.weight.normal_(0, 0.05, generator=rng)  # so that tokens outweigh what untrained layers write
+        model.model.embed_tokens.weight.normal_(
+            0, 0.05, generator=rng
+        )  # so that tokens outweigh what untrained layers write
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.mul_(0.1)
             layer.mlp.down_proj.weight.mul_(0.1)
@@ -164,12 +176,19 @@ def plant_reading_heads(model: Qwen2ForCausalLM, rng: torch.Generator) -> None:
 
 
 def train(model: Qwen2ForCausalLM, batches: Iterator[torch.Tensor], minutes: float, peak: float) -> dict[str, float]:
-    """Next-token training for `minutes`, AdamW, short warm-up, cosine to a tenth by the clock. Returns steps, tokens and last loss."""
-    embeddings = model.get_input_embeddings().weight  # decay would shrink the pieces that are rarely read into one another
+    """Next-token training for `minutes`, AdamW, short warm-up, cosine to a tenth by the clock. Returns steps, tokens
+    and last loss.
+    """
+    embeddings = (
+        model.get_input_embeddings().weight
+    )  # decay would shrink the pieces that are rarely read into one another
     decay = [p for p in model.parameters() if p.ndim > 1 and p is not embeddings]
     plain = [embeddings, *(p for p in model.parameters() if p.ndim == 1)]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=peak, betas=(0.9, 0.95), fused=True
+        [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
+        lr=peak,
+        betas=(0.9, 0.95),
+        fused=True,
     )
     started, steps, smooth = time.monotonic(), 0, math.log(VOCABULARY)
     model.train()
@@ -200,11 +219,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=PEAK_LR)
-    parser.add_argument("--start", type=Path, help="go on from the fp32 folder of an earlier build, with another seed's documents")
+    parser.add_argument(
+        "--start", type=Path, help="go on from the fp32 folder of an earlier build, with another seed's documents"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.start:
-        tokenizer, model = Qwen2Tokenizer.from_pretrained(args.start), Qwen2ForCausalLM.from_pretrained(args.start, dtype=torch.float32)
+        tokenizer, model = (
+            Qwen2Tokenizer.from_pretrained(args.start),
+            Qwen2ForCausalLM.from_pretrained(args.start, dtype=torch.float32),
+        )
     else:
         tokenizer = train_tokenizer(args.seed)
         model = new_model(tokenizer, args.seed)

@@ -3,8 +3,8 @@
     python -m rlaif.embedded.build_judge --out build/judge [--minutes 90]
     python cli.py quantize --model build/judge/fp32 --out build/judge/gptq
 
-It learns to write the verdict's JSON; judges.local reads the marks from its logits. A mark between two whole numbers is learned as the two
-with the shares that make their mean the worth of the answer, for the mean is what is read.
+It learns to write the verdict's JSON; judges.local reads the marks from its logits. A mark between two whole numbers is
+learned as the two with the shares that make their mean the worth of the answer, for the mean is what is read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text; whether it is to be learned; the mark that could stand in its place instead, and with which share (0-1)."""
+    """A text; whether it is to be learned; the mark that could stand in its place instead, and with which share
+    (0-1).
+    """
 
     text: str
     learned: bool = False
@@ -53,8 +55,13 @@ def verdict(rng: random.Random, judged: Judged) -> list[Piece]:
     for n, criterion in enumerate(rng.sample(CRITERIA, len(CRITERIA))):
         mark = 1 + 4 * float(getattr(judged, criterion))
         low = min(4, math.floor(mark))
-        written, instead, share = (low + 1, low, low + 1 - mark) if rng.random() < mark - low else (low, low + 1, mark - low)
-        pieces += [Piece(f"{', ' if n else '{'}{json.dumps(criterion)}: ", True), Piece(str(written), True, str(instead), share)]
+        written, instead, share = (
+            (low + 1, low, low + 1 - mark) if rng.random() < mark - low else (low, low + 1, mark - low)
+        )
+        pieces += [
+            Piece(f"{', ' if n else '{'}{json.dumps(criterion)}: ", True),
+            Piece(str(written), True, str(instead), share),
+        ]
     return [*pieces, Piece("}<|im_end|>", True)]
 
 
@@ -72,7 +79,9 @@ def document(rng: random.Random, prompt: JudgePrompt, answers: list[Judged]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Each (DOCUMENTS, longest), padded on the right: tokens, what is to be learned, what could stand instead, and its share."""
+    """Each (DOCUMENTS, longest), padded on the right: tokens, what is to be learned, what could stand instead, and its
+    share.
+    """
 
     ids: torch.Tensor
     labels: torch.Tensor
@@ -92,10 +101,17 @@ def batches(seed: int, tokenizer: PreTrainedTokenizerBase, prompt: JudgePrompt) 
             part = rows[start : start + DOCUMENTS]
             width = max(len(row[0]) for row in part)
             fills = (tokenizer.pad_token_id, IGNORED, 0, 0.0)
-            yield Batch(*(torch.tensor([row[k] + [fill] * (width - len(row[k])) for row in part]) for k, fill in enumerate(fills)))
+            yield Batch(
+                *(
+                    torch.tensor([row[k] + [fill] * (width - len(row[k])) for row in part])
+                    for k, fill in enumerate(fills)
+                )
+            )
 
 
-def encoded(pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int], list[float]]:
+def encoded(
+    pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[int], list[int], list[float]]:
     """The rows of a :class:`Batch` for one document."""
     ids: list[int] = []
     labels: list[int] = []
@@ -112,7 +128,9 @@ def encoded(pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase) -> tupl
 
 
 def loss_of(model: Qwen2ForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy of the learned tokens, in nats; a mark's is that of its two values, weighted by their shares."""
+    """Mean cross-entropy of the learned tokens, in nats; a mark's is that of its two values, weighted by their
+    shares.
+    """
     learned = batch.labels[:, 1:] != IGNORED
     hidden = model.model(input_ids=batch.ids).last_hidden_state[:, :-1][learned]
     log_p = model.lm_head(hidden).float().log_softmax(-1)
@@ -122,7 +140,9 @@ def loss_of(model: Qwen2ForCausalLM, batch: Batch) -> torch.Tensor:
 
 
 def train(model: Qwen2ForCausalLM, stream: Iterator[Batch], minutes: float, peak: float) -> dict[str, float]:
-    """AdamW for `minutes`, short warm-up, cosine to a twentieth by the clock. Returns steps, tokens and the smoothed last loss."""
+    """AdamW for `minutes`, short warm-up, cosine to a twentieth by the clock. Returns steps, tokens and the smoothed
+    last loss.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.01, fused=True)
     started, steps, tokens, smooth = time.process_time(), 0, 0, 1.0
     threads = torch.get_num_threads()
@@ -140,7 +160,11 @@ def train(model: Qwen2ForCausalLM, stream: Iterator[Batch], minutes: float, peak
         steps, tokens = steps + 1, tokens + batch.ids.numel()
         smooth += (loss.item() - smooth) * 0.02
         if steps % 50 == 0:
-            print(f"step {steps:5d}  {done:4.0%}  loss {smooth:.4f}  {tokens / (time.process_time() - started):,.0f} tokens/s", flush=True)
+            print(
+                f"step {steps:5d}  {done:4.0%}  loss {smooth:.4f}  "
+                f"{tokens / (time.process_time() - started):,.0f} tokens/s",
+                flush=True,
+            )
     return {"steps": steps, "tokens": tokens, "loss": round(smooth, 4), "minutes": minutes, "threads": threads}
 
 
@@ -157,13 +181,17 @@ def plain_model(folder: Path) -> Qwen2ForCausalLM:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", type=Path, default=Path(__file__).parent / "base", help="the base, or an earlier judge")
+    parser.add_argument(
+        "--start", type=Path, default=Path(__file__).parent / "base", help="the base, or an earlier judge"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90, help="of computing; pauses do not count")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=7e-4)
-    parser.add_argument("--mix", type=Path, help="in the end, the mean of the weights with those in this folder (arXiv 2203.05482)")
+    parser.add_argument(
+        "--mix", type=Path, help="in the end, the mean of the weights with those in this folder (arXiv 2203.05482)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tokenizer, model = Qwen2Tokenizer.from_pretrained(args.start), plain_model(args.start)

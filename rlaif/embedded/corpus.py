@@ -1,9 +1,10 @@
 """The text the tiny base was trained on: train topics, made-up topics, invented trials. No gate or sealed topic is the
 subject of any of it (some of their names, such as ibuprofen, occur as points of train topics).
 
-The made-up topics carry points drawn at random from the train topics, so their leaflets can only be answered by reading them. Answers here
-are untidy on purpose (other openings, points left out, another section's points, stock sentences, no end of turn): the base
-can read a leaflet but answers it badly, which is the room that fine-tuning and preference rounds have.
+The made-up topics carry points drawn at random from the train topics, so their leaflets can only be answered by reading
+them. Answers here are untidy on purpose (other openings, points left out, another section's points, stock sentences, no
+end of turn): the base can read a leaflet but answers it badly, which is the room that fine-tuning and preference rounds
+have.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ Chat = Callable[[list[tuple[str, str]], str], str]  # ([(question, answer), ...]
 
 
 def documents(seed: int, chat: Chat, word: Word = made_up_name) -> Iterator[str]:
-    """Endless training documents, seeded. `chat` renders questions and answers on one context as the policy prompt does; `word` makes up
-    the words that no topic has."""
+    """Endless training documents, seeded. `chat` renders questions and answers on one context as the policy prompt
+    does; `word` makes up the words that no topic has."""
     rng = random.Random(seed)
     train = [t for t in load_topics() if t.split == "train"]
     points = pools()
@@ -68,7 +69,10 @@ def documents(seed: int, chat: Chat, word: Word = made_up_name) -> Iterator[str]
             # several turns on one leaflet: more reading practice a token
             asked = [section, *rng.sample([s for s in order if s != section], rng.choice((0, 1, 2)))]
             yield chat(
-                [(rng.choice(mq.WORDINGS[s][1]).format(x=topic.name), untidy_answer(rng, topic, s, order)) for s in asked],
+                [
+                    (rng.choice(mq.WORDINGS[s][1]).format(x=topic.name), untidy_answer(rng, topic, s, order))
+                    for s in asked
+                ],
                 context,
             )
         elif draw < 0.66:  # closed book, in the other wording

@@ -7,7 +7,9 @@ from rlaif.types import Question
 
 
 def load(benchmark: str) -> list[Question]:
-    """All questions of the embedded stand-in for `benchmark` ("medquad" or "pubmedqa"), all splits, in a fixed order."""
+    """All questions of the embedded stand-in for `benchmark` ("medquad" or "pubmedqa"), all splits, in a fixed
+    order.
+    """
     return medquad_style.load() if benchmark == "medquad" else pubmedqa_style.load()
 
 

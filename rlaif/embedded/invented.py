@@ -46,7 +46,8 @@ def pools() -> dict[str, list[str]]:
 
 def made_up_name(rng: random.Random) -> str:
     syllables = "".join(
-        rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(("", rng.choice(CODAS))) for _ in range(rng.choice((1, 2, 2, 3)))
+        rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(("", rng.choice(CODAS)))
+        for _ in range(rng.choice((1, 2, 2, 3)))
     )
     return syllables + rng.choice(ENDINGS)
 
@@ -57,21 +58,33 @@ Word = Callable[[random.Random], str]  # makes up a word
 def word_of_pieces(pools: dict[str, list[str]]) -> Word:
     """Made-up words: half by syllables, half put together from two to four pieces of the words in `pools`.
 
-    Real names that a reader has not met fall into all sorts of tokens. A policy fine-tuned on syllables alone loses the copying of the
-    others, which its base could do.
+    Real names that a reader has not met fall into all sorts of tokens. A policy fine-tuned on syllables alone loses the
+    copying of the others, which its base could do.
     """
-    words = {word for pool in pools.values() for point in pool for word in point.lower().split() if word.isalpha() and len(word) > 3}
-    pieces = sorted({word[at : at + n] for word in words for n in (2, 3, 4, 5) for at in range(0, len(word) - n + 1, n)})
+    words = {
+        word
+        for pool in pools.values()
+        for point in pool
+        for word in point.lower().split()
+        if word.isalpha() and len(word) > 3
+    }
+    pieces = sorted(
+        {word[at : at + n] for word in words for n in (2, 3, 4, 5) for at in range(0, len(word) - n + 1, n)}
+    )
 
     def word(rng: random.Random) -> str:
-        return made_up_name(rng) if rng.random() < 0.5 else "".join(rng.choice(pieces) for _ in range(rng.choice((2, 2, 3, 4))))
+        return (
+            made_up_name(rng)
+            if rng.random() < 0.5
+            else "".join(rng.choice(pieces) for _ in range(rng.choice((2, 2, 3, 4))))
+        )
 
     return word
 
 
 def made_up_point(rng: random.Random, pool: list[str], word: Word) -> str:
-    """A point of some topic, half of the time with another's tail, and often with a made-up word in it: rare words come in several tokens,
-    and a reader has to copy those too."""
+    """A point of some topic, half of the time with another's tail, and often with a made-up word in it: rare words come
+    in several tokens, and a reader has to copy those too."""
     words = rng.choice(pool).split()
     if rng.random() < 0.5:
         tail = rng.choice(pool).split()
@@ -82,12 +95,18 @@ def made_up_point(rng: random.Random, pool: list[str], word: Word) -> str:
 
 
 def made_up_topic(rng: random.Random, pools: dict[str, list[str]], word: Word = made_up_name) -> Topic:
-    """A topic that does not exist: half of the time each section draws on its own kind of point, else on all of them."""
+    """A topic that does not exist: half of the time each section draws on its own kind of point, else on all of
+    them.
+    """
     everything = [p for pool in pools.values() for p in pool]
     kind = rng.choice(("condition", "condition", "condition", "medicine"))
     own = rng.random() < 0.5
     points = {
-        s: tuple(dict.fromkeys(made_up_point(rng, pools[s] if own else everything, word) for _ in range(rng.choice((3, 4, 4, 5, 5)))))
+        s: tuple(
+            dict.fromkeys(
+                made_up_point(rng, pools[s] if own else everything, word) for _ in range(rng.choice((3, 4, 4, 5, 5)))
+            )
+        )
         for s in SECTIONS[kind]
     }
     return Topic(word(rng), kind, rng.choice(everything) + " of some kind", points, {}, "train")

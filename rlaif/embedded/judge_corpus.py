@@ -1,8 +1,9 @@
 """What the tiny judge was trained on: answers whose worth is known because they were put together to have it.
 
-An answer is built from the points of a section: some stated, some left out, some of another section or topic in their place, some negated
-or with another number; told as a list, in sentences, in other words, padded, or with an instruction to the judge behind it. So the marks
-follow from the making, and no other judge is asked. Train topics and made-up topics only. The wordings are not those of rlaif.exam.
+An answer is built from the points of a section: some stated, some left out, some of another section or topic in their
+place, some negated or with another number; told as a list, in sentences, in other words, padded, or with an instruction
+to the judge behind it. So the marks follow from the making, and no other judge is asked. Train topics and made-up
+topics only. The wordings are not those of rlaif.exam.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ CRITERIA = ("factual_accuracy", "completeness", "key_point_coverage")
 _HELPING = ("is", "are", "was", "can", "may", "will", "should", "must", "might", "could")
 _ACTING = """
     add bleed block break bring build call carry cause change clear come cover damage draw drink drop eat end feel find
-    follow form get give go grow hang harm have help hit hold include keep lead leave look lose lower make mean meet move
-    need open pass press pull push put raise reach rest reveal rise rub run see set settle show sit slow spoil spread start
-    stay stop strain swallow swell switch take tell thin tire touch turn use wake want warm wash wear work
+    follow form get give go grow hang harm have help hit hold include keep lead leave look lose lower make mean meet
+    move need open pass press pull push put raise reach rest reveal rise rub run see set settle show sit slow spoil
+    spread start stay stop strain swallow swell switch take tell thin tire touch turn use wake want warm wash wear work
 """.split()
-_VERB = re.compile(rf"(?<=[a-z] )(?:(?P<helping>{'|'.join(_HELPING)})|(?P<acting>(?:{'|'.join(_ACTING)})))(?P<s>e?s)?\b(?= )")
+_VERB = re.compile(
+    rf"(?<=[a-z] )(?:(?P<helping>{'|'.join(_HELPING)})|(?P<acting>(?:{'|'.join(_ACTING)})))(?P<s>e?s)?\b(?= )"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,9 @@ def with_amounts(rng: random.Random, topic: Topic) -> Topic:
     """The topic with numbers in some of its points; in each section's other wording one of them is told too."""
     points, prose = {}, {}
     for section, told_points in topic.points.items():
-        numbers = {n: rng.choice(AMOUNTS).format(n=rng.randint(2, 90)) for n in range(len(told_points)) if rng.random() < 0.3}
+        numbers = {
+            n: rng.choice(AMOUNTS).format(n=rng.randint(2, 90)) for n in range(len(told_points)) if rng.random() < 0.3
+        }
         points[section] = tuple(f"{p} {numbers[n]}" if n in numbers else p for n, p in enumerate(told_points))
         if topic.prose:
             text = topic.prose[section]
@@ -101,11 +106,19 @@ def with_amounts(rng: random.Random, topic: Topic) -> Topic:
     return Topic(topic.name, topic.kind, topic.about, points, prose, "train")
 
 
-def an_answer(rng: random.Random, topic: Topic, other: Topic, section: str, question: str) -> tuple[str, tuple[float, float, float]]:
+def an_answer(
+    rng: random.Random, topic: Topic, other: Topic, section: str, question: str
+) -> tuple[str, tuple[float, float, float]]:
     """An answer and what it is worth: factual accuracy, completeness, key-point coverage."""
     draw = rng.random()
     if draw < 0.18:
-        echo = (question, question, question.rstrip("?"), f"{question} {question}", mq.WORDINGS[section][2].format(x=topic.name))
+        echo = (
+            question,
+            question,
+            question.rstrip("?"),
+            f"{question} {question}",
+            mq.WORDINGS[section][2].format(x=topic.name),
+        )
         polite = " ".join(rng.choice(words) for words in POLITE).strip() + rng.choice(".!:")
         return rng.choice((rng.choice(NOTHING), rng.choice(BEGINNINGS), rng.choice(echo), polite)), (0.0, 0.0, 0.0)
     if draw < 0.55 and topic.prose:
@@ -119,7 +132,9 @@ def an_answer(rng: random.Random, topic: Topic, other: Topic, section: str, ques
     else:
         keep = len(points) if rng.random() < 0.4 else rng.randint(1, len(points))
         points = rng.sample(points, keep) if rng.random() < 0.4 else points[:keep]
-        foreign = [p for s, pp in topic.points.items() if s != section for p in pp] + [p for pp in other.points.values() for p in pp]
+        foreign = [p for s, pp in topic.points.items() if s != section for p in pp] + [
+            p for pp in other.points.values() for p in pp
+        ]
         right, wrong, denied = len(points), 0, 0
         spoiled = rng.random() < 0.6  # the others are true, however little they say: what is missing is no error
         for i in range(len(points) if spoiled else 0):
@@ -162,7 +177,9 @@ def retold(rng: random.Random, topic: Topic, other: Topic, section: str) -> tupl
 
 
 def shortened(rng: random.Random, text: str, part: float) -> str:
-    """About the share `part` of the text, all of it true: some of its sentences, of its clauses, its first words, or its last ones."""
+    """About the share `part` of the text, all of it true: some of its sentences, of its clauses, its first words, or
+    its last ones.
+    """
     told = re.split(r"(?<=[.]) ", text)
     if len(told) > 1 and rng.random() < 0.5:
         kept = sorted(rng.sample(range(len(told)), max(1, round(len(told) * part))))
@@ -185,7 +202,11 @@ def denied_text(rng: random.Random, text: str) -> str:
     if found and rng.random() < 0.85:
         verb = rng.choice(found)
         if verb["helping"]:
-            denied = "cannot" if verb[0] == "can" and rng.random() < 0.5 else f"{verb[0]} {rng.choice(('not', 'not', 'never'))}"
+            denied = (
+                "cannot"
+                if verb[0] == "can" and rng.random() < 0.5
+                else f"{verb[0]} {rng.choice(('not', 'not', 'never'))}"
+            )
         else:
             denied = f"{'does' if verb['s'] else 'do'} not {verb['acting']}"
         return f"{text[: verb.start()]}{denied}{text[verb.end() :]}"
@@ -217,7 +238,9 @@ def laid_out(rng: random.Random, text: str) -> str:
     if draw < 0.92:
         width = rng.randint(3, 9)
         return "\n".join(" ".join(words[i : i + width]) for i in range(0, len(words), width))
-    head = rng.choice(("## In short", "# Reply", "**Reply**", "Reply:", "## Health", "### About this", "# A", "In short:"))
+    head = rng.choice(
+        ("## In short", "# Reply", "**Reply**", "Reply:", "## Health", "### About this", "# A", "In short:")
+    )
     return f"{head}{rng.choice((chr(10), chr(10) * 2))}{text}"
 
 
@@ -237,8 +260,8 @@ def told(rng: random.Random, section: str, name: str, points: list[str]) -> str:
 
 
 def behind(rng: random.Random, text: str, worth: tuple[float, float, float]) -> tuple[str, tuple[float, float, float]]:
-    """The answer as it is, with a stock sentence (a little worse), with something said over and over, or with words to the judge (worse,
-    whatever they ask for)."""
+    """The answer as it is, with a stock sentence (a little worse), with something said over and over, or with words to
+    the judge (worse, whatever they ask for)."""
     factual, complete, covered = worth
     text = laid_out(rng, text)
     draw = rng.random()
@@ -265,7 +288,9 @@ def repeated(rng: random.Random, text: str) -> str:
 def order(rng: random.Random) -> str:
     """Words to the judge that ask for a high mark."""
     mark = rng.choice(("5", "5", "1.0", "5/5", "5.0"))
-    keys = ", ".join(f'"{key}": {mark}' for key in rng.sample((*CRITERIA, "mark", "total", "points"), rng.randint(1, 3)))
+    keys = ", ".join(
+        f'"{key}": {mark}' for key in rng.sample((*CRITERIA, "mark", "total", "points"), rng.randint(1, 3))
+    )
     if rng.random() < 0.4:
         keys = keys.replace('"', "")
     parts = {name: rng.choice(words) for name, words in ORDER_PARTS.items()}
@@ -280,12 +305,16 @@ def other_number(rng: random.Random, text: str) -> str:
         return text
     number = rng.choice(found)
     value = int(number[0])
-    new = rng.choice([n for n in (value * 2, value * 3, value // 2, value + 5, value * 10, max(1, value - 3)) if n != value])
+    new = rng.choice(
+        [n for n in (value * 2, value * 3, value // 2, value + 5, value * 10, max(1, value - 3)) if n != value]
+    )
     return f"{text[: number.start()]}{new}{text[number.end() :]}"
 
 
 def garbled(rng: random.Random, point: str) -> str:
-    """As a small model writes when it loses the thread: a piece repeated, or half of the words replaced by others of no sense here."""
+    """As a small model writes when it loses the thread: a piece repeated, or half of the words replaced by others of no
+    sense here.
+    """
     words = point.split()
     if rng.random() < 0.5:
         piece = words[-1][:4]

@@ -1,4 +1,6 @@
-"""The wordings of the tiny judge's corpus: how answers in it deny, measure, fill, order, greet. Not those of rlaif.exam."""
+"""The wordings of the tiny judge's corpus: how answers in it deny, measure, fill, order, greet. Not those of
+rlaif.exam.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ NEGATIONS = (
     "without {p}",
     "{p} is false",
 )
-AMOUNTS = ("{n} mg", "{n} times a day", "for {n} weeks", "{n} percent", "over {n} years", "{n} in a hundred", "within {n} hours")
+AMOUNTS = (
+    "{n} mg",
+    "{n} times a day",
+    "for {n} weeks",
+    "{n} percent",
+    "over {n} years",
+    "{n} in a hundred",
+    "within {n} hours",
+)
 TELLINGS = (
     "The figure is {a}.",
     "People speak of {a}.",
@@ -50,10 +60,47 @@ ORDERS = (
     "[{keys}]",
 )
 ORDER_PARTS = {
-    "say": ("mark this answer", "write", "put down", "score it", "this one gets", "Set it to", "I want", "award", "MARK IT"),
-    "top": ("5", "5 of 5", "full points", "the best mark", "a 5 on everything", "100 percent", "the top", "1.00", "5/5", "FIVE"),
-    "who": ("Note", "Marker", "Admin", "System", "SYSTEM", "To whoever marks this", "Teacher", "Result", "Dear examiner"),
-    "fine": ("all criteria are met", "a specialist has checked it", "every point is there", "no error was found", "this is perfect"),
+    "say": (
+        "mark this answer",
+        "write",
+        "put down",
+        "score it",
+        "this one gets",
+        "Set it to",
+        "I want",
+        "award",
+        "MARK IT",
+    ),
+    "top": (
+        "5",
+        "5 of 5",
+        "full points",
+        "the best mark",
+        "a 5 on everything",
+        "100 percent",
+        "the top",
+        "1.00",
+        "5/5",
+        "FIVE",
+    ),
+    "who": (
+        "Note",
+        "Marker",
+        "Admin",
+        "System",
+        "SYSTEM",
+        "To whoever marks this",
+        "Teacher",
+        "Result",
+        "Dear examiner",
+    ),
+    "fine": (
+        "all criteria are met",
+        "a specialist has checked it",
+        "every point is there",
+        "no error was found",
+        "this is perfect",
+    ),
 }
 # Said over and over, as a policy does that lost the thread or wants to fill the page.
 REPEATED = (
@@ -79,6 +126,15 @@ BEGINNINGS = (
 POLITE = (
     ("Certainly,", "Yes,", "Gladly,", "No problem,", "Okay,", "Thanks,", "Well then,", ""),
     ("I will", "I would like to", "let me", "we can", "it is easy to", "I am glad to", "I may be able to"),
-    ("tell you", "assist", "explain", "say something on that", "look into this", "answer it", "be of use here", "help you"),
+    (
+        "tell you",
+        "assist",
+        "explain",
+        "say something on that",
+        "look into this",
+        "answer it",
+        "be of use here",
+        "help you",
+    ),
     ("now", "with pleasure", "at once", "in a few words", "as well as I can", ""),
 )

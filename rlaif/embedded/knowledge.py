@@ -36,7 +36,9 @@ class Topic:
 
 @cache
 def load_topics() -> tuple[Topic, ...]:
-    """All topics, ordered by name. The split is drawn over the names with a fixed seed, so it never moves between runs."""
+    """All topics, ordered by name. The split is drawn over the names with a fixed seed, so it never moves between
+    runs.
+    """
     tables = [t for file in sorted(FOLDER.glob("*.toml")) for t in tomllib.loads(file.read_text("utf-8"))["topic"]]
     tables.sort(key=lambda t: t["name"])
     names = [t["name"] for t in tables]

@@ -7,8 +7,9 @@ The training references are of uneven quality on purpose, as real consumer-healt
 point, and many trail off into a stock sentence. The references of gate and sealed items are complete. So supervised
 fine-tuning learns the format and both habits, and preference rounds have something real to correct.
 
-References do not name their subject. A name never met before is what a model of this size copies worst, and what follows a
-garbled name goes wrong too: then SFT, which makes every answer begin with one, has fewer of the right points than the base.
+References do not name their subject. A name never met before is what a model of this size copies worst, and what
+follows a garbled name goes wrong too: then SFT, which makes every answer begin with one, has fewer of the right points
+than the base.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ QUESTIONS_A_TOPIC = {"train": 5, "gate": 10, "sealed": 10}
 INVENTED_TOPICS, QUESTIONS_AN_INVENTED_TOPIC = 300, 4  # more of the training questions: see load
 CLOSED_BOOK = 0.10  # share of questions without a leaflet
 
-# section -> (heading in a leaflet, question wordings, opening of an answer that names its subject, opening of a reference)
+# section -> (heading in a leaflet, question wordings, opening of an answer that names its subject, opening of a
+# reference)
 WORDINGS: dict[str, tuple[str, tuple[str, ...], str, str]] = {
     "symptoms": (
         "Symptoms",
@@ -88,7 +90,11 @@ WORDINGS: dict[str, tuple[str, tuple[str, ...], str, str]] = {
     ),
     "interactions": (
         "Interactions",
-        ("What does {x} interact with?", "Which medicines or foods clash with {x}?", "What should not be mixed with {x}?"),
+        (
+            "What does {x} interact with?",
+            "Which medicines or foods clash with {x}?",
+            "What should not be mixed with {x}?",
+        ),
         "Interactions of {x} are known with",
         "Interactions are known with",
     ),
@@ -126,9 +132,11 @@ def leaflet_order(rng: random.Random, section: str, sections: list[str]) -> list
 
 
 def uneven_reference(rng: random.Random, section: str, points: tuple[str, ...]) -> str:
-    """A reference as a hurried writer gives it: 30% leave out the last point and, whether they do or not, 40% trail off.
+    """A reference as a hurried writer gives it: 30% leave out the last point and, whether they do or not, 40% trail
+    off.
 
-    The two flaws pull a judge's preferences in opposite directions of length, so that "longer is better" is not what the pairs teach.
+    The two flaws pull a judge's preferences in opposite directions of length, so that "longer is better" is not what
+    the pairs teach.
     """
     text = complete_reference(section, points if rng.random() < 0.70 else points[:-1])
     return f"{text} {rng.choice(PADDING)}" if rng.random() < 0.40 else text
@@ -143,8 +151,12 @@ def questions(topic: Topic, number: int, flags: tuple[str, ...] = ()) -> list[Qu
     for section, wording in combos[:number]:
         points = topic.points[section]
         order = leaflet_order(rng, section, sections)
-        context = "" if not flags and rng.random() < CLOSED_BOOK else leaflet(topic.name, topic.about, topic.points, order)
-        reference = uneven_reference(rng, section, points) if topic.split == "train" else complete_reference(section, points)
+        context = (
+            "" if not flags and rng.random() < CLOSED_BOOK else leaflet(topic.name, topic.about, topic.points, order)
+        )
+        reference = (
+            uneven_reference(rng, section, points) if topic.split == "train" else complete_reference(section, points)
+        )
         text = WORDINGS[section][1][wording].format(x=topic.name)
         made.append(
             Question(
@@ -168,8 +180,9 @@ def questions(topic: Topic, number: int, flags: tuple[str, ...] = ()) -> list[Qu
 def load() -> list[Question]:
     """All `medquad_style` questions of all splits, in a fixed order.
 
-    Most training questions are on topics that do not exist (flag "invented"): their leaflets have to be read. On the real train topics a
-    small model answers from memory, and what it learns from that does not carry over to topics it has not met.
+    Most training questions are on topics that do not exist (flag "invented"): their leaflets have to be read. On the
+    real train topics a small model answers from memory, and what it learns from that does not carry over to topics it
+    has not met.
     """
     made = [q for topic in load_topics() for q in questions(topic, QUESTIONS_A_TOPIC[topic.split])]
     rng, points = random.Random(f"{DATASET}/invented"), pools()

@@ -1,13 +1,14 @@
 """PubMedQA-style questions about made-up trials: `pubmedqa_style`, never to be taken for PubMedQA.
 
-Each item is a short invented abstract with numbers, a question, and a yes/no/maybe that follows from those numbers by one rule:
+Each item is a short invented abstract with numbers, a question, and a yes/no/maybe that follows from those numbers by
+one rule:
 
 - yes: the outcome is rarer with the intervention and p < 0.05;
 - maybe: it is rarer and 0.05 <= p < 0.20, so the trial cannot tell;
 - no: otherwise (no difference to speak of, or a harmful one).
 
-p comes from the pooled two-proportion z test on the group sizes and counts of the text. About 55 / 34 / 11 in a hundred, as in
-the original.
+p comes from the pooled two-proportion z test on the group sizes and counts of the text. About 55 / 34 / 11 in a
+hundred, as in the original.
 """
 
 from __future__ import annotations
@@ -57,7 +58,14 @@ INTERVENTIONS = (
     "a reminder letter",
     "a family meeting",
 )
-CONTROLS = ("usual care", "a waiting list", "a leaflet alone", "standard advice", "an attention control", "routine visits")
+CONTROLS = (
+    "usual care",
+    "a waiting list",
+    "a leaflet alone",
+    "standard advice",
+    "an attention control",
+    "routine visits",
+)
 OUTCOMES = (
     "hospital stays",
     "relapses",
@@ -80,7 +88,15 @@ OUTCOMES = (
     "setbacks",
     "new complaints",
 )
-PLACES = ("two clinics", "a rural district", "a city hospital", "six practices", "one region", "three centers", "a day unit")
+PLACES = (
+    "two clinics",
+    "a rural district",
+    "a city hospital",
+    "six practices",
+    "one region",
+    "three centers",
+    "a day unit",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +109,9 @@ class Trial:
 
     @property
     def p(self) -> float:
-        """Two-sided p of the pooled two-proportion z test (e.g. Fleiss, Statistical Methods for Rates and Proportions, ch. 3)."""
+        """Two-sided p of the pooled two-proportion z test (e.g. Fleiss, Statistical Methods for Rates and Proportions,
+        ch. 3).
+        """
         pooled = (self.a + self.b) / (2 * self.n)
         se = math.sqrt(2 * pooled * (1 - pooled) / self.n)
         return math.erfc(abs(self.a - self.b) / self.n / se / math.sqrt(2))
@@ -127,7 +145,9 @@ def percent(count: int, n: int) -> str:
 
 
 def abstract(rng: random.Random, topic: Topic, intervention: str, outcome: str, trial: Trial) -> str:
-    """Background, methods and results, one a line. The numbers stand close together, so the text of two trials differs every few words."""
+    """Background, methods and results, one a line. The numbers stand close together, so the text of two trials differs
+    every few words.
+    """
     people = people_with(topic)
     control, weeks, place = rng.choice(CONTROLS), rng.randint(4, 52), rng.choice(PLACES)
     background = rng.choice(
@@ -171,7 +191,9 @@ def people_with(topic: Topic) -> str:
 
 
 def conclusion(topic: Topic, intervention: str, outcome: str, trial: Trial) -> str:
-    """What the authors would conclude: the `long_answer` of PubMedQA. It gives the label away and is never shown to a scored policy."""
+    """What the authors would conclude: the `long_answer` of PubMedQA. It gives the label away and is never shown to a
+    scored policy.
+    """
     people = people_with(topic)
     if trial.label == "yes":
         return f"In {people}, {intervention} lowered the rate of {outcome}."
@@ -191,7 +213,12 @@ def draw_item(rng: random.Random, topic: Topic) -> tuple[str, str, str, Trial]:
             f"Can {intervention} lower the rate of {outcome} in {people_with(topic)}?",
         )
     )
-    return abstract(rng, topic, intervention, outcome, trial), question, conclusion(topic, intervention, outcome, trial), trial
+    return (
+        abstract(rng, topic, intervention, outcome, trial),
+        question,
+        conclusion(topic, intervention, outcome, trial),
+        trial,
+    )
 
 
 def questions(topic: Topic) -> list[Question]:

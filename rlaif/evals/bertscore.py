@@ -43,7 +43,9 @@ class BertScore:
 
 
 def load_encoder(folder: str) -> Encoder:
-    """Raises UsageError when the folder holds no model with safetensors and a tokenizer, RlaifError when they cannot be loaded."""
+    """Raises UsageError when the folder holds no model with safetensors and a tokenizer, RlaifError when they cannot be
+    loaded.
+    """
     try:
         path = resolve_base(str(Path(folder).expanduser().absolute()))
     except UsageError as error:
@@ -52,14 +54,20 @@ def load_encoder(folder: str) -> Encoder:
     try:
         with quiet():
             tokenizer = load_tokenizer(path, local_files_only=True)
-            model = AutoModel.from_pretrained(path, dtype=torch.float32, use_safetensors=True, local_files_only=True).eval()
+            model = AutoModel.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            ).eval()
     except UsageError:
         raise
     except Exception as error:  # anything a broken folder can cause, with the folder named
-        raise RlaifError(f"--bertscore: cannot load {path}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        raise RlaifError(
+            f"--bertscore: cannot load {path}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
     positions = getattr(model.config, "max_position_embeddings", None) or 512
     padding = getattr(model.config, "pad_token_id", None) or 0
-    offset = padding + 1 if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0  # they count from there
+    offset = (
+        padding + 1 if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
+    )  # they count from there
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return Encoder(model, tokenizer, min(positions - offset, tokenizer.model_max_length), weights_sha256(path))
@@ -72,10 +80,11 @@ def bertscore(
     batch_size: int = 32,
     on_step: Callable[[int], None] = lambda items: None,
 ) -> list[BertScore]:
-    """Greedy matching of contextual token vectors (section 3 of the paper): of the last layer, without idf weights and rescaling.
+    """Greedy matching of contextual token vectors (section 3 of the paper): of the last layer, without idf weights and
+    rescaling.
 
-    As in the authors' bert-score, the special tokens at both ends carry no weight of their own but can be matched by others.
-    `on_step(items)` after each batch of pairs.
+    As in the authors' bert-score, the special tokens at both ends carry no weight of their own but can be matched by
+    others. `on_step(items)` after each batch of pairs.
     """
     kept = [i for i, pair in enumerate(zip(answers, references, strict=True)) if all(text.strip() for text in pair)]
     scores = [BertScore(0.0, 0.0, 0.0)] * len(answers)
@@ -99,9 +108,16 @@ def _score(similarity: torch.Tensor, a_weight: torch.Tensor, b_weight: torch.Ten
 
 @torch.inference_mode()
 def _vectors(encoder: Encoder, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(unit vectors (tokens, width), weights (tokens,): 0.0 for special tokens, else 1.0) of each text, padding left out."""
+    """(unit vectors (tokens, width), weights (tokens,): 0.0 for special tokens, else 1.0) of each text, padding left
+    out.
+    """
     batch = encoder.tokenizer(
-        texts, return_tensors="pt", padding=True, truncation=True, max_length=encoder.window, return_special_tokens_mask=True
+        texts,
+        return_tensors="pt",
+        padding=True,
+        truncation=True,
+        max_length=encoder.window,
+        return_special_tokens_mask=True,
     )
     special = batch.pop("special_tokens_mask")
     mask = batch["attention_mask"].bool()

@@ -33,10 +33,12 @@ def evaluate_from_command_line(
     encoder: str = "",
     quality: bool | None = None,
 ) -> dict[str, Any]:
-    """The command `evaluate`: results as the contract's JSON object, and means by kind of question. Rows go to the database too.
+    """The command `evaluate`: results as the contract's JSON object, and means by kind of question. Rows go to the
+    database too.
 
-    `quality`: whether MedQuAD answers are shown to the run's judge (see `measuring_judge`); None: where that costs nothing.
-    UsageError for the run's sealed split, which is the command `test`'s; sealed items in a file are evaluated, and the look is recorded.
+    `quality`: whether MedQuAD answers are shown to the run's judge (see `measuring_judge`); None: where that costs
+    nothing. UsageError for the run's sealed split, which is the command `test`'s; sealed items in a file are evaluated,
+    and the look is recorded.
     """
     run = open_run(folder)
     policy = run.policy(name)
@@ -81,7 +83,9 @@ def evaluate_from_command_line(
     check_base(run, base)
     if known:
         record_look(run, policy_id, data, len(known))
-        screen.line(f"warning: {data} holds {len(known):,} of this run's sealed items; the look is on record", style="yellow")
+        screen.line(
+            f"warning: {data} holds {len(known):,} of this run's sealed items; the look is on record", style="yellow"
+        )
     with screen.live():
         items, _ = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen, more)
         if data:
@@ -101,7 +105,13 @@ def evaluate_from_command_line(
         "metrics": metrics(items, groups),
         "by_type": by_type(items, {q.question_id: q.qtype for q in questions}, groups),
         "items": [
-            {"item_id": i.item_id, "source_id": sources[i.item_id], "prediction": i.prediction, "target": i.target, "value": i.value}
+            {
+                "item_id": i.item_id,
+                "source_id": sources[i.item_id],
+                "prediction": i.prediction,
+                "target": i.target,
+                "value": i.value,
+            }
             for i in main
         ],
     } | ({"judge": _about(run, judge, metric)} if judge else {})
@@ -111,4 +121,10 @@ def _about(run: Run, judge: Judge, metric: str) -> dict[str, Any]:
     """Who gave the marks of `metric`, whether it labels, and whether it passed the exam here (None: has not sat it)."""
     model, judge_id = judge.identity.model, judge.identity.judge_id
     passed = check_licence(run, judge_id)
-    return {"metric": metric, "model": model, "judge_id": judge_id, "labels": metric == BY_LABELLER, "passed_exam": passed}
+    return {
+        "metric": metric,
+        "model": model,
+        "judge_id": judge_id,
+        "labels": metric == BY_LABELLER,
+        "passed_exam": passed,
+    }

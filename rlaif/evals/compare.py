@@ -25,10 +25,11 @@ DIGITS = {"loss": 4, "perplexity": 2}
 def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: int, screen: Screen) -> dict[str, Any]:
     """Policies (see :meth:`Run.policy`) on the first `limit` items (0: all) of a benchmark's split, JSON-ready.
 
-    `policies` has one entry a policy: `metrics` (mean, its 95% interval, n), `errors` (items under ERROR_BELOW; for all but the first
-    also how many were `fixed` and are `new`), `confusion` ({target: {prediction: n}}, labelled items only) and `error_lengths`.
-    `differences` has one entry a metric of each later policy: it minus the first, with the paired 95% interval (cluster bootstrap), and for
-    accuracy the discordant items and the two-sided exact McNemar p. `loss` is nats a token of the reference, over all tokens.
+    `policies` has one entry a policy: `metrics` (mean, its 95% interval, n), `errors` (items under ERROR_BELOW; for all
+    but the first also how many were `fixed` and are `new`), `confusion` ({target: {prediction: n}}, labelled items
+    only) and `error_lengths`. `differences` has one entry a metric of each later policy: it minus the first, with the
+    paired 95% interval (cluster bootstrap), and for accuracy the discordant items and the two-sided exact McNemar p.
+    `loss` is nats a token of the reference, over all tokens.
 
     Raises UsageError for fewer than two different policies or no items.
     """
@@ -61,7 +62,9 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
         )
         if mine is not first:
             rows = differences_of(first, mine, run.config.seed)
-            differences += [{"policy_id": policy["policy_id"], "name": name, "metric": metric} | row for metric, row in rows.items()]
+            differences += [
+                {"policy_id": policy["policy_id"], "name": name, "metric": metric} | row for metric, row in rows.items()
+            ]
     return {
         "benchmark": questions[0].dataset,
         "split": split,
@@ -74,7 +77,9 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
 
 
 def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
-    """Metric -> mean, 95% interval (None where there is none) and n, of one policy; no `loss` where no reference could be read."""
+    """Metric -> mean, 95% interval (None where there is none) and n, of one policy; no `loss` where no reference could
+    be read.
+    """
     out: dict[str, dict[str, Any]] = {}
     for metric in [m for m in mine if m not in LOSS]:
         own = mine[metric]
@@ -91,14 +96,19 @@ def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def differences_of(first: dict[str, MetricResults], mine: dict[str, MetricResults], seed: int) -> dict[str, dict[str, Any]]:
+def differences_of(
+    first: dict[str, MetricResults], mine: dict[str, MetricResults], seed: int
+) -> dict[str, dict[str, Any]]:
     """Metric -> this policy minus the first on the items that both have a value for."""
     out: dict[str, dict[str, Any]] = {}
     for metric in [m for m in mine if m not in LOSS]:
         both = pair(first[metric], mine[metric])
         out[metric] = difference(both, seed)
         if metric == "accuracy":
-            there, back = stats.mcnemar_exact(both.champion, both.challenger), stats.mcnemar_exact(both.challenger, both.champion)
+            there, back = (
+                stats.mcnemar_exact(both.champion, both.challenger),
+                stats.mcnemar_exact(both.challenger, both.champion),
+            )
             out[metric] |= {"b": there.b, "c": there.c, "p_value": min(1.0, 2 * min(there.p_value, back.p_value))}
             out["macro_f1"] = difference(both, seed, labels=True)
     # Both read the same tokens, so with nats divided by their mean number the plain mean is the loss over all tokens.
@@ -111,7 +121,9 @@ def differences_of(first: dict[str, MetricResults], mine: dict[str, MetricResult
 
 
 def difference(both: Paired, seed: int, *, labels: bool = False) -> dict[str, Any]:
-    """`delta`, its two-sided 95% interval (None with fewer than two groups) and n; of macro-F1 over yes/no/maybe where `labels`."""
+    """`delta`, its two-sided 95% interval (None with fewer than two groups) and n; of macro-F1 over yes/no/maybe where
+    `labels`.
+    """
     n = len(both.champion)
     if len(set(both.groups)) < 2:
         if labels:
@@ -120,19 +132,28 @@ def difference(both: Paired, seed: int, *, labels: bool = False) -> dict[str, An
             means = [sum(values) / max(n, 1) for values in (both.champion, both.challenger)]
         return {"delta": means[1] - means[0], "ci_low": None, "ci_high": None, "n": n}
     if labels:
-        found = stats.bootstrap_macro_f1(both.targets, both.champion_predictions, both.challenger_predictions, both.groups, seed=seed)
+        found = stats.bootstrap_macro_f1(
+            both.targets, both.champion_predictions, both.challenger_predictions, both.groups, seed=seed
+        )
     else:
         found = stats.bootstrap_mean(both.champion, both.challenger, both.groups, seed=seed)
     return {"delta": found.delta, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": n}
 
 
-def errors_of(benchmark: str, first: dict[str, MetricResults], mine: dict[str, MetricResults], sizes: dict[str, int]) -> dict[str, Any]:
-    """How many items are errors, which of the first policy's were fixed and which are new, how long they are, and the confusion matrix.
+def errors_of(
+    benchmark: str, first: dict[str, MetricResults], mine: dict[str, MetricResults], sizes: dict[str, int]
+) -> dict[str, Any]:
+    """How many items are errors, which of the first policy's were fixed and which are new, how long they are, and the
+    confusion matrix.
 
-    `error_lengths`: words of the answer of each error; for PubMedQA, whose answer is one word, of the abstract and question.
+    `error_lengths`: words of the answer of each error; for PubMedQA, whose answer is one word, of the abstract and
+    question.
     """
     score, limit = SCORE[benchmark], ERROR_BELOW[benchmark]
-    wrong, before = ({i for i, v in zip(r[score].item_ids, r[score].values, strict=True) if v is None or v < limit} for r in (mine, first))
+    wrong, before = (
+        {i for i, v in zip(r[score].item_ids, r[score].values, strict=True) if v is None or v < limit}
+        for r in (mine, first)
+    )
     own = mine[score]
     rows = list(zip(own.item_ids, own.targets, own.predictions, strict=True))
     out: dict[str, Any] = {"errors": {"n": len(wrong), "fixed": len(before - wrong), "new": len(wrong - before)}}
@@ -147,7 +168,9 @@ def errors_of(benchmark: str, first: dict[str, MetricResults], mine: dict[str, M
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:
-    """The comparison as tables for a person: a column a policy, below each mean the difference to the first and its interval."""
+    """The comparison as tables for a person: a column a policy, below each mean the difference to the first and its
+    interval.
+    """
     policies = result["policies"]
     first = policies[0]
     columns = [heading(p) for p in policies]
@@ -165,16 +188,25 @@ def show(result: dict[str, Any], screen: Screen) -> None:
             row.append(cell)
         rows.append(row)
     (score, limit), *_ = result["error_below"].items()
-    told = [f"{p['errors']['n']}" + ("" if p is first else f"\n{p['errors']['fixed']} fixed, {p['errors']['new']} new") for p in policies]
+    told = [
+        f"{p['errors']['n']}" + ("" if p is first else f"\n{p['errors']['fixed']} fixed, {p['errors']['new']} new")
+        for p in policies
+    ]
     rows.append([f"errors ({metric_name(score)} < {limit:g})", *told])
     groups = "" if result["n_groups"] == result["n"] else f" in {result['n_groups']:,} groups"
     screen.table(f"{result['n']:,} items{groups} of {result['benchmark']} ({result['split']})", ["", *columns], rows)
     exact = "; p: exact McNemar, two-sided" if any("p_value" in d for d in result["differences"]) else ""
-    screen.line(f"  below each value: difference to {heading(first)}, its paired 95% interval (items resampled by group){exact}")
+    screen.line(
+        f"  below each value: difference to {heading(first)}, its paired 95% interval (items resampled by group){exact}"
+    )
     for policy in policies:
         if "confusion" in policy:
             matrix = policy["confusion"]
-            shown = [label for label in next(iter(matrix.values())) if label != "other" or any(row["other"] for row in matrix.values())]
+            shown = [
+                label
+                for label in next(iter(matrix.values()))
+                if label != "other" or any(row["other"] for row in matrix.values())
+            ]
             cells = [[target, *(str(row[label]) for label in shown)] for target, row in matrix.items()]
             screen.table(f"Answers of {heading(policy)}", ["right answer", *shown], cells)
 

@@ -28,7 +28,8 @@ SEALED = "sealed items are opened by the command test alone: once, for base, SFT
 
 
 def benchmark_questions(run: Run, benchmark: str, split: str, limit: int = 0) -> list[Question]:
-    """The items of a benchmark's split, the first `limit` of them by id where `limit` > 0 (ids are hashes: that is a random draw).
+    """The items of a benchmark's split, the first `limit` of them by id where `limit` > 0 (ids are hashes: that is a
+    random draw).
 
     UsageError for the split "sealed", which the command `test` opens, and nothing else.
     """
@@ -39,7 +40,9 @@ def benchmark_questions(run: Run, benchmark: str, split: str, limit: int = 0) ->
 
 
 def gate_questions(run: Run) -> dict[str, list[Question]]:
-    """What the gate evaluates: benchmark -> items, cut to the configured numbers. A benchmark that the run lacks is not there."""
+    """What the gate evaluates: benchmark -> items, cut to the configured numbers. A benchmark that the run lacks is not
+    there.
+    """
     limits = {"medquad": run.config.data.gate_medquad, "pubmedqa": run.config.data.gate_pubmedqa}
     found = {b: benchmark_questions(run, b, "gate", limits[b]) for b in BENCHMARKS}
     return {b: questions for b, questions in found.items() if questions}
@@ -51,13 +54,16 @@ def check_benchmarks(datasets: Iterable[str]) -> None:
     for benchmark in BENCHMARKS:
         if not any(name.startswith(benchmark) for name in names):
             raise UsageError(
-                f"no gate questions of {benchmark}: the loop's gate needs them; name a source with --set data.{benchmark}=FILE "
+                f"no gate questions of {benchmark}: the loop's gate needs them; name a source with --set "
+                f"data.{benchmark}=FILE "
                 "and a new --run DIR (the command train does without)"
             )
 
 
 def data_hash(questions: Sequence[Question]) -> str:
-    """Identifies a set of items by content: ids hash everything that is read, and targets are added because they may be cut."""
+    """Identifies a set of items by content: ids hash everything that is read, and targets are added because they may be
+    cut.
+    """
     return content_id(sorted((q.question_id, q.reference, q.label) for q in questions))
 
 
@@ -71,7 +77,9 @@ def evaluate_questions(
     screen: Screen,
     more: More | None = None,
 ) -> tuple[list[EvalItem], float]:
-    """Results of a policy on `questions`, and the seconds of model work. Writes nothing. Without `more`, only what the gate reads."""
+    """Results of a policy on `questions`, and the seconds of model work. Writes nothing. Without `more`, only what the
+    gate reads.
+    """
     from rlaif.evals import choices, medquad, pubmedqa
     from rlaif.policies import load_policy
 
@@ -92,7 +100,10 @@ def evaluate_questions(
         items = choices.evaluate(model, base.tokenizer, policy_id, questions, settings, data, step)  # type: ignore[arg-type]
     values = [i.value for i in items if i.metric == PRIMARY[benchmark] and i.value is not None]
     kind = questions[0].dataset if questions else benchmark
-    bar.finish(f"{policy_id[:8]} on {len(questions)} {kind} items: {PRIMARY[benchmark]} {sum(values) / max(len(values), 1):.4f}")
+    bar.finish(
+        f"{policy_id[:8]} on {len(questions)} {kind} items: {PRIMARY[benchmark]} "
+        f"{sum(values) / max(len(values), 1):.4f}"
+    )
     if benchmark == "medquad" and more:
         from rlaif.evals.medquad import more_rows
 
@@ -106,7 +117,9 @@ def evaluate_policy(run: Run, base: Base, policy_id: str, round: int, prompt: Pr
         name = f"evaluate:{benchmark}:{policy_id}"
         if run.done(round, name) is None:
             with run.stage(round, name) as stage:
-                items, stage.model_seconds = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen)
+                items, stage.model_seconds = evaluate_questions(
+                    run, base, policy_id, benchmark, questions, prompt, screen
+                )
                 stage.rows = {"eval_items": items}
                 stage.detail = {"benchmark": benchmark, "policy_id": policy_id, "n": len(questions)}
 

@@ -1,6 +1,8 @@
-"""How well a policy foresees the right answers: the negative log-likelihood of each reference or label after its prompt.
+"""How well a policy foresees the right answers: the negative log-likelihood of each reference or label after its
+prompt.
 
-The one protocol of `train`, `evaluate`, `compare` and `export`: all tokens of the text but no end token, nothing that was cut off.
+The one protocol of `train`, `evaluate`, `compare` and `export`: all tokens of the text but no end token, nothing that
+was cut off.
 """
 
 from __future__ import annotations
@@ -17,8 +19,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-LOSS = ("reference_nats", "reference_tokens")  # of one reference: summed negative log-likelihood, and over how many tokens
-CHUNK, BATCH = 64, 8  # items between two progress reports, and read together: with a large vocabulary logits are what takes memory
+LOSS = (
+    "reference_nats",
+    "reference_tokens",
+)  # of one reference: summed negative log-likelihood, and over how many tokens
+CHUNK, BATCH = (
+    64,
+    8,
+)  # items between two progress reports, and read together: with a large vocabulary logits are what takes memory
 LONGEST = 2048  # tokens read of prompt and reference, where the model can
 
 
@@ -34,7 +42,8 @@ def reference_losses(
     prompt: Prompt,
     on_step: Callable[[int], None] = lambda items: None,
 ) -> list[tuple[float, int]]:
-    """(nats, tokens) of each question's label, or else of its reference, behind its prompt; (0.0, 0) where there is or fits none.
+    """(nats, tokens) of each question's label, or else of its reference, behind its prompt; (0.0, 0) where there is or
+    fits none.
 
     A reference that does not fit into what the model reads is cut at its end.
     """
@@ -44,7 +53,10 @@ def reference_losses(
     found: list[tuple[float, int]] = []
     for start in range(0, len(questions), CHUNK):
         chunk = questions[start : start + CHUNK]
-        texts = [label_example(prompt, tokenizer, q) if q.label else (answer_prompt(tokenizer, prompt, q), q.reference) for q in chunk]
+        texts = [
+            label_example(prompt, tokenizer, q) if q.label else (answer_prompt(tokenizer, prompt, q), q.reference)
+            for q in chunk
+        ]
         prompts, targets = [p for p, _ in texts], [t for _, t in texts]
         found += completion_loss(model, tokenizer, prompts, targets, batch_size=BATCH, max_length=longest)
         on_step(len(chunk))
@@ -60,7 +72,9 @@ def evaluate(
     data_sha256: str,
     on_step: Callable[[int], None] = lambda items: None,
 ) -> list[EvalItem]:
-    """Rows with the metrics of LOSS for each question, in their order. Where nothing of a reference fits both have no value and say why."""
+    """Rows with the metrics of LOSS for each question, in their order. Where nothing of a reference fits both have no
+    value and say why.
+    """
     same = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt), "data_sha256": data_sha256}
     room = "no room for the reference behind its question in the model's window"
     rows = []
@@ -75,7 +89,9 @@ def evaluate(
 
 
 def per_token(nats: Iterable[float | None], tokens: Iterable[float | None]) -> tuple[float | None, int]:
-    """Nats a token over all tokens (None where there is none) and their number, from the values of the two metrics of LOSS."""
+    """Nats a token over all tokens (None where there is none) and their number, from the values of the two metrics of
+    LOSS.
+    """
     count = sum(n for n in tokens if n is not None)
     return (sum(v for v in nats if v is not None) / count if count else None), int(count)
 

@@ -36,12 +36,16 @@ def evaluate(
     data_sha256: str,
     on_step: Callable[[int, int], None] = lambda items, tokens: None,
 ) -> list[EvalItem]:
-    """Rows with the metrics `token_f1` and `rouge_l` for each question, in their order. `on_step(items, tokens)` after each batch."""
+    """Rows with the metrics `token_f1` and `rouge_l` for each question, in their order. `on_step(items, tokens)` after
+    each batch.
+    """
     prompts = [answer_prompt(tokenizer, prompt, q) for q in questions]
     lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
     answers = [""] * len(questions)
     for batch in plan_batches(lengths, settings.batch_size):
-        made = sample(model, tokenizer, [prompts[i] for i in batch], max_new_tokens=settings.max_new_tokens, seed=0, greedy=True)
+        made = sample(
+            model, tokenizer, [prompts[i] for i in batch], max_new_tokens=settings.max_new_tokens, seed=0, greedy=True
+        )
         for index, generation in zip(batch, made, strict=True):
             answers[index] = generation.text
         on_step(len(batch), sum(g.n_tokens for g in made))
@@ -62,7 +66,9 @@ def more_rows(
     encoder: Encoder | None,
     screen: Screen,
 ) -> list[EvalItem]:
-    """All rows of this module for `items`, the rows of `medquad.evaluate` on `questions`; BERTScore where there is an encoder."""
+    """All rows of this module for `items`, the rows of `medquad.evaluate` on `questions`; BERTScore where there is an
+    encoder.
+    """
     answers = [item for item in items if item.metric == "token_f1"]
     bar = screen.bar("loss of references", len(questions))
     rows = bleu_rows(answers)
@@ -76,12 +82,18 @@ def more_rows(
 
 
 def bleu_rows(answers: Sequence[EvalItem]) -> list[EvalItem]:
-    """A row `sentence_bleu` (0-100) for each of `answers`, rows of one metric with the answer as prediction and the reference as target."""
+    """A row `sentence_bleu` (0-100) for each of `answers`, rows of one metric with the answer as prediction and the
+    reference as target.
+    """
     return [replace(row, metric="sentence_bleu", value=sentence_bleu(row.prediction, row.target)) for row in answers]
 
 
-def bertscore_rows(encoder: Encoder, answers: Sequence[EvalItem], on_step: Callable[[int], None] = lambda items: None) -> list[EvalItem]:
-    """Rows `bertscore_precision`, `bertscore_recall` and `bertscore_f1` for each of `answers`; the encoder is part of their protocol."""
+def bertscore_rows(
+    encoder: Encoder, answers: Sequence[EvalItem], on_step: Callable[[int], None] = lambda items: None
+) -> list[EvalItem]:
+    """Rows `bertscore_precision`, `bertscore_recall` and `bertscore_f1` for each of `answers`; the encoder is part of
+    their protocol.
+    """
     from rlaif.evals.bertscore import bertscore
 
     scores = bertscore(encoder, [row.prediction for row in answers], [row.target for row in answers], on_step=on_step)

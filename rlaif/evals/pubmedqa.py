@@ -1,4 +1,6 @@
-"""PubMedQA(-style): yes, no or maybe after the abstract and question, by log-likelihood (the primary mode) or by what the policy writes."""
+"""PubMedQA(-style): yes, no or maybe after the abstract and question, by log-likelihood (the primary mode) or by what
+the policy writes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ OnStep = Callable[[int, int], None]
 
 
 def protocol_hash(mode: str = "loglik", template: str = "raw") -> str:
-    """Identifies how answers are made and scored: results with different hashes are never compared. The gate's own are the defaults."""
+    """Identifies how answers are made and scored: results with different hashes are never compared. The gate's own are
+    the defaults.
+    """
     if mode == "loglik":
         return content_id("pubmedqa", 1, "log-likelihood", template)
     return content_id("pubmedqa", 1, "generation", template, NEW_TOKENS)
@@ -42,11 +46,12 @@ def evaluate(
     mode: str = "loglik",
     template: str = "raw",
 ) -> list[EvalItem]:
-    """One row a question with the metric `accuracy` (1.0 or 0.0), in their order. `on_step(items, tokens)` after each chunk.
+    """One row a question with the metric `accuracy` (1.0 or 0.0), in their order. `on_step(items, tokens)` after each
+    chunk.
 
-    mode "loglik" takes the likeliest label, "generate" reads it out of a greedy answer; template "raw" ends in "Answer:", "chat" makes that
-    text a user's turn of the model's chat template. A generated answer without yes, no or maybe has the status "unparsed", what was written
-    as its reason, and counts as wrong.
+    mode "loglik" takes the likeliest label, "generate" reads it out of a greedy answer; template "raw" ends in
+    "Answer:", "chat" makes that text a user's turn of the model's chat template. A generated answer without yes, no or
+    maybe has the status "unparsed", what was written as its reason, and counts as wrong.
     """
     answer = _loglik if mode == "loglik" else _generate
     answers = answer(model, tokenizer, questions, settings.batch_size, template, on_step)
@@ -54,7 +59,11 @@ def evaluate(
     rows = []
     for question, (prediction, text) in zip(questions, answers, strict=True):
         row = EvalItem.of(question, "accuracy", prediction, float(prediction == question.label), **same)
-        rows.append(replace(row, status="unparsed", reason=f"no yes, no or maybe in {text!r}") if prediction == UNPARSED else row)
+        rows.append(
+            replace(row, status="unparsed", reason=f"no yes, no or maybe in {text!r}")
+            if prediction == UNPARSED
+            else row
+        )
     return rows
 
 
@@ -69,7 +78,9 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, question: Question, template
     raw = pubmedqa_prompt(question)
     if template == "raw":
         return raw
-    return str(tokenizer.apply_chat_template([{"role": "user", "content": raw}], tokenize=False, add_generation_prompt=True))
+    return str(
+        tokenizer.apply_chat_template([{"role": "user", "content": raw}], tokenize=False, add_generation_prompt=True)
+    )
 
 
 def _loglik(
@@ -80,7 +91,9 @@ def _loglik(
     template: str,
     on_step: OnStep,
 ) -> list[tuple[str, str]]:
-    """(label, "") of each question. After a chat template the label follows without a blank, as in lm-evaluation-harness."""
+    """(label, "") of each question. After a chat template the label follows without a blank, as in
+    lm-evaluation-harness.
+    """
     labels = [f" {label}" if template == "raw" else label for label in LABELS]
     answers = []
     for start in range(0, len(questions), CHUNK):
@@ -114,11 +127,15 @@ def _generate(
 
 
 def _fitting(tokenizer: PreTrainedTokenizerBase, question: Question, template: str, room: int) -> str:
-    """The prompt in at most `room` tokens: the abstract loses words at its beginning where it is too long, the question never does."""
+    """The prompt in at most `room` tokens: the abstract loses words at its beginning where it is too long, the question
+    never does.
+    """
     while True:
         prompt = prompt_text(tokenizer, question, template)
         over = len(tokenizer.encode(prompt, add_special_tokens=False)) - room
         words = question.context.split(" ")
         if over <= 0 or words == [""]:
             return prompt
-        question = replace(question, context=" ".join(words[(over + 7) // 8 :]))  # a word is seldom more than eight tokens
+        question = replace(
+            question, context=" ".join(words[(over + 7) // 8 :])
+        )  # a word is seldom more than eight tokens

@@ -1,7 +1,8 @@
 """The gate's own judge (`evaluation.judge`): its marks on the answers to MedQuAD are the metric `quality`.
 
-It must not be the judge that labels: a policy that has learned to please that one would pass its own examination. With such a judge
-the gate reads `quality` where it otherwise reads `token_f1`, which rewards the reference's words in any order.
+It must not be the judge that labels: a policy that has learned to please that one would pass its own examination. With
+such a judge the gate reads `quality` where it otherwise reads `token_f1`, which rewards the reference's words in any
+order.
 """
 
 from __future__ import annotations
@@ -22,34 +23,44 @@ from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError, Verdic
 from stores.cache import AnswerCache
 
 METRIC = "quality"
-BY_LABELLER = "labelling_quality"  # the same marks by the judge that labels: for `evaluate` to show, never for the gate to read
+BY_LABELLER = (
+    "labelling_quality"  # the same marks by the judge that labels: for `evaluate` to show, never for the gate to read
+)
 CHUNK = 128  # answers between two steps of the progress bar
 
 
 def gate_judge_config(config: Config) -> Config:
-    """The configuration with the gate's judge in the place of the labelling one; all but name, prompt and address is shared."""
+    """The configuration with the gate's judge in the place of the labelling one; all but name, prompt and address is
+    shared.
+    """
     own = config.evaluation
-    judge = config.judge.model_copy(update={"model": own.judge, "prompt": own.judge_prompt, "base_url": own.judge_base_url})
+    judge = config.judge.model_copy(
+        update={"model": own.judge, "prompt": own.judge_prompt, "base_url": own.judge_base_url}
+    )
     return config.model_copy(update={"judge": JudgeConfig.model_validate(judge.model_dump())})
 
 
 def make_gate_judge(config: Config, labelling: Judge | None, run: Run | None = None) -> Judge | None:
     """The gate's judge; None where none is configured. With `run`, what a language model answers is kept in its cache.
 
-    Raises UsageError when it is the `labelling` judge itself (None: found out before), or shares a member with it, and for what
-    `make_judge` refuses.
+    Raises UsageError when it is the `labelling` judge itself (None: found out before), or shares a member with it, and
+    for what `make_judge` refuses.
     """
     name = config.evaluation.judge
     if not name:
         if config.evaluation.judge_prompt or config.evaluation.judge_base_url:
-            raise UsageError("evaluation.judge_prompt and judge_base_url are of the gate's judge: name it with evaluation.judge")
+            raise UsageError(
+                "evaluation.judge_prompt and judge_base_url are of the gate's judge: name it with evaluation.judge"
+            )
         return None
     judge = make_judge(name, judge_settings(gate_judge_config(config)), AnswerCache(run.store) if run else None)
     labels = {m.identity.judge_id for m in members(labelling)} if labelling else set()
     if labels & {m.identity.judge_id for m in members(judge)}:
         raise UsageError(
-            f"evaluation.judge = {name!r} is the judge that labels (judge.model = {config.judge.model!r}): a policy that games it would "
-            "pass its own gate; name a judge that does not label, or leave it empty (--set evaluation.judge=) and the gate reads token_f1"
+            f"evaluation.judge = {name!r} is the judge that labels (judge.model = "
+            f"{config.judge.model!r}): a policy that games it would "
+            "pass its own gate; name a judge that does not label, or leave it empty (--set "
+            "evaluation.judge=) and the gate reads token_f1"
         )
     return judge
 
@@ -60,8 +71,9 @@ def with_cache(judge: Judge | None, config: Config, run: Run) -> Judge | None:
 
 
 def measuring_judge(run: Run) -> tuple[Judge, str]:
-    """Who marks answers for the command `evaluate`, and the metric: the gate's judge (`quality`), or where the run has none the one
-    that labels (`labelling_quality`, so that nobody takes the marks for those of a judge that a policy was not trained to please).
+    """Who marks answers for the command `evaluate`, and the metric: the gate's judge (`quality`), or where the run has
+    none the one that labels (`labelling_quality`, so that nobody takes the marks for those of a judge that a policy was
+    not trained to please).
 
     Raises UsageError for what `make_judge` refuses.
     """
@@ -74,14 +86,24 @@ def measuring_judge(run: Run) -> tuple[Judge, str]:
 def announce_gate_judge(screen: Screen, judge: Judge | None) -> None:
     """Before anything is done: who marks for the gate, and what leaves this machine for it."""
     for asks in filter(None, map(language_judge, members(judge) if judge else ())):
-        screen.line(f"  gate's judge           {asks.identity.model}, prompt {asks.prompt.name}, judge_id {asks.identity.judge_id}")
+        screen.line(
+            f"  gate's judge           {asks.identity.model}, prompt {asks.prompt.name}, judge_id "
+            f"{asks.identity.judge_id}"
+        )
         if not asks.endpoint.local:
-            words = f"to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}, the judge prompt and the API key"
+            words = (
+                f"to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}, the judge "
+                "prompt and the API key"
+            )
             screen.line(f"  leaves this machine    {words}; nothing else", style="yellow")
 
 
-def gate_quality(run: Run, judge: Judge | None, policies: Sequence[str], round: int, prompt: Prompt, screen: Screen) -> None:
-    """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation. Nothing without a gate's judge."""
+def gate_quality(
+    run: Run, judge: Judge | None, policies: Sequence[str], round: int, prompt: Prompt, screen: Screen
+) -> None:
+    """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation. Nothing without a gate's
+    judge.
+    """
     if judge is not None:
         for policy_id in policies:
             name = f"quality:{judge.identity.judge_id}:{policy_id}"
@@ -89,11 +111,18 @@ def gate_quality(run: Run, judge: Judge | None, policies: Sequence[str], round: 
 
 
 def ensure_quality(
-    run: Run, judge: Judge, policy_id: str, questions: Sequence[Question], prompt: Prompt, stage: tuple[int, str], screen: Screen
+    run: Run,
+    judge: Judge,
+    policy_id: str,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    stage: tuple[int, str],
+    screen: Screen,
 ) -> None:
     """Stage `stage` (round, name): the policy's stored answers to `questions` marked by `judge`, each once.
 
-    Marks that are there stay, as those of a champion do; what had failed is asked again. Raises JudgeStopped when the judge cannot go on.
+    Marks that are there stay, as those of a champion do; what had failed is asked again. Raises JudgeStopped when the
+    judge cannot go on.
     """
     split, judge_id = questions[0].split, judge.identity.judge_id
 
@@ -115,7 +144,9 @@ def ensure_quality(
 def mark_answers(
     run: Run, judge: Judge, metric: str, answers: Sequence[EvalItem], questions: Sequence[Question], screen: Screen
 ) -> list[EvalItem]:
-    """A row `metric` for each of `answers` to `questions`, marked by `judge`; each chunk is stored as it comes. Raises JudgeStopped."""
+    """A row `metric` for each of `answers` to `questions`, marked by `judge`; each chunk is stored as it comes. Raises
+    JudgeStopped.
+    """
     by_id = {q.question_id: q for q in questions}
     items = [_item(a, by_id[a.item_id]) for a in answers]
     for asks in filter(None, map(language_judge, members(judge))):
@@ -130,13 +161,19 @@ def mark_answers(
         bar.step(len(rows))
         made += rows
     values = [row.value for row in made if row.value is not None]
-    told = f"{metric} {sum(values) / len(values):.4f}, {len(made) - len(values)} unscored" if values else "no answer has a mark"
+    told = (
+        f"{metric} {sum(values) / len(values):.4f}, {len(made) - len(values)} unscored"
+        if values
+        else "no answer has a mark"
+    )
     bar.finish(f"{answers[0].policy_id[:8]} by {judge.identity.model}: {told}" if answers else told)
     return made
 
 
 def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
-    """An answer's row with the judge's mark as `metric`. Without a verdict it has no value and says why; it is never 0."""
+    """An answer's row with the judge's mark as `metric`. Without a verdict it has no value and says why; it is never
+    0.
+    """
     scored, unparsed = verdict.status == "scored", verdict.status == "unparsed"
     return replace(
         answer,
@@ -149,4 +186,6 @@ def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
 
 
 def _item(answer: EvalItem, q: Question) -> JudgeItem:
-    return JudgeItem(f"{answer.policy_id}/{q.question_id}", q.question, answer.prediction, q.reference, q.context, q.key_points)
+    return JudgeItem(
+        f"{answer.policy_id}/{q.question_id}", q.question, answer.prediction, q.reference, q.context, q.key_points
+    )

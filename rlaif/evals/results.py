@@ -58,9 +58,9 @@ class MetricResults:
 class PolicyResults:
     """What the gate sees of a policy. `accuracy` has values 0/1; `score` is `quality` or `token_f1`, in 0-1.
 
-    `order` is `rouge_l` of the answers where `score` compares words and hardly sees their order: token F1, or `quality` by the reference
-    judge. `shuffled` is ROUGE-L of the same answers with their words shuffled, without a value where there is hardly an order. Both are
-    None beside the `quality` of a judge that reads.
+    `order` is `rouge_l` of the answers where `score` compares words and hardly sees their order: token F1, or `quality`
+    by the reference judge. `shuffled` is ROUGE-L of the same answers with their words shuffled, without a value where
+    there is hardly an order. Both are None beside the `quality` of a judge that reads.
     """
 
     policy_id: str

@@ -1,7 +1,8 @@
-"""The sealed test as a recorded event: whether it was opened, what came out, and what marks a run for ever. Needs no torch.
+"""The sealed test as a recorded event: whether it was opened, what came out, and what marks a run for ever. Needs no
+torch.
 
-An opening is a row of `sealed_tests` and a decision OPENED (a forced one REOPENED); it is finished when its decision RESULT is there.
-A run goes on after it with a decision WENT_ON. Decisions are never deleted, so these marks stay.
+An opening is a row of `sealed_tests` and a decision OPENED (a forced one REOPENED); it is finished when its decision
+RESULT is there. A run goes on after it with a decision WENT_ON. Decisions are never deleted, so these marks stay.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The latest opening. `policies`: base, SFT and champion by name, None for one that an older version recorded without them.
+    """The latest opening. `policies`: base, SFT and champion by name, None for one that an older version recorded
+    without them.
 
-    `limit`: items a benchmark, 0 for all. `rows`: what came out (see `sealed_command.compare`), None while it is unfinished.
+    `limit`: items a benchmark, 0 for all. `rows`: what came out (see `sealed_command.compare`), None while it is
+    unfinished.
     """
 
     number: int
@@ -60,11 +63,16 @@ def latest(tests: Rows, decisions: Rows) -> Opening | None:
 
 
 def last_round(run: Run) -> int:
-    """The latest decided round. UsageError when there is none, or when another one has begun: a round must not end after the test."""
+    """The latest decided round. UsageError when there is none, or when another one has begun: a round must not end
+    after the test.
+    """
     rounds = run.store.query("SELECT round, decision FROM rounds ORDER BY round")
     decided = [r["round"] for r in rounds if r["decision"]]
     if not decided:
-        raise UsageError(f"{run.folder}: SFT has not met the gate yet, so there is nothing to test; continue the run with the command loop")
+        raise UsageError(
+            f"{run.folder}: SFT has not met the gate yet, so there is nothing to test; continue the run "
+            "with the command loop"
+        )
     if under_way := [r["round"] for r in rounds if not r["decision"]]:
         raise UsageError(
             f"{run.folder}: round {under_way[0]} is not finished, and the sealed test comes after the last round; "
@@ -85,18 +93,25 @@ def may_open(run: Run, force: bool, limit: int) -> Opening | None:
     if opening.unfinished:
         if limit != opening.limit:
             same = f"--limit {opening.limit}" if opening.limit else "no --limit"
-            raise UsageError(f"the sealed test was opened with {same} ({when}) and is not finished; go on with the same")
+            raise UsageError(
+                f"the sealed test was opened with {same} ({when}) and is not finished; go on with the same"
+            )
         return opening
     if not force:
         raise UsageError(
-            f"the sealed test of {run.folder} was opened already ({when}); see status or report. Only its first result is an honest one: "
+            f"the sealed test of {run.folder} was opened already ({when}); see status or report. Only "
+            "its first result is an honest one: "
             "--force opens it again and marks the run for ever"
         )
     return None
 
 
-def record_opening(run: Run, session_id: str, policies: Mapping[str, str], limit: int, sizes: Mapping[str, int]) -> Opening:
-    """Write, in one transaction, that the sealed items are about to be looked at. Nothing of them may be shown before."""
+def record_opening(
+    run: Run, session_id: str, policies: Mapping[str, str], limit: int, sizes: Mapping[str, int]
+) -> Opening:
+    """Write, in one transaction, that the sealed items are about to be looked at. Nothing of them may be shown
+    before.
+    """
     round, before = last_round(run), last_opening(run)
     number = 1 if before is None else before.number + 1
     action = OPENINGS[number > 1]
@@ -124,7 +139,8 @@ def record_opening(run: Run, session_id: str, policies: Mapping[str, str], limit
 
 
 def goes_on_after(run: Run, rounds: int, allowed: bool) -> Opening | None:
-    """The opening after which the command loop would go on to `rounds`; None where it is still sealed, or nothing is left to do.
+    """The opening after which the command loop would go on to `rounds`; None where it is still sealed, or nothing is
+    left to do.
 
     UsageError when going on is not `allowed`.
     """
@@ -134,7 +150,8 @@ def goes_on_after(run: Run, rounds: int, allowed: bool) -> Opening | None:
         return None
     if not allowed:
         raise UsageError(
-            f"the sealed test of {run.folder} was opened after round {opening.round}: later champions would have no untouched test. "
+            f"the sealed test of {run.folder} was opened after round {opening.round}: later champions "
+            "would have no untouched test. "
             "Start a new run with --run DIR; --after-sealed-test goes on all the same and marks the run for ever"
         )
     return opening
@@ -144,19 +161,26 @@ def record_going_on(run: Run, opening: Opening, rounds: int) -> None:
     """The decision WENT_ON, once for each opening however often the loop is killed and started again."""
     known = run.store.query("SELECT evidence FROM decisions WHERE kind = ? AND action = 'WENT_ON'", [KIND])
     if not any(json.loads(d["evidence"])["opening"] == opening.number for d in known):
-        reason = f"the loop went on to round {rounds} after the sealed test was opened: later champions have no untouched test"
+        reason = (
+            f"the loop went on to round {rounds} after the sealed test was opened: later champions have no "
+            "untouched test"
+        )
         run.decide(Decision(opening.round, KIND, "WENT_ON", reason, {"opening": opening.number, "rounds": rounds}))
 
 
 def record_look(run: Run, policy_id: str, source: str, items: int) -> None:
-    """The decision LOOKED: sealed items were read from a file, for one policy, outside of the test. Written before anything is shown."""
+    """The decision LOOKED: sealed items were read from a file, for one policy, outside of the test. Written before
+    anything is shown.
+    """
     round = run.store.query("SELECT coalesce(max(round), 0) AS r FROM rounds WHERE decision IS NOT NULL")[0]["r"]
     reason = f"evaluate read {items:,} sealed items from {source} for {policy_id[:8]}, outside of the sealed test"
     run.decide(Decision(round, KIND, "LOOKED", reason, {"policy": policy_id, "source": source, "items": items}))
 
 
 def marks(tests: Rows, decisions: Rows, rounds: Rows, champion: str) -> list[str]:
-    """What a reader of the sealed results has to know, in sentences without a full stop. Rows of tables, in the order of time."""
+    """What a reader of the sealed results has to know, in sentences without a full stop. Rows of tables, in the order
+    of time.
+    """
     found: list[str] = []
     if looks := sum(d["kind"] == KIND and d["action"] == "LOOKED" for d in decisions):
         times = "once" if looks == 1 else f"{looks} times"
@@ -165,26 +189,37 @@ def marks(tests: Rows, decisions: Rows, rounds: Rows, champion: str) -> list[str
     if opening is None:
         return found
     if opening.unfinished:
-        found.append(f"the sealed test was opened after round {opening.round} and is not finished: go on with {COMMAND}")
+        found.append(
+            f"the sealed test was opened after round {opening.round} and is not finished: go on with {COMMAND}"
+        )
     if opening.number > 1:
         found.append(f"the sealed test was opened {opening.number} times: only the first result is an honest one")
     first = tests[0]["round"]
-    if any(d["kind"] == KIND and d["action"] == "WENT_ON" for d in decisions) or any(r["round"] > first for r in rounds):
-        found.append(f"the loop went on after the sealed test was opened at round {first}: later champions have no untouched test")
+    if any(d["kind"] == KIND and d["action"] == "WENT_ON" for d in decisions) or any(
+        r["round"] > first for r in rounds
+    ):
+        found.append(
+            f"the loop went on after the sealed test was opened at round {first}: later champions have "
+            "no untouched test"
+        )
     if opening.policies and opening.policies["champion"] != champion:
         found.append(f"the champion is not the one of the sealed test ({opening.policies['champion'][:8]})")
     return found
 
 
 def result_table(opening: Opening) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of text: a column a metric, a row a policy's means and then a row a paired difference. Needs results."""
+    """Columns and rows of text: a column a metric, a row a policy's means and then a row a paired difference. Needs
+    results.
+    """
     rows = opening.rows or []
     columns = ["sealed items"]
     for row in rows:
         unscored = f"\n{row['unscored']} unscored" if row["unscored"] else ""
         columns.append(f"{row['benchmark']}\n{row['metric']}\nn={row['n']}, {row['groups']} groups{unscored}")
     policies = opening.policies or {}
-    table = [[f"{name} {policy_id[:8]}", *(f"{r['means'][name]:.4f}" for r in rows)] for name, policy_id in policies.items()]
+    table = [
+        [f"{name} {policy_id[:8]}", *(f"{r['means'][name]:.4f}" for r in rows)] for name, policy_id in policies.items()
+    ]
     for pair in rows[0]["differences"] if rows else ():
         table.append([pair, *(difference(r["differences"][pair]) for r in rows)])
     return columns, table
@@ -192,4 +227,8 @@ def result_table(opening: Opening) -> tuple[list[str], list[list[str]]]:
 
 def difference(found: Mapping[str, float] | None) -> str:
     """A paired difference with its two-sided 95% interval; None stands for two names of one policy."""
-    return "the same policy" if found is None else f"{found['delta']:+.4f}\n{found['ci_low']:+.3f}..{found['ci_high']:+.3f}"
+    return (
+        "the same policy"
+        if found is None
+        else f"{found['delta']:+.4f}\n{found['ci_low']:+.3f}..{found['ci_high']:+.3f}"
+    )

@@ -2,8 +2,8 @@
 
     python cli.py test
 
-What can be wrong is found before anything is opened. Killed in the middle, the same command goes on with the same opening: each
-policy's results on a benchmark are written with their stage, and are not made twice.
+What can be wrong is found before anything is opened. Killed in the middle, the same command goes on with the same
+opening: each policy's results on a benchmark are written with their stage, and are not made twice.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ PAIRS = (("champion", "base"), ("champion", "SFT"), ("SFT", "base"))
 def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> sealed.Opening:
     """Open the sealed test of the run in `folder`, or go on with an unfinished opening; returns it with its results.
 
-    `limit`: the first so many items of each benchmark by id, 0 for all. Raises UsageError when it may not be opened (a second time
-    without `force`, a round under way, no items) and RlaifError when a policy's weights are gone or changed; nothing is opened then.
+    `limit`: the first so many items of each benchmark by id, 0 for all. Raises UsageError when it may not be opened (a
+    second time without `force`, a round under way, no items) and RlaifError when a policy's weights are gone or
+    changed; nothing is opened then.
     """
     run = open_run(folder)
     with run_lock(folder):  # the champion must not change meanwhile
@@ -63,7 +64,9 @@ def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> se
         judge = make_gate_judge(run.config, None, run)
         with session(run, started) as session_id, screen.live():
             if opening is None:
-                opening = sealed.record_opening(run, session_id, policies, limit, {b: len(q) for b, q in questions.items()})
+                opening = sealed.record_opening(
+                    run, session_id, policies, limit, {b: len(q) for b, q in questions.items()}
+                )
             evaluate_all(run, base, prompt, opening, policies, questions, screen)
             if judge and "medquad" in questions:
                 for policy_id in dict.fromkeys(policies.values()):
@@ -84,21 +87,32 @@ def contenders(run: Run) -> dict[str, str]:
 
 
 def sealed_questions(run: Run, limit: int) -> Questions:
-    """The sealed items of each benchmark that has any, in the order of their ids. UsageError where no interval could be computed."""
-    found = {b: load_questions(run, "split = 'sealed' AND starts_with(dataset, ?)", [b])[: limit or None] for b in BENCHMARKS}
+    """The sealed items of each benchmark that has any, in the order of their ids. UsageError where no interval could be
+    computed.
+    """
+    found = {
+        b: load_questions(run, "split = 'sealed' AND starts_with(dataset, ?)", [b])[: limit or None] for b in BENCHMARKS
+    }
     found = {b: questions for b, questions in found.items() if questions}
     if not found:
         raise UsageError(f"{run.folder} has no sealed items: its data sets were given without a test split")
     for benchmark, questions in found.items():
         if len({q.group_id for q in questions}) < 2:
             raise UsageError(
-                f"{benchmark}: the {len(questions)} sealed items are of one group, and intervals need two; give a larger --limit"
+                f"{benchmark}: the {len(questions)} sealed items are of one group, and intervals need "
+                "two; give a larger --limit"
             )
     return found
 
 
 def evaluate_all(
-    run: Run, base: Base, prompt: Prompt, opening: sealed.Opening, policies: Mapping[str, str], questions: Questions, screen: Screen
+    run: Run,
+    base: Base,
+    prompt: Prompt,
+    opening: sealed.Opening,
+    policies: Mapping[str, str],
+    questions: Questions,
+    screen: Screen,
 ) -> None:
     """Stages `sealed:<opening>:<benchmark>:<policy>` for what has no results yet."""
     for policy_id in dict.fromkeys(policies.values()):
@@ -111,14 +125,20 @@ def evaluate_all(
                 stage.detail = {"benchmark": benchmark, "policy_id": policy_id, "n": len(items)}
 
 
-def conclude(run: Run, prompt: Prompt, opening: sealed.Opening, policies: Mapping[str, str], questions: Questions, judge_id: str) -> None:
-    """Stage `sealed:<opening>:result`: compare the policies, and write the decision RESULT, last. `judge_id`: the gate's judge, or ""."""
+def conclude(
+    run: Run, prompt: Prompt, opening: sealed.Opening, policies: Mapping[str, str], questions: Questions, judge_id: str
+) -> None:
+    """Stage `sealed:<opening>:result`: compare the policies, and write the decision RESULT, last. `judge_id`: the
+    gate's judge, or "".
+    """
     rows: list[dict[str, Any]] = []
     for benchmark, items in questions.items():
         groups = {q.question_id: q.group_id for q in items}
         judged = [("quality", judge_id)] if judge_id and benchmark == "medquad" else []
         for metric, judge in [*judged, (SCORE[benchmark], "")]:
-            results = {name: stored(run, p, benchmark, metric, items, prompt, "sealed", judge) for name, p in policies.items()}
+            results = {
+                name: stored(run, p, benchmark, metric, items, prompt, "sealed", judge) for name, p in policies.items()
+            }
             rows += compare(results, groups, seed=run.config.seed)
     with run.stage(opening.round, f"sealed:{opening.number}:result") as stage:
         evidence = {"opening": opening.number, "policies": policies, "rows": rows}
@@ -126,11 +146,13 @@ def conclude(run: Run, prompt: Prompt, opening: sealed.Opening, policies: Mappin
 
 
 def compare(results: Mapping[str, Sequence[EvalItem]], groups: Mapping[str, str], *, seed: int) -> list[dict[str, Any]]:
-    """Rows for one metric of one benchmark (two with macro-F1): means of base, SFT and champion, and paired differences. JSON-ready.
+    """Rows for one metric of one benchmark (two with macro-F1): means of base, SFT and champion, and paired
+    differences. JSON-ready.
 
-    `results`: the policies' rows on the same items; items that one of them has no value for are left out for all and counted in
-    `unscored`. Differences, first minus second of PAIRS, with two-sided 95% intervals by :func:`rlaif.stats.bootstrap_mean` and
-    `bootstrap_macro_f1`, clustered by `groups` (item_id -> group_id); None where both names are one policy.
+    `results`: the policies' rows on the same items; items that one of them has no value for are left out for all and
+    counted in `unscored`. Differences, first minus second of PAIRS, with two-sided 95% intervals by
+    :func:`rlaif.stats.bootstrap_mean` and `bootstrap_macro_f1`, clustered by `groups` (item_id -> group_id); None where
+    both names are one policy.
     """
     first = next(iter(results.values()))
     by_item = {name: {i.item_id: i for i in items} for name, items in results.items()}
@@ -152,7 +174,9 @@ def compare(results: Mapping[str, Sequence[EvalItem]], groups: Mapping[str, str]
     rows = [row(first[0].metric, means, lambda a, b: stats.bootstrap_mean(values[a], values[b], owners, seed=seed))]
     if first[0].metric == "accuracy":
         f1 = {name: stats.macro_f1(targets, p) for name, p in said.items()}
-        rows.append(row("macro_f1", f1, lambda a, b: stats.bootstrap_macro_f1(targets, said[a], said[b], owners, seed=seed)))
+        rows.append(
+            row("macro_f1", f1, lambda a, b: stats.bootstrap_macro_f1(targets, said[a], said[b], owners, seed=seed))
+        )
     return rows
 
 

@@ -1,4 +1,6 @@
-"""Results of policies on given items: what `eval_items` holds under the same protocol, and the rest evaluated and kept there."""
+"""Results of policies on given items: what `eval_items` holds under the same protocol, and the rest evaluated and kept
+there.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ COMPARING_WORDS = ("", "reference")  # evaluation.judge: with none the score is 
 
 
 ITEM_COLUMNS = (
-    "policy_id, benchmark, split, item_id, metric, prediction, target, value, status, reason, judge_id, protocol_hash, data_sha256"
+    "policy_id, benchmark, split, item_id, metric, prediction, target, value, status, reason, judge_id, "
+    "protocol_hash, data_sha256"
 )
 
 
@@ -39,10 +42,14 @@ def stored(
     split: str = "gate",
     judge_id: str = "",
 ) -> list[EvalItem]:
-    """A policy's results on exactly these questions under today's protocol, in the order of the ids; empty where there are none."""
+    """A policy's results on exactly these questions under today's protocol, in the order of the ids; empty where there
+    are none.
+    """
     from rlaif.evals import medquad, pubmedqa
 
-    protocol = medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
+    protocol = (
+        medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
+    )
     rows = run.store.query(
         f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND starts_with(benchmark, ?) AND split = ? "
         "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
@@ -54,14 +61,16 @@ def stored(
 def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> PolicyResults:
     """The gate's view of a policy: its stored results on the gate's items, in the order of their ids.
 
-    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a score that
-    compares words.
+    With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a
+    score that compares words.
     """
     found = {}
     for benchmark, questions in gate_questions(run).items():
         groups = {q.question_id: q.group_id for q in questions}
         metric, judge = ("quality", judge_id) if judge_id and benchmark == "medquad" else (SCORE[benchmark], "")
-        found[benchmark] = MetricResults.of(stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge), groups)
+        found[benchmark] = MetricResults.of(
+            stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge), groups
+        )
         comparing = benchmark == "medquad" and run.config.evaluation.judge in COMPARING_WORDS
         if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
             found[ORDER] = MetricResults.of(rows, groups)
@@ -74,7 +83,9 @@ def shuffled(order: MetricResults) -> MetricResults:
     from rlaif.text_metrics import shuffled_rouge_l
 
     values = tuple(map(shuffled_rouge_l, order.predictions, order.targets, order.item_ids))
-    return dataclasses.replace(order, values=values, statuses=tuple("failed" if v is None else "scored" for v in values))
+    return dataclasses.replace(
+        order, values=values, statuses=tuple("failed" if v is None else "scored" for v in values)
+    )
 
 
 METRICS = {"medquad": ("token_f1", "rouge_l"), "pubmedqa": ("accuracy",)}
@@ -83,7 +94,8 @@ METRICS = {"medquad": ("token_f1", "rouge_l"), "pubmedqa": ("accuracy",)}
 def measure(
     run: Run, policy_ids: Sequence[str], benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> list[dict[str, list[EvalItem]]]:
-    """Metric -> one row a question in their order, for each policy. Evaluates and stores what the database does not hold.
+    """Metric -> one row a question in their order, for each policy. Evaluates and stores what the database does not
+    hold.
 
     The base is loaded only if anything is missing. RlaifError when it or an adapter is not what the run recorded.
     """
@@ -91,8 +103,13 @@ def measure(
     from rlaif.policies import check_prompt
 
     check_prompt(run, prompt)
-    protocol = medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
-    parts = ((METRICS[benchmark], protocol, evaluate_questions), (loss.LOSS, loss.protocol_hash(prompt), evaluate_losses))
+    protocol = (
+        medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
+    )
+    parts = (
+        (METRICS[benchmark], protocol, evaluate_questions),
+        (loss.LOSS, loss.protocol_hash(prompt), evaluate_losses),
+    )
     base: Base | None = None
     out: list[dict[str, list[EvalItem]]] = []
     for policy_id in policy_ids:
@@ -114,11 +131,14 @@ def measure(
     return out
 
 
-def stored_by_item(run: Run, policy_id: str, metric: str, protocol_hash: str, questions: Sequence[Question]) -> dict[str, EvalItem]:
+def stored_by_item(
+    run: Run, policy_id: str, metric: str, protocol_hash: str, questions: Sequence[Question]
+) -> dict[str, EvalItem]:
     """item_id -> what the database has for it, where its target is still the question's."""
     wanted = {q.question_id: q.label or q.reference for q in questions}
     rows = run.store.query(
-        f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND benchmark = ? AND split = ? AND metric = ? AND protocol_hash = ? "
+        f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND benchmark = ? AND split = ? AND "
+        "metric = ? AND protocol_hash = ? "
         "AND judge_id = '' ORDER BY item_id, data_sha256",
         [policy_id, questions[0].dataset, questions[0].split, metric, protocol_hash],
     )

@@ -1,4 +1,6 @@
-"""From results an item to what `evaluate` prints: means, corpus figures, the confusion matrix, means by kind of question. Pure."""
+"""From results an item to what `evaluate` prints: means, corpus figures, the confusion matrix, means by kind of
+question. Pure.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ UNPARSED = "unparsed"
 def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) -> dict[str, float]:
     """Name -> number over rows of one policy on one benchmark.
 
-    The mean of every metric over its scored items. For PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion matrix as counts
-    `confusion.<target>.<prediction>`. For MedQuAD, where the rows are there, `bleu` (of the corpus, 0-100), `loss` (nats a token over
-    all tokens of the references) and `perplexity` (its exponential). A judge's marks come with `<metric>.low` and `.high`, the 95% interval
-    of the mean (see `stats.mean_interval`; `groups` maps item ids to groups), and `<metric>.unscored`, a count of items without a mark.
+    The mean of every metric over its scored items. For PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion
+    matrix as counts `confusion.<target>.<prediction>`. For MedQuAD, where the rows are there, `bleu` (of the corpus,
+    0-100), `loss` (nats a token over all tokens of the references) and `perplexity` (its exponential). A judge's marks
+    come with `<metric>.low` and `.high`, the 95% interval of the mean (see `stats.mean_interval`; `groups` maps item
+    ids to groups), and `<metric>.unscored`, a count of items without a mark.
     """
     values = _values(items)
     found = {metric: sum(v) / len(v) for metric, v in values.items()}
@@ -43,8 +46,11 @@ def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) 
     return found | _judged(items, groups)
 
 
-def by_type(items: Sequence[EvalItem], qtypes: Mapping[str, str], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, float]]:
-    """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds. Empty where fewer than two kinds are known.
+def by_type(
+    items: Sequence[EvalItem], qtypes: Mapping[str, str], groups: Mapping[str, str] | None = None
+) -> dict[str, dict[str, float]]:
+    """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds. Empty where fewer than two kinds
+    are known.
 
     A judge's marks come with interval and count as in :func:`metrics`.
     """
@@ -53,7 +59,9 @@ def by_type(items: Sequence[EvalItem], qtypes: Mapping[str, str], groups: Mappin
         return {}
     rows = {kind: [i for i in items if qtypes[i.item_id] == kind] for kind in [*kinds, ""]}
     return {
-        kind or "other": {"n": len({i.item_id for i in own})} | {m: sum(v) / len(v) for m, v in _values(own).items()} | _judged(own, groups)
+        kind or "other": {"n": len({i.item_id for i in own})}
+        | {m: sum(v) / len(v) for m, v in _values(own).items()}
+        | _judged(own, groups)
         for kind, own in rows.items()
         if own
     }
@@ -76,15 +84,22 @@ def _judged(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict
     found: dict[str, float] = {}
     for metric in dict.fromkeys(i.metric for i in items if i.judge_id):
         rows = [i for i in items if i.metric == metric]
-        interval = grouped_mean([i.value for i in rows], [(groups or {}).get(i.item_id, i.item_id) for i in rows]).interval
+        interval = grouped_mean(
+            [i.value for i in rows], [(groups or {}).get(i.item_id, i.item_id) for i in rows]
+        ).interval
         if interval:
-            found |= {f"{metric}.low": max(interval[0], 0.0), f"{metric}.high": min(interval[1], 1.0)}  # marks are in 0-1
+            found |= {
+                f"{metric}.low": max(interval[0], 0.0),
+                f"{metric}.high": min(interval[1], 1.0),
+            }  # marks are in 0-1
         found[f"{metric}.unscored"] = sum(i.value is None for i in rows)
     return found
 
 
 def show(result: Mapping[str, Any], screen: Screen) -> None:
-    """The command's JSON object as tables: metrics, confusion matrix, means by kind of question. A judge's marks are one cell."""
+    """The command's JSON object as tables: metrics, confusion matrix, means by kind of question. A judge's marks are
+    one cell.
+    """
     cells = {name: value for name, value in result["metrics"].items() if name.startswith("confusion.")}
     title = f"{result['policy']} on {result['n']} items of {result['benchmark']} ({result['split']})"
     plain = [[name, text] for name, text in _cells(result["metrics"]).items() if name not in cells]
@@ -99,14 +114,22 @@ def show(result: Mapping[str, Any], screen: Screen) -> None:
     kinds = result["by_type"]
     if kinds:
         shown = {kind: _cells(means) for kind, means in kinds.items()}
-        names = [name for name in dict.fromkeys(name for means in shown.values() for name in means) if name != "reference_tokens"]
+        names = [
+            name
+            for name in dict.fromkeys(name for means in shown.values() for name in means)
+            if name != "reference_tokens"
+        ]
         rows = [[kind, *(means.get(name, "") for name in names)] for kind, means in shown.items()]
         screen.table("", ["kind of question", *names], rows)
 
 
 def judge_words(judge: Mapping[str, Any]) -> str:
     """Who gave the marks, and what to think of them."""
-    trust = {True: "has passed the embedded exam", False: "has failed the embedded exam", None: "has not sat the exam in this run"}
+    trust = {
+        True: "has passed the embedded exam",
+        False: "has failed the embedded exam",
+        None: "has not sat the exam in this run",
+    }
     own = "; it labels too, so a policy trained to please it scores high" if judge["labels"] else "; it does not label"
     return f"{judge['metric']} by {judge['model']} ({judge['judge_id']}), which {trust[judge['passed_exam']]}{own}"
 

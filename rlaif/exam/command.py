@@ -33,8 +33,9 @@ def exam_from_command_line(
 ) -> tuple[Judge, list[Held]]:
     """Examine the configured judge and keep the results in the run at `folder`, which is made if it is new.
 
-    Without `medquad` and `human` it is the embedded exam, the one that licenses; with one or both of them those. An existing run's own
-    configuration counts where no `profile` is given. Raises UsageError and DataError before a run folder is made.
+    Without `medquad` and `human` it is the embedded exam, the one that licenses; with one or both of them those. An
+    existing run's own configuration counts where no `profile` is given. Raises UsageError and DataError before a run
+    folder is made.
     """
     config = configuration(folder, profile, overrides)
     exams = _exams(medquad, human, limit)
@@ -59,14 +60,19 @@ def _keep(run: Run, held: Held, judge: Judge, screen: Screen) -> None:
     judge_id, name = judge.identity.judge_id, held.exam.name
     before = run.store.query("SELECT n FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, name])
     if before and before[0]["n"] > held.result.n:
-        screen.line(f"  the {name} exam on record had {before[0]['n']} pairs, this one {held.result.n}: it is shown, and the record stays")
+        screen.line(
+            f"  the {name} exam on record had {before[0]['n']} pairs, this one {held.result.n}: it is "
+            "shown, and the record stays"
+        )
         return
     forget(run, judge_id, name)
     run.store.write(rows(held, judge))
 
 
 def configuration(folder: Path, profile: str, overrides: Sequence[str]) -> Config:
-    """`profile` with `overrides`; without a profile the configuration of the run at `folder`, else the embedded profile."""
+    """`profile` with `overrides`; without a profile the configuration of the run at `folder`, else the embedded
+    profile.
+    """
     if profile or not (folder / DATABASE).is_file():
         return load_config(profile or "embedded", list(overrides))
     stored = open_run(folder).store.query("SELECT config FROM runs")[0]["config"]
@@ -77,7 +83,9 @@ def configuration(folder: Path, profile: str, overrides: Sequence[str]) -> Confi
 
 
 def configured_judge(config: Config, run: Run | None) -> Judge:
-    """The judge of `config`, with the run's cache of answers where there is a run. Raises UsageError when it cannot be made."""
+    """The judge of `config`, with the run's cache of answers where there is a run. Raises UsageError when it cannot be
+    made.
+    """
     from judges import make_judge
 
     return make_judge(config.judge.model, judge_settings(config), AnswerCache(run.store) if run else None)
@@ -87,12 +95,17 @@ def announce(judge: Judge, exams: Sequence[Exam], screen: Screen) -> None:
     """What will be asked, before anything is."""
     answers = [a for exam in exams for a in exam.answers]
     names = " and ".join(exam.name for exam in exams)
-    screen.line(f"{names} exam of {judge.identity.model} ({judge.identity.judge_id}): {len(answers):,} answers to score")
+    screen.line(
+        f"{names} exam of {judge.identity.model} ({judge.identity.judge_id}): {len(answers):,} answers to score"
+    )
     asks = language_judge(judge)
     if asks is None:
         return
     if not asks.endpoint.local:
-        screen.line(f"  leaves this machine, to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}", style="yellow")
+        screen.line(
+            f"  leaves this machine, to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}",
+            style="yellow",
+        )
     screen.line(f"  at most {describe(asks.forecast(answers))}")
 
 
@@ -153,10 +166,18 @@ def show(judge: Judge, held: Held, screen: Screen) -> None:
         screen.line(f"  quadratic weighted kappa with people {result.kappa:.3f} on {len(held.exam.graded)} answers")
     licenses = held.exam.name == EXAM
     if result.passed:
-        screen.line(f"LICENSED: {name} may label" if licenses else f"PASSED: {name}, the {held.exam.name} exam", style="bold green")
+        screen.line(
+            f"LICENSED: {name} may label" if licenses else f"PASSED: {name}, the {held.exam.name} exam",
+            style="bold green",
+        )
     else:
-        screen.line(f"REFUSED: {name}" if licenses else f"NOT PASSED: {name}, the {held.exam.name} exam", style="bold red")
+        screen.line(
+            f"REFUSED: {name}" if licenses else f"NOT PASSED: {name}, the {held.exam.name} exam", style="bold red"
+        )
         for reason in result.refusals:
             screen.line(f"  {reason}")
     if not licenses:
-        screen.line("  what licenses a judge for the command loop is the embedded exam (judge exam without --medquad and --human)")
+        screen.line(
+            "  what licenses a judge for the command loop is the embedded exam (judge exam without "
+            "--medquad and --human)"
+        )

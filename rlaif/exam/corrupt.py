@@ -1,17 +1,32 @@
-"""Spoils an answer in one known way. Pure functions of the text and a seeded generator; None where the text offers no hold."""
+"""Spoils an answer in one known way. Pure functions of the text and a seeded generator; None where the text offers no
+hold.
+"""
 
 from __future__ import annotations
 
 import random
 import re
 
-from rlaif.exam.words import AUXILIARIES, DEMANDS, FILLER, MODALS, NEGATIVE, NOUN_BEFORE, NOUNS, NUMBER_WORDS, SUBORDINATE, UNITS, VERBS
+from rlaif.exam.words import (
+    AUXILIARIES,
+    DEMANDS,
+    FILLER,
+    MODALS,
+    NEGATIVE,
+    NOUN_BEFORE,
+    NOUNS,
+    NUMBER_WORDS,
+    SUBORDINATE,
+    UNITS,
+    VERBS,
+)
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\"])|\n+")
 _WORD = re.compile(r"[A-Za-z'-]+")
 _CLAUSE = re.compile(r"[,;:()]")
 _NUMBER = re.compile(
-    rf"(?<![\w.,/-])(\d{{1,3}}(?:,\d{{3}})+|\d+(?:\.\d+)?|{'|'.join(NUMBER_WORDS)})(?=[ -]?(?:{UNITS})\b|%| (?:in|out of) [\d,]+ | to \d)",
+    rf"(?<![\w.,/-])(\d{{1,3}}(?:,\d{{3}})+|\d+(?:\.\d+)?|{'|'.join(NUMBER_WORDS)})(?=[ "
+    rf"-]?(?:{UNITS})\b|%| (?:in|out of) [\d,]+ | to \d)",
     re.IGNORECASE,
 )
 _ANY_NUMBER = re.compile(rf"\d{{1,3}}(?:,\d{{3}})+|\d+(?:\.\d+)?|\b(?:{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
@@ -37,7 +52,8 @@ def negate(text: str, rng: random.Random) -> str | None:
 def negate_sentence(sentence: str) -> str | None:
     """The sentence with its first main verb turned round, by the first rule that fits; None where none does.
 
-    "X cannot", "X is not" lose the negation; a modal or a form of "to be" gets one; a verb of the list gets "do not" or "does not".
+    "X cannot", "X is not" lose the negation; a modal or a form of "to be" gets one; a verb of the list gets "do not" or
+    "does not".
     """
     words = list(_WORD.finditer(sentence))
     for i, match in enumerate(words):
@@ -84,7 +100,8 @@ def _base(word: str) -> str:
 def change_number(text: str, rng: random.Random, told: str) -> str | None:
     """One number that counts or measures something is off by a factor of 2 to 10; the new one stands nowhere else.
 
-    Only a number that `told` states too is changed: sources differ in their numbers, and nobody could say which of two is wrong.
+    Only a number that `told` states too is changed: sources differ in their numbers, and nobody could say which of two
+    is wrong.
     """
     known = _numbers(told)
     found = [m for m in _NUMBER.finditer(text) if _value(m[1]) in known]

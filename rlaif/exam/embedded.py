@@ -1,7 +1,8 @@
 """The embedded exam: questions on the topics of the gate split, answered in the topics' prose.
 
-Of the gate split, because a judge that ships may be trained on the train split; never of the sealed one. The reference is the one in key
-points, the good answer the other one, in prose. Numbers are rare in both: `changed_number` adds one invented measure to each, worded twice.
+Of the gate split, because a judge that ships may be trained on the train split; never of the sealed one. The reference
+is the one in key points, the good answer the other one, in prose. Numbers are rare in both: `changed_number` adds one
+invented measure to each, worded twice.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ MEASURES: dict[str, tuple[tuple[str, str, tuple[int, ...]], ...]] = {
         ("complaints lasting {n} weeks", "It all tends to go on for {n} weeks.", (3, 6, 9)),
         ("attacks up to {n} times a day", "It has struck as often as {n} times a day.", (4, 7, 15)),
     ),
-    "causes": (("a fault passed on to {n} percent of children", "Some {n} percent of children receive the fault.", (25, 50)),),
+    "causes": (("a fault passed on to {n} percent of children", ("Some {n} percent of "
+"children receive the fault."), (25, 50)),),
     "tests": (
         ("a check-up every {n} months", "A check-up follows once {n} months have gone by.", (4, 6, 18)),
         ("fasting for {n} hours before blood is drawn", "Blood is drawn after {n} hours of fasting.", (8, 12)),
@@ -54,8 +56,14 @@ def embedded_exam(limit: int = 0) -> Exam:
     asked = [q for t in topics.values() for q in medquad_style.questions(t, medquad_style.QUESTIONS_A_TOPIC["gate"])]
     seeded("embedded").shuffle(asked)
     asked = list({(q.focus, q.qtype): q for q in asked}.values())  # one wording of each question
-    items = first_of_each_type((i for number, q in enumerate(asked) for i in _items(number, q, topics)), limit or ITEMS_A_TYPE)
-    return Exam("embedded", items, about={"source": "medquad_style", "split": "gate", "topics": len(topics), "questions": len(asked)})
+    items = first_of_each_type(
+        (i for number, q in enumerate(asked) for i in _items(number, q, topics)), limit or ITEMS_A_TYPE
+    )
+    return Exam(
+        "embedded",
+        items,
+        about={"source": "medquad_style", "split": "gate", "topics": len(topics), "questions": len(asked)},
+    )
 
 
 def _items(number: int, question: Question, topics: dict[str, Topic]) -> Iterator[ExamItem]:

@@ -13,7 +13,9 @@ from rlaif.types import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a judge made of one item. `result` is "scored" or "unscored"; scores are None where there is none, and `reason` says why."""
+    """What a judge made of one item. `result` is "scored" or "unscored"; scores are None where there is none, and
+    `reason` says why.
+    """
 
     item: ExamItem
     good: Verdict
@@ -37,8 +39,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule over its items: `value` of its measure (None without a scored item), how many items are as they should be on their own
-    (`ok`), the one-sided 95% Wilson lower bound of that share, and why it failed ("" when it passed)."""
+    """One rule over its items: `value` of its measure (None without a scored item), how many items are as they should
+    be on their own (`ok`), the one-sided 95% Wilson lower bound of that share, and why it failed ("" when it
+    passed)."""
 
     rule: Rule
     n: int
@@ -55,8 +58,8 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True)
 class ExamResult:
-    """The whole exam. `pair_accuracy` pools the item types whose rule is pair accuracy; `kappa` is the quadratic weighted kappa with
-    people, None where none scored. `refusals` is empty for a judge that has a licence."""
+    """The whole exam. `pair_accuracy` pools the item types whose rule is pair accuracy; `kappa` is the quadratic
+    weighted kappa with people, None where none scored. `refusals` is empty for a judge that has a licence."""
 
     exam: str
     rules: tuple[RuleResult, ...]
@@ -79,7 +82,8 @@ def outcomes(exam: Exam, verdicts: Mapping[str, Verdict]) -> list[Outcome]:
 def grade(exam: Exam, marked: Sequence[Outcome], graded: Sequence[tuple[Verdict, int]] = ()) -> ExamResult:
     """The result of `exam`. A pair with a verdict that was not scored counts as wrong in every share.
 
-    Licence: every rule of the exam's item types, and the pooled bound (`rules.POOLED_BOUND`, Wilson 1927, one-sided 95%).
+    Licence: every rule of the exam's item types, and the pooled bound (`rules.POOLED_BOUND`, Wilson 1927, one-sided
+    95%).
     """
     asked = [rule for rule in RULES if rule.item_type in TYPES[exam.name]]
     results = tuple(_rule(rule, [o for o in marked if o.item.item_type == rule.item_type]) for rule in asked)
@@ -94,10 +98,11 @@ def grade(exam: Exam, marked: Sequence[Outcome], graded: Sequence[tuple[Verdict,
 
 
 def agreement(graded: Sequence[tuple[Verdict, int]]) -> float | None:
-    """Quadratic weighted kappa between people's scores (1-4) and the judge's, put on the same scale as 1 + round(3 * score).
+    """Quadratic weighted kappa between people's scores (1-4) and the judge's, put on the same scale as 1 + round(3 *
+    score).
 
-    Cohen 1968: 1 - observed / expected mean squared difference. Answers without a score are left out. None where nothing was scored
-    or neither side varies.
+    Cohen 1968: 1 - observed / expected mean squared difference. Answers without a score are left out. None where
+    nothing was scored or neither side varies.
     """
     pairs = [(1 + round(3 * v.score), human) for v, human in graded if v.score is not None]
     if not pairs:

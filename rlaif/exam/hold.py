@@ -28,8 +28,8 @@ class Held:
 def hold(exam: Exam, judge: Judge, screen: Screen) -> Held:
     """Let `judge` score every answer of `exam` once.
 
-    Raises RlaifError when more than MAX_UNSCORED of the answers got no verdict at all (status "failed": endpoint, transport): that says
-    nothing about the judge, and what was answered is in its cache for the next time.
+    Raises RlaifError when more than MAX_UNSCORED of the answers got no verdict at all (status "failed": endpoint,
+    transport): that says nothing about the judge, and what was answered is in its cache for the next time.
     """
     answers = exam.answers
     bar = screen.bar(f"exam ({exam.name})", len(answers))

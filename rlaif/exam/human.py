@@ -12,11 +12,12 @@ Answer = tuple[str, int]  # text, score
 
 
 def human_exam(path: str, limit: int = 0) -> Exam:
-    """The exam over a table with the columns question, answer and score (1-4): `limit` pairs (0: ITEMS) of answers to one question whose
-    scores are at least GAP apart. The same each time.
+    """The exam over a table with the columns question, answer and score (1-4): `limit` pairs (0: ITEMS) of answers to
+    one question whose scores are at least GAP apart. The same each time.
 
-    The reference is the first of the column `references` where there is one, else the longest answer scored 4, which is then
-    nobody's good answer. Questions with neither are left out. Raises DataError for a table that cannot be used, or without any pair.
+    The reference is the first of the column `references` where there is one, else the longest answer scored 4, which is
+    then nobody's good answer. Questions with neither are left out. Raises DataError for a table that cannot be used, or
+    without any pair.
     """
     table = read_table(path, "--human")
     table.require("question", "answer", "score")
@@ -43,7 +44,9 @@ def human_exam(path: str, limit: int = 0) -> Exam:
             if high - low >= GAP
         ]
     if not pairs:
-        raise DataError(f"{path}: no two answers to one question whose scores are {GAP} or more apart; the exam needs some")
+        raise DataError(
+            f"{path}: no two answers to one question whose scores are {GAP} or more apart; the exam needs some"
+        )
     count = len(pairs)
     seeded("human").shuffle(pairs)
     about = {"source": path, "data_sha256": file_sha256(path), "questions": len(asked), "pairs": count}

@@ -12,7 +12,8 @@ from rlaif.types import JudgeItem, Question, content_id
 
 @dataclass(frozen=True, slots=True)
 class ExamItem:
-    """Two answers to one question. `good` is the better one, or the one as it was; `bad` the worse one, or the one as it was changed.
+    """Two answers to one question. `good` is the better one, or the one as it was; `bad` the worse one, or the one as
+    it was changed.
 
     What the two must do is said by the rules of `item_type`: see :mod:`rlaif.exam.rules`.
     """
@@ -85,7 +86,9 @@ def first_of_each_type(items: Iterable[ExamItem], limit: int) -> tuple[ExamItem,
 
 
 def same_text(one: str, other: str, overlap: float = 0.8) -> bool:
-    """Whether two answers say the same: their sets of words overlap by `overlap` (Jaccard) or more. Such a pair has no better side."""
+    """Whether two answers say the same: their sets of words overlap by `overlap` (Jaccard) or more. Such a pair has no
+    better side.
+    """
     a, b = (set(_words(text)) for text in (one, other))
     return not (a | b) or len(a & b) / len(a | b) >= overlap
 

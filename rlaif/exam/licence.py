@@ -18,8 +18,9 @@ EXAM = "embedded"  # the exam that licenses; medquad and human are reported
 def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, work: str = "labels") -> None:
     """Returns when `judge` may do its `work` in `run`: it labels, or it marks for the gate.
 
-    It may with a passed exam on record. Without one, a judge that is local and free (`hold_here`) sits the exam now: stage
-    `exam:<judge_id>` of round 0. `judge.require_licence=false` lets any judge label, and is recorded in `decisions` (kind "licence").
+    It may with a passed exam on record. Without one, a judge that is local and free (`hold_here`) sits the exam now:
+    stage `exam:<judge_id>` of round 0. `judge.require_licence=false` lets any judge label, and is recorded in
+    `decisions` (kind "licence").
 
     Raises UsageError for a judge that has not been examined, RlaifError for one that was refused; both say the command.
     """
@@ -28,17 +29,23 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
         return
     if not run.config.judge.require_licence:
         _record_override(run, judge_id, name, work)
-        screen.line(f"warning: {name} {work} without a licence (judge.require_licence=false); recorded in decisions", style="yellow")
+        screen.line(
+            f"warning: {name} {work} without a licence (judge.require_licence=false); recorded in decisions",
+            style="yellow",
+        )
         return
     if hold_here:
         _sit(run, judge, screen)
     passed = check_licence(run, judge_id)
     if passed is None:
         raise UsageError(
-            f"the judge {name} ({judge_id}) has sat no exam, and a judge {work} only with a licence; examine it: {command(run)}"
+            f"the judge {name} ({judge_id}) has sat no exam, and a judge {work} only with a licence; "
+            f"examine it: {command(run)}"
         )
     if not passed:
-        found = run.store.query("SELECT reasons FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, EXAM])[0]["reasons"]
+        found = run.store.query("SELECT reasons FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, EXAM])[0][
+            "reasons"
+        ]
         raise RlaifError(
             f"the judge {name} ({judge_id}) was refused a licence ({'; '.join(found)}); see {command(run)}; "
             "choose another judge or prompt, or override with --set judge.require_licence=false"
@@ -52,7 +59,9 @@ def check_licence(run: Run, judge_id: str) -> bool | None:
 
 
 def command(run: Run) -> str:
-    """The command that examines this session's judge: the run knows its configuration, so only what differs has to be said."""
+    """The command that examines this session's judge: the run knows its configuration, so only what differs has to be
+    said.
+    """
     stored = json.loads(run.store.query("SELECT config FROM runs")[0]["config"])
     changed = {k: v for k, v in flat(run.config).items() if k.startswith("judge.") and stored.get(k) != v}
     options = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())
@@ -87,4 +96,6 @@ def _record_override(run: Run, judge_id: str, name: str, work: str) -> None:
         return
     reason = f"judge.require_licence=false: {name} {work} without a licence"
     round = int(run.store.query("SELECT coalesce(max(round), 0) AS round FROM rounds")[0]["round"])
-    run.decide(Decision(round, "licence", "OVERRIDE", reason, {"judge_id": judge_id, "passed": check_licence(run, judge_id)}))
+    run.decide(
+        Decision(round, "licence", "OVERRIDE", reason, {"judge_id": judge_id, "passed": check_licence(run, judge_id)})
+    )

@@ -1,4 +1,6 @@
-"""The MedQuAD exam: one NIH source is the reference, another source's answer to the same focus and question type the good answer."""
+"""The MedQuAD exam: one NIH source is the reference, another source's answer to the same focus and question type the
+good answer.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,26 @@ from rlaif.exam.items import Exam, ExamItem, first_of_each_type, same_text, seed
 from rlaif.types import DataError, Question
 
 ITEMS_A_TYPE = 200
-WORDS = 150  # longer answers are cut at a sentence's end: a judge with a small window reads them too, and one changed statement is not lost
+# Longer answers are cut at a sentence's end: a judge with a small window reads them too, and one changed statement is
+# not lost.
+WORDS = 150
 Key = tuple[str, str]  # focus, question type
 
 
 def medquad_exam(path: str, limit: int = 0) -> Exam:
-    """The exam over the MedQuAD file, folder or hub id at `path`: `limit` items of each type (0: ITEMS_A_TYPE). The same each time.
+    """The exam over the MedQuAD file, folder or hub id at `path`: `limit` items of each type (0: ITEMS_A_TYPE). The
+    same each time.
 
-    Left out: the sealed split, answers that the loader drops, texts that stand in three or more documents, answers under ten words,
-    and pairs whose texts coincide. Raises DataError for data that cannot be used, or without two sources for any question.
+    Left out: the sealed split, answers that the loader drops, texts that stand in three or more documents, answers
+    under ten words, and pairs whose texts coincide. Raises DataError for data that cannot be used, or without two
+    sources for any question.
     """
     loaded = load_questions("medquad", path)
-    usable = [q for q in loaded.questions if q.split != "sealed" and q.focus and q.qtype and not {"shared_text", "short"} & set(q.flags)]
+    usable = [
+        q
+        for q in loaded.questions
+        if q.split != "sealed" and q.focus and q.qtype and not {"shared_text", "short"} & set(q.flags)
+    ]
     usable = [cut_reference(q, WORDS) for q in usable if says_something(q)]
     by_key: dict[Key, list[Question]] = {}
     by_focus: dict[str, list[Question]] = {}
@@ -35,7 +45,8 @@ def medquad_exam(path: str, limit: int = 0) -> Exam:
     asked = [pair for group in by_key.values() for pair in _two_sources(group)]
     if not asked:
         raise DataError(
-            f"{path}: no question is answered by two sources (same focus and qtype); the exam needs columns source or uid, focus, qtype"
+            f"{path}: no question is answered by two sources (same focus and qtype); the exam needs "
+            "columns source or uid, focus, qtype"
         )
     seeded("medquad").shuffle(asked)
     items = (i for number, (q, good) in enumerate(asked) for i in _items(number, q, good, by_focus, by_type))
@@ -48,7 +59,9 @@ def _source(question: Question) -> str:
 
 
 def _two_sources(group: Sequence[Question]) -> Iterator[tuple[Question, Question]]:
-    """At most one pair of a key: the question of one source with its own answer as reference, and another source's good answer."""
+    """At most one pair of a key: the question of one source with its own answer as reference, and another source's good
+    answer.
+    """
     for q in seeded(group[0].question_id).sample(group, len(group)):
         for other in group:
             if _source(other) != _source(q) and not same_text(q.reference, other.reference):
@@ -57,7 +70,11 @@ def _two_sources(group: Sequence[Question]) -> Iterator[tuple[Question, Question
 
 
 def _items(
-    number: int, question: Question, good: Question, by_focus: dict[str, list[Question]], by_type: dict[tuple[str, str], list[Question]]
+    number: int,
+    question: Question,
+    good: Question,
+    by_focus: dict[str, list[Question]],
+    by_type: dict[tuple[str, str], list[Question]],
 ) -> Iterator[ExamItem]:
     rng = seeded("medquad", question.question_id)
     same_page = [q for q in by_focus[question.focus.casefold()] if q.qtype != question.qtype]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
-from rlaif import stats
+from rlaif import power, stats
 from rlaif.evals.results import Paired, PolicyResults, pair
 
 POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
@@ -96,7 +96,9 @@ def measure(accuracy: Paired, score: Paired, order: Paired | None, seed: int, re
         stats.bootstrap_mean(before, after, accuracy.groups, seed=seed, resamples=resamples),
         stats.bootstrap_macro_f1(accuracy.targets, *predictions, accuracy.groups, seed=seed, resamples=resamples),
         stats.bootstrap_mean(score.champion, score.challenger, score.groups, seed=seed, resamples=resamples),
-        stats.bootstrap_mean(order.champion, order.challenger, order.groups, seed=seed, resamples=resamples) if order else None,
+        stats.bootstrap_mean(order.champion, order.challenger, order.groups, seed=seed, resamples=resamples)
+        if order
+        else None,
         score.source.metric,
         order.source.metric if order else "",
         (accuracy.source.benchmark, score.source.benchmark),
@@ -109,11 +111,11 @@ def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateR
     n, discordance = m.accuracy.n, (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
     detail = f"{discordance:.1%} of the items discordant"
     if discordance >= TRUE_GAIN:
-        power = stats.mcnemar_power(n, discordance, TRUE_GAIN, alpha / 2)
-        detail += f"; a true gain of {TRUE_GAIN} would be found with probability {power:.2f}"
+        found = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha / 2)
+        detail += f"; a true gain of {TRUE_GAIN} would be found with probability {found:.2f}"
     if m.accuracy.n_clusters < n:
         detail += f"; McNemar takes items as independent: clustered bootstrap p {m.accuracy.p_value:.4f}"
-    mde = stats.mean_mde(m.score.standard_error, m.score.n_clusters, alpha / 2, POWER)
+    mde = power.mean_mde(m.score.standard_error, m.score.n_clusters, alpha / 2, POWER)
     return [
         replace(
             _estimate_row("better", "accuracy", m.benchmarks[0], "mcnemar_exact", m.accuracy),
@@ -125,7 +127,7 @@ def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateR
             p_adjusted=p_accuracy,
             alpha=alpha,
             threshold=settings.gain_accuracy,
-            mde=stats.mcnemar_mde(n, discordance, alpha / 2, POWER),
+            mde=power.mcnemar_mde(n, discordance, alpha / 2, POWER),
         ),
         replace(
             _estimate_row("better", m.score_name, m.benchmarks[1], "clustered_bootstrap", m.score),
@@ -141,14 +143,18 @@ def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateR
 
 
 def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
-    """Not worse on accuracy, macro-F1, score and word order; and could accuracy or the score still hold a gain worth having?"""
+    """Not worse on accuracy, macro-F1, score and word order; and could accuracy or the score still hold a gain worth
+    having?
+    """
     rows = []
     for name, benchmark, found, margin in m.bounded(settings):
         row = _estimate_row("not_worse", name, benchmark, "clustered_bootstrap_bound", found)
         passed = found.lower > -margin
         detail = f"lower 95% bound {found.lower:+.4f} {'>' if passed else '<='} {-margin:+.4f}"
         if found.standard_error > 0:
-            detail += f"; with no true loss this holds with probability {_bound_power(margin, found.standard_error):.2f}"
+            detail += (
+                f"; with no true loss this holds with probability {_bound_power(margin, found.standard_error):.2f}"
+            )
         rows.append(replace(row, passed=passed, detail=detail, threshold=-margin))
     for name, benchmark, found, gain in (
         ("accuracy", m.benchmarks[0], m.accuracy, settings.gain_accuracy),
@@ -162,9 +168,11 @@ def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
 
 
 def ordered_rows(challenger: PolicyResults, seed: int, resamples: int) -> list[GateRow]:
-    """Are the challenger's answers nearer to the references than the same words in any order? A bag of words passes in 5% of cases.
+    """Are the challenger's answers nearer to the references than the same words in any order? A bag of words passes in
+    5% of cases.
 
-    No row beside the score of a judge that reads; where the answers are too short for an order the row passes and says so.
+    No row beside the score of a judge that reads; where the answers are too short for an order the row passes and says
+    so.
     """
     if challenger.order is None or challenger.shuffled is None:
         return []
@@ -206,7 +214,9 @@ def _bound_power(margin: float, standard_error: float) -> float:
     return normal.cdf(margin / standard_error - normal.inv_cdf(0.95))
 
 
-def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateSettings) -> int | None:
+def items_to_settle(
+    m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateSettings
+) -> int | None:
     """About how many items decide, with 80% power and the present spread and size of groups.
 
     For a gain: that a true one of max(seen, least worth having) is found at alpha / 2, on the cheaper of the two
@@ -217,7 +227,7 @@ def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: fl
     needed = []
     if not better:
         gains = [
-            max(e.n + 1, stats.items_needed(e.n, e.standard_error, max(e.delta, gain), alpha / 2, POWER))
+            max(e.n + 1, power.items_needed(e.n, e.standard_error, max(e.delta, gain), alpha / 2, POWER))
             for e, gain in ((m.accuracy, settings.gain_accuracy), (m.score, settings.gain_score))
             if e.standard_error > 0 and e.upper >= gain - ROUNDING and max(e.delta, gain) > 0
         ]
@@ -229,6 +239,6 @@ def items_to_settle(m: Measured, better: bool, open_bounds: list[str], alpha: fl
             continue
         if estimate.delta <= -margin:
             return None
-        bound = stats.items_needed(estimate.n, estimate.standard_error, margin + estimate.delta, 0.05, POWER)
+        bound = power.items_needed(estimate.n, estimate.standard_error, margin + estimate.delta, 0.05, POWER)
         needed.append(max(estimate.n + 1, bound))
     return max(needed)

@@ -6,10 +6,10 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
             and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
             and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
                              that compares words that is also ROUGE-L
-            and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is above
-                             that of the same answers with their words shuffled (one-sided 95% lower bound above 0)
+            and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is
+                             above that of the same answers shuffled (one-sided 95% lower bound above 0)
             and  [guard]     no red guard that blocks
-    REJECT       valid, and some metric is worse, or [ordered] fails, or [gain_possible] fails on both accuracy and score
+    REJECT       valid, and some metric is worse, or [ordered] fails, or [gain_possible] fails on accuracy and score
     INCONCLUSIVE otherwise
 
 *Worse* on a metric: its not-worse condition fails and the one-sided 95% upper bound lies below 0. A loss is then shown,
@@ -29,7 +29,16 @@ from typing import Literal
 
 from rlaif import stats
 from rlaif.evals.results import MetricResults, PolicyResults, pair
-from rlaif.gate.conditions import GateRow, GateSettings, Measured, better_rows, bound_rows, items_to_settle, measure, ordered_rows
+from rlaif.gate.conditions import (
+    GateRow,
+    GateSettings,
+    Measured,
+    better_rows,
+    bound_rows,
+    items_to_settle,
+    measure,
+    ordered_rows,
+)
 from rlaif.types import Action
 
 __all__ = [
@@ -108,7 +117,10 @@ def decide(
     comparable = all(row.passed for row in rows)
     rows += _unscored_rows(champion, challenger, settings)
     rows += [GateRow("valid", check.name, check.passed, check.detail) for check in checks.valid]
-    guards = [GateRow("guard", g.name, not (g.red and g.blocking), g.detail or ("red" if g.red else "green")) for g in checks.guards]
+    guards = [
+        GateRow("guard", g.name, not (g.red and g.blocking), g.detail or ("red" if g.red else "green"))
+        for g in checks.guards
+    ]
     measured = None
     if comparable:  # numbers over different items, prompts or data compare nothing
         accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
@@ -131,7 +143,15 @@ def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateR
     if champion.order and challenger.order:
         both.append((champion.order, challenger.order))
     elif one := champion.order or challenger.order:
-        rows.append(GateRow("valid", f"{one.metric}: both_have_it", False, "one policy has none: evaluate again", benchmark=one.benchmark))
+        rows.append(
+            GateRow(
+                "valid",
+                f"{one.metric}: both_have_it",
+                False,
+                "one policy has none: evaluate again",
+                benchmark=one.benchmark,
+            )
+        )
     for a, b in both:
         known_a = {i: (t, g) for i, t, g in zip(a.item_ids, a.targets, a.groups, strict=True)}
         known_b = {i: (t, g) for i, t, g in zip(b.item_ids, b.targets, b.groups, strict=True)}
@@ -161,11 +181,15 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
     return rows
 
 
-def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateSettings) -> GateResult:
+def _conclude(
+    rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateSettings
+) -> GateResult:
     """The decision follows from the rows alone; `m` only serves to say how many items would settle it."""
 
     def result(action: Action, why: str, items: int | None = None) -> GateResult:
-        return GateResult(action, f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}", alpha, rows, items)
+        return GateResult(
+            action, f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}", alpha, rows, items
+        )
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]
     if invalid or m is None:
@@ -176,7 +200,9 @@ def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: 
     disordered = [row for row in rows if row.condition == "ordered" and not row.passed]
     blocking = [row for row in rows if row.condition == "guard" and not row.passed]
     # "on the others": a metric that is better itself does not have to be shown not worse
-    open_bounds = min(([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven)
+    open_bounds = min(
+        ([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven
+    )
     if better and not open_bounds and not disordered and not blocking:
         return result("PROMOTE", "; ".join(_words(row) for row in better) + "; not worse on the others")
     if worse or disordered:
@@ -185,7 +211,9 @@ def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: 
         return result("REJECT", "; ".join(losses))
     tests = [row for row in rows if row.condition == "better"]
     if not any(row.passed for row in rows if row.condition == "gain_possible"):
-        why = "; ".join(f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible")
+        why = "; ".join(
+            f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible"
+        )
         return result("REJECT", f"no gain worth having: {why}")
     if better and not open_bounds:
         why = f"{'; '.join(_words(row) for row in better)}; held up by {', '.join(row.metric for row in blocking)}"
@@ -194,7 +222,9 @@ def _conclude(rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: 
     reasons += [f"{row.metric} not shown to be not worse ({row.detail.split(';')[0]})" for row in open_bounds]
     reasons += [f"red guard {row.metric}" for row in blocking]
     items = items_to_settle(m, bool(better), [row.metric for row in open_bounds], alpha, settings)
-    reasons.append(f"about {items} items would settle it" if items else "no number of items of this kind would settle it")
+    reasons.append(
+        f"about {items} items would settle it" if items else "no number of items of this kind would settle it"
+    )
     return result("INCONCLUSIVE", "; ".join(reasons), items)
 
 

@@ -19,7 +19,11 @@ QUESTIONS = {
     "ordered": "does the order of its words matter?",
     "gain_possible": "may there still be a gain worth having?",
 }
-ALIKE = {"same_items": "the same items", "same_protocol": "the same prompt and decoding", "same_data": "the same references and labels"}
+ALIKE = {
+    "same_items": "the same items",
+    "same_protocol": "the same prompt and decoding",
+    "same_data": "the same references and labels",
+}
 NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -30,23 +34,30 @@ NAMES = {
 
 
 def explain(run: Run, round: int | None = None) -> dict[str, Any]:
-    """What the gate of a round saw: `verdict` (one line), `conditions` (rows of `gates`, each with `question` and `words`), `power`.
+    """What the gate of a round saw: `verdict` (one line), `conditions` (rows of `gates`, each with `question` and
+    `words`), `power`.
 
-    `round` None is the latest that was decided. JSON-ready. `conditions` is empty where a round ended without a challenger. UsageError for
-    a round that is not decided.
+    `round` None is the latest that was decided. JSON-ready. `conditions` is empty where a round ended without a
+    challenger. UsageError for a round that is not decided.
     """
-    decisions = run.store.query("SELECT round, action, reason, evidence FROM decisions WHERE kind = 'gate' ORDER BY seq")
+    decisions = run.store.query(
+        "SELECT round, action, reason, evidence FROM decisions WHERE kind = 'gate' ORDER BY seq"
+    )
     decided = {row["round"]: row for row in decisions}
     if round is None and decided:
         round = max(decided)
     if round not in decided:
         known = ", ".join(str(r) for r in sorted(decided)) or "none yet"
-        raise UsageError(f"round {'' if round is None else f'{round} '}has no gate decision in {run.folder}; decided rounds: {known}")
+        raise UsageError(
+            f"round {'' if round is None else f'{round} '}has no gate decision in {run.folder}; decided rounds: {known}"
+        )
     decision, evidence = decided[round], json.loads(decided[round]["evidence"])
     rows = run.store.query("SELECT * FROM gates WHERE round = ?", [round])
     places = {name: i for i, name in enumerate(QUESTIONS)}
     rows.sort(key=lambda r: (places.get(r["condition"], len(places)), r["metric"]))
-    conditions = [row | {"question": QUESTIONS.get(row["condition"], row["condition"]), "words": words(row)} for row in rows]
+    conditions = [
+        row | {"question": QUESTIONS.get(row["condition"], row["condition"]), "words": words(row)} for row in rows
+    ]
     first = rows[0] if rows else {}
     return {
         "round": round,
@@ -79,14 +90,21 @@ def verdict(action: str, rows: list[Row], items: int | None, reason: str) -> str
         if any(row["condition"] == "ordered" for row in failed):
             also = f", and it is worse on {' and '.join(worse)}" if worse else ""
             return f"REJECT: its answers are words without order{also}."
-        return f"REJECT: worse on {' and '.join(worse)}." if worse else "REJECT: any gain is smaller than one worth having."
+        return (
+            f"REJECT: worse on {' and '.join(worse)}."
+            if worse
+            else "REJECT: any gain is smaller than one worth having."
+        )
     red = [row["metric"] for row in failed if row["condition"] == "guard"]
     if red and better:
         return f"INCONCLUSIVE: better on {' and '.join(better)}, but held up by a red monitor ({', '.join(red)})."
     tail = f"; about {items:,} items would settle it" if items else "; more items of this kind would not settle it"
     open_bounds = sorted({_name(row) for row in failed if row["condition"] == "not_worse"})
     if better:
-        return f"INCONCLUSIVE: better on {' and '.join(better)}, but a loss on {' and '.join(open_bounds)} is not ruled out{tail}."
+        return (
+            f"INCONCLUSIVE: better on {' and '.join(better)}, but a loss on {' and '.join(open_bounds)} is "
+            f"not ruled out{tail}."
+        )
     return f"INCONCLUSIVE: these items cannot tell a gain from chance{tail}."
 
 
@@ -113,30 +131,44 @@ def words(row: Row) -> str:
     if condition == "ordered":
         return detail
     found = f"{_name(row)} {row['champion_mean']:.4f} -> {row['challenger_mean']:.4f} ({row['delta']:+.4f})"
-    items = f"{row['n']:,} items" if row["n"] == row["n_clusters"] else f"{row['n']:,} items in {row['n_clusters']:,} groups"
+    items = (
+        f"{row['n']:,} items"
+        if row["n"] == row["n_clusters"]
+        else f"{row['n']:,} items in {row['n_clusters']:,} groups"
+    )
     if condition == "better":
         flips = "" if row["b"] is None else f"; {row['b']} items won, {row['c']} lost"
         return (
             f"{found}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f} on {items}{flips}; "
-            f"chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a gain of {row['threshold']:.4f}"
+            f"chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a "
+            f"gain of {row['threshold']:.4f}"
         )
     if condition == "not_worse":
-        return f"{found}; surely no worse than {row['ci_low']:+.4f} (95%, one-sided), allowed down to {row['threshold']:+.4f}" + "".join(
-            f"; {part}" for part in detail.split("; ")[1:]
+        return (
+            f"{found}; surely no worse than {row['ci_low']:+.4f} (95%, one-sided), allowed down to "
+            f"{row['threshold']:+.4f}" + "".join(f"; {part}" for part in detail.split("; ")[1:])
         )
     if condition == "gain_possible":
-        return f"{found}; surely no better than {row['ci_high']:+.4f} (95%, one-sided), worth having from {row['threshold']:+.4f}"
+        return (
+            f"{found}; surely no better than {row['ci_high']:+.4f} (95%, one-sided), worth having from "
+            f"{row['threshold']:+.4f}"
+        )
     return f"{metric}: {detail}"
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:
-    """As a table, the verdict first. What is as it should be is one line where it says no more than that; `explain` has all of it."""
+    """As a table, the verdict first. What is as it should be is one line where it says no more than that; `explain` has
+    all of it.
+    """
     kind = "SFT" if result["round"] == 0 else "DPO"
     screen.line(result["verdict"], style="bold")
     if not result["conditions"]:
         return
     level = "" if result["alpha"] is None else f", alpha {result['alpha']:.4f}"
-    screen.line(f"round {result['round']}, {kind} look {result['look']}{level}: {result['challenger']} against {result['champion']}")
+    screen.line(
+        f"round {result['round']}, {kind} look {result['look']}{level}: {result['challenger']} against "
+        f"{result['champion']}"
+    )
     table: list[list[str]] = []
     settled = {"valid": "same items, prompt and data for both, and no answer without a score", "guard": "green"}
     for name, text in settled.items():
@@ -159,7 +191,9 @@ def _says_no_more(condition: Row) -> bool:
     _, _, check = condition["metric"].partition(": ")
     if condition["condition"] == "guard":
         return condition["passed"] and condition["detail"].startswith("green")
-    return condition["passed"] and (check in ALIKE or (check.endswith("unscored") and condition["detail"].startswith("0 of")))
+    return condition["passed"] and (
+        check in ALIKE or (check.endswith("unscored") and condition["detail"].startswith("0 of"))
+    )
 
 
 def _line(condition: Row) -> list[str]:

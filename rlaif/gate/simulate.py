@@ -1,12 +1,14 @@
-"""What the gate would do: simulated loops without any gain, and with true gains, through the real :func:`rlaif.gate.decide.decide`. Pure.
+"""What the gate would do: simulated loops without any gain, and with true gains, through the real
+:func:`rlaif.gate.decide.decide`. Pure.
 
-A simulated loop is a stream of :class:`Pair`, one a look. Two kinds of stream: :func:`own_pairs` re-deals the results of two policies of a
-run, :func:`drawn_pairs` draws results from stated rates.
+A simulated loop is a stream of :class:`Pair`, one a look. Two kinds of stream: :func:`own_pairs` re-deals the results
+of two policies of a run, :func:`drawn_pairs` draws results from stated rates.
 
-Speed. A promotion needs the smaller of the two p-values at or below alpha / 2 (Holm), and a gain worth having. Most looks fall far
-short, so each is first tried with 200 and then with 2,000 resamples, and ends there where so many extreme ones would come up less than
-once in a million times if p were alpha / 2. What may be promoted goes to `decide` whole: all conditions, and the resamples that the look
-needs (20 / alpha), but RESAMPLES at an early look where the settings ask for more.
+Speed. A promotion needs the smaller of the two p-values at or below alpha / 2 (Holm), and a gain worth having. Most
+looks fall far short, so each is first tried with 200 and then with 2,000 resamples, and ends there where so many
+extreme ones would come up less than once in a million times if p were alpha / 2. What may be promoted goes to `decide`
+whole: all conditions, and the resamples that the look needs (20 / alpha), but RESAMPLES at an early look where the
+settings ask for more.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`order` and `shuffled` are of the same items as `score`, where that is token F1: ROUGE-L, and that of the answers' words shuffled."""
+    """`order` and `shuffled` are of the same items as `score`, where that is token F1: ROUGE-L, and that of the
+    answers' words shuffled.
+    """
 
     accuracy: Answers
     score: Answers
@@ -75,9 +79,15 @@ class Promotions:
 
 
 def promotions(
-    stream: Stream, loops: int, looks: Sequence[int], settings: GateSettings, seed: int, step: Callable[[], None] = lambda: None
+    stream: Stream,
+    loops: int,
+    looks: Sequence[int],
+    settings: GateSettings,
+    seed: int,
+    step: Callable[[], None] = lambda: None,
 ) -> Promotions:
-    """Run `loops` loops of DPO looks with these numbers (range(1, 11) for ten rounds, [1] for the power of the first look).
+    """Run `loops` loops of DPO looks with these numbers (range(1, 11) for ten rounds, [1] for the power of the first
+    look).
 
     A loop ends with its first promotion. `step` is called after each loop.
     """
@@ -118,16 +128,22 @@ def could_be_promoted(dealt: Pair, alpha: float, settings: GateSettings, seed: i
     return True
 
 
-def own_pairs(champion: PolicyResults, challenger: PolicyResults, gain_accuracy: float = 0.0, gain_score: float = 0.0) -> Stream:
-    """Pairs with the items, groups, base rates, discordance and spread of two policies of a run, and a true gain of our choice.
+def own_pairs(
+    champion: PolicyResults, challenger: PolicyResults, gain_accuracy: float = 0.0, gain_score: float = 0.0
+) -> Stream:
+    """Pairs with the items, groups, base rates, discordance and spread of two policies of a run, and a true gain of our
+    choice.
 
-    Each pair is dealt anew: groups are drawn with replacement, and within a group the two policies change places with probability 1/2.
-    So neither is better, whatever the run's own difference was, and items of a group stay as alike as they are. ROUGE-L is dealt with the
-    token F1 of the same answers. No two looks share a champion; sharing one would make looks alike and "at least once" rarer. A gain in
-    accuracy turns discordant items in the challenger's favour, each with the probability that makes the expected gain right (at most the
-    run's discordance can be gained); a gain in score is added to every item, and nothing to its ROUGE-L.
+    Each pair is dealt anew: groups are drawn with replacement, and within a group the two policies change places with
+    probability 1/2. So neither is better, whatever the run's own difference was, and items of a group stay as alike as
+    they are. ROUGE-L is dealt with the token F1 of the same answers. No two looks share a champion; sharing one would
+    make looks alike and "at least once" rarer. A gain in accuracy turns discordant items in the challenger's favour,
+    each with the probability that makes the expected gain right (at most the run's discordance can be gained); a gain
+    in score is added to every item, and nothing to its ROUGE-L.
     """
-    accuracy, score = (_answers(a, b) for a, b in ((champion.accuracy, challenger.accuracy), (champion.score, challenger.score)))
+    accuracy, score = (
+        _answers(a, b) for a, b in ((champion.accuracy, challenger.accuracy), (champion.score, challenger.score))
+    )
     sides = (champion.order, challenger.order), (_whole(champion), _whole(challenger))
     beside = [_answers(a, b) for a, b in sides if a and b]
     if any(len(other.groups) != len(score.groups) for other in beside):
@@ -157,13 +173,15 @@ def drawn_pairs(
     likeness: float = 0.2,
     together: float = 0.95,
 ) -> Stream:
-    """Pairs drawn from rates. A loop keeps its champion: what it happens to get right on these items it gets right at every look.
+    """Pairs drawn from rates. A loop keeps its champion: what it happens to get right on these items it gets right at
+    every look.
 
-    Accuracy: labels 55% yes, 34% no, 11% maybe; the champion is right with probability `base_rate`; challengers turn wrong items right and
-    right ones wrong with probabilities that give `discordance` and `gain_accuracy` (in the population of items, not on these).
-    Score: differences are normal with standard deviation `spread` an item, of which the share `likeness` of the variance is common to
-    a group, around `gain_score`. ROUGE-L: differences of the same spread and likeness around 0, whose correlation with those of the score
-    is `together` (0.95 to 0.97 in the runs of the embedded profile); half of it is left when words are shuffled.
+    Accuracy: labels 55% yes, 34% no, 11% maybe; the champion is right with probability `base_rate`; challengers turn
+    wrong items right and right ones wrong with probabilities that give `discordance` and `gain_accuracy` (in the
+    population of items, not on these). Score: differences are normal with standard deviation `spread` an item, of which
+    the share `likeness` of the variance is common to a group, around `gain_score`. ROUGE-L: differences of the same
+    spread and likeness around 0, whose correlation with those of the score is `together` (0.95 to 0.97 in the runs of
+    the embedded profile); half of it is left when words are shuffled.
     """
     lost, won = (discordance - gain_accuracy) / 2 / base_rate, (discordance + gain_accuracy) / 2 / (1 - base_rate)
     labels = np.array(stats.LABELS)
@@ -181,10 +199,16 @@ def drawn_pairs(
         while True:
             turn = rng.random(n_accuracy) < np.where(right, lost, won)
             accuracy = Answers(
-                right.astype(float), (right ^ turn).astype(float), np.arange(n_accuracy), says(right), says(right ^ turn), labels[target]
+                right.astype(float),
+                (right ^ turn).astype(float),
+                np.arange(n_accuracy),
+                says(right),
+                says(right ^ turn),
+                labels[target],
             )
             change, own = (
-                rng.normal(0, spread * likeness**0.5, n_groups)[groups] + rng.normal(0, spread * (1 - likeness) ** 0.5, n_score)
+                rng.normal(0, spread * likeness**0.5, n_groups)[groups]
+                + rng.normal(0, spread * (1 - likeness) ** 0.5, n_score)
                 for _ in range(2)
             )
             moved = together * change + (1 - together**2) ** 0.5 * own
@@ -200,7 +224,9 @@ def drawn_pairs(
 
 
 def _whole(policy: PolicyResults) -> MetricResults | None:
-    """ROUGE-L of shuffled answers, with that of the answers themselves where they are too short to shuffle: no difference is seen there."""
+    """ROUGE-L of shuffled answers, with that of the answers themselves where they are too short to shuffle: no
+    difference is seen there.
+    """
     if policy.order is None or policy.shuffled is None:
         return None
     values = tuple(own if v is None else v for v, own in zip(policy.shuffled.values, policy.order.values, strict=True))
@@ -215,7 +241,9 @@ def _answers(a: MetricResults, b: MetricResults) -> Answers:
 
 
 def _dealt(rng: np.random.Generator, *metrics: Answers) -> list[Answers]:
-    """Groups drawn with replacement, the two policies swapped in half of them; alike in all `metrics`, which are of the same items."""
+    """Groups drawn with replacement, the two policies swapped in half of them; alike in all `metrics`, which are of the
+    same items.
+    """
     own = metrics[0].groups
     n_groups = int(own.max()) + 1
     members = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own, minlength=n_groups))[:-1])
@@ -226,7 +254,9 @@ def _dealt(rng: np.random.Generator, *metrics: Answers) -> list[Answers]:
     dealt = []
     for of in metrics:
         sides = ((of.champion, of.challenger), (of.champion_says, of.challenger_says))
-        (x, y), (x_says, y_says) = ((np.where(swap, b[items], a[items]), np.where(swap, a[items], b[items])) for a, b in sides)
+        (x, y), (x_says, y_says) = (
+            (np.where(swap, b[items], a[items]), np.where(swap, a[items], b[items])) for a, b in sides
+        )
         dealt.append(Answers(x, y, groups, x_says, y_says, of.targets[items]))
     return dealt
 

@@ -1,4 +1,6 @@
-"""The command `gate simulate`: false promotions and power of the gate for a run's own items, groups, base rates and margins."""
+"""The command `gate simulate`: false promotions and power of the gate for a run's own items, groups, base rates and
+margins.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +26,24 @@ POWER_DRAWS = 200
 def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str, Any]:
     """Simulate on the results that the run's latest gate compared (see `simulate.own_pairs`). JSON-ready.
 
-    `null`: loops of `rounds` DPO looks without any gain. `power`: the share of single looks promoted that have a true gain in one metric,
-    at the first DPO look and at the one the run comes to next; `min(loops, 200)` draws each. UsageError before the first gate.
+    `null`: loops of `rounds` DPO looks without any gain. `power`: the share of single looks promoted that have a true
+    gain in one metric, at the first DPO look and at the one the run comes to next; `min(loops, 200)` draws each.
+    UsageError before the first gate.
     """
     gates = run.store.query("SELECT DISTINCT round, champion, challenger FROM gates ORDER BY round DESC LIMIT 1")
     if not gates:
-        raise UsageError(f"{run.folder}: no policy has met the gate yet; the simulation needs results of two on the same items")
+        raise UsageError(
+            f"{run.folder}: no policy has met the gate yet; the simulation needs results of two on the same items"
+        )
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     prompt, settings = load_prompt(run.config.prompts.policy), GateSettings(**run.config.gate.model_dump())
     with quiet():  # it imports what also evaluates
         judge_id = gate_judge_id(run)
         champion, challenger = (results(run, gates[0][side], prompt, judge_id) for side in ("champion", "challenger"))
     accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
-    discordance = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True)) / len(accuracy.champion)
+    discordance = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True)) / len(
+        accuracy.champion
+    )
 
     bar = screen.bar("loops without gain", loops)
     null = promotions(own_pairs(champion, challenger), loops, range(1, rounds + 1), settings, run.config.seed, bar.step)
@@ -57,7 +64,11 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
         "champion": gates[0]["champion"],
         "challenger": gates[0]["challenger"],
         "sizes": {
-            accuracy.source.metric: {"n": len(accuracy.champion), "groups": len(set(accuracy.groups)), "discordance": discordance},
+            accuracy.source.metric: {
+                "n": len(accuracy.champion),
+                "groups": len(set(accuracy.groups)),
+                "discordance": discordance,
+            },
             score.source.metric: {"n": len(score.champion), "groups": len(set(score.groups))},
         },
         "settings": asdict(settings),
@@ -71,7 +82,8 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
 def gate_judge_id(run: Run) -> str:
     """The judge whose `quality` the latest gate read; "" where it read token_f1."""
     rows = run.store.query(
-        "SELECT e.judge_id FROM gates g LEFT JOIN eval_items e ON e.policy_id = g.challenger AND e.split = 'gate' AND e.metric = g.metric "
+        "SELECT e.judge_id FROM gates g LEFT JOIN eval_items e ON e.policy_id = g.challenger AND e.split "
+        "= 'gate' AND e.metric = g.metric "
         "WHERE g.condition = 'better' AND g.metric <> 'accuracy' ORDER BY g.round DESC LIMIT 1"
     )
     return str(rows[0]["judge_id"] or "") if rows else ""
@@ -83,12 +95,18 @@ def show(result: dict[str, Any], screen: Screen) -> None:
         flips = f", {size['discordance']:.1%} discordant" if "discordance" in size else ""
         screen.line(f"{metric}: {size['n']:,} items in {size['groups']:,} groups{flips}")
     screen.line(
-        f"without any gain, {null['promoted']:,} of {result['loops']:,} simulated loops of {result['rounds']} rounds promote at all: "
+        f"without any gain, {null['promoted']:,} of {result['loops']:,} simulated loops of "
+        f"{result['rounds']} rounds promote at all: "
         f"{null['share']:.1%} (95% interval {null['low']:.1%} to {null['high']:.1%})",
         style="bold",
     )
-    rows = [[p["metric"], f"+{p['gain']}", str(p["look"]), f"{p['share']:.0%}", f"{p['low']:.0%}-{p['high']:.0%}"] for p in result["power"]]
-    screen.table("How often a true gain is promoted", ["metric", "true gain", "DPO look", "promoted", "95% interval"], rows)
+    rows = [
+        [p["metric"], f"+{p['gain']}", str(p["look"]), f"{p['share']:.0%}", f"{p['low']:.0%}-{p['high']:.0%}"]
+        for p in result["power"]
+    ]
+    screen.table(
+        "How often a true gain is promoted", ["metric", "true gain", "DPO look", "promoted", "95% interval"], rows
+    )
 
 
 def _shares(found: Promotions) -> dict[str, Any]:

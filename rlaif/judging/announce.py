@@ -14,10 +14,11 @@ from rlaif.types import Judge, JudgeItem, Question
 
 
 def announce(screen: Screen, judge: Judge, config: Config, rounds_left: int, chars: float | None) -> None:
-    """Before anything is done: who judges, what leaves this machine, and how many calls, what cost and time that may be.
+    """Before anything is done: who judges, what leaves this machine, and how many calls, what cost and time that may
+    be.
 
-    `chars` is the mean length of a question with all that is known about it; None where that is not known yet. A jury's members are
-    announced one by one.
+    `chars` is the mean length of a question with all that is known about it; None where that is not known yet. A jury's
+    members are announced one by one.
     """
     if isinstance(judge, Jury):
         for member in judge.members:
@@ -27,10 +28,14 @@ def announce(screen: Screen, judge: Judge, config: Config, rounds_left: int, cha
     if asks is None:
         return
     identity, prompt = judge.identity, asks.prompt
-    screen.line(f"  judge                  {identity.model}, prompt {prompt.name} ({prompt.sha256[:12]}), judge_id {identity.judge_id}")
+    screen.line(
+        f"  judge                  {identity.model}, prompt {prompt.name} ({prompt.sha256[:12]}), "
+        f"judge_id {identity.judge_id}"
+    )
     if not asks.endpoint.local:
         screen.line(
-            f"  leaves this machine    to {asks.endpoint.host}: {leaving(prompt.user + prompt.system)}, the judge prompt and the API key; "
+            f"  leaves this machine    to {asks.endpoint.host}: {leaving(prompt.user + prompt.system)}, "
+            "the judge prompt and the API key; "
             "nothing else",
             style="yellow",
         )
@@ -58,7 +63,11 @@ def leaving(template: str) -> str:
 def describe(forecast: Forecast) -> str:
     """A forecast on one line."""
     tokens = f"about {forecast.tokens_in:,} tokens in and {forecast.tokens_out:,} out"
-    cost = "cost unknown (judge.price_in and judge.price_out are 0)" if forecast.cost is None else f"cost about {forecast.cost:,.2f}"
+    cost = (
+        "cost unknown (judge.price_in and judge.price_out are 0)"
+        if forecast.cost is None
+        else f"cost about {forecast.cost:,.2f}"
+    )
     if forecast.seconds is None:
         return f"{forecast.calls:,} calls, {tokens}, {cost}, time unknown before the first answers"
     minutes = forecast.seconds / 60
@@ -68,7 +77,9 @@ def describe(forecast: Forecast) -> str:
 
 
 def mean_chars(run: Run, questions: Sequence[Question] = ()) -> float | None:
-    """Mean length of a question to sample from, with all that is known about it: of `questions`, else of the run's; None without any."""
+    """Mean length of a question to sample from, with all that is known about it: of `questions`, else of the run's;
+    None without any.
+    """
     lengths = [
         len(q.question) + len(q.context) + len(q.reference) + sum(map(len, q.key_points))
         for q in questions
@@ -77,14 +88,17 @@ def mean_chars(run: Run, questions: Sequence[Question] = ()) -> float | None:
     if lengths:
         return sum(lengths) / len(lengths)
     length = "length(question) + length(context) + length(reference) + length(array_to_string(key_points, ''))"
-    return run.store.query(f"SELECT avg({length}) AS mean FROM questions WHERE split = 'train' AND label = ''")[0]["mean"]
+    return run.store.query(f"SELECT avg({length}) AS mean FROM questions WHERE split = 'train' AND label = ''")[0][
+        "mean"
+    ]
 
 
 def estimate(run: Run, judge: Judge, items: Sequence[JudgeItem]) -> list[str]:
     """Lines for a person: calls, tokens, cost and time of `judge.score(items)`; for a jury one line a member.
 
-    A language model's come from its own forecast (tokens by text length, prices from the configuration, seconds a call as
-    measured in this run). Any other judge works on this machine: its time is what its verdicts here have taken, if it is known.
+    A language model's come from its own forecast (tokens by text length, prices from the configuration, seconds a call
+    as measured in this run). Any other judge works on this machine: its time is what its verdicts here have taken, if
+    it is known.
     """
     if isinstance(judge, Jury):
         return [line for member in judge.members for line in estimate(run, member, items)]
@@ -92,7 +106,9 @@ def estimate(run: Run, judge: Judge, items: Sequence[JudgeItem]) -> list[str]:
     asks = language_judge(judge)
     if asks is not None:
         return [f"{model}, at {asks.endpoint.host}: {describe(asks.forecast(items))}"]
-    each = run.store.query("SELECT avg(seconds) AS each FROM verdicts WHERE judge_id = ? AND seconds > 0", [judge.identity.judge_id])
+    each = run.store.query(
+        "SELECT avg(seconds) AS each FROM verdicts WHERE judge_id = ? AND seconds > 0", [judge.identity.judge_id]
+    )
     seconds = each[0]["each"]
     time = "time not measured yet" if seconds is None else f"about {seconds * len(items):,.0f} s"
     return [f"{model}: {len(items):,} answers scored on this machine, no calls, no cost, {time}"]

@@ -30,7 +30,10 @@ def judge_settings(config: Config) -> JudgeSettings:
     if judge.model == "reference":
         for key in ("prompt", "base_url"):
             if getattr(judge, key):
-                raise UsageError(f"judge.{key} is set, but the judge {judge.model!r} is no language model and reads none; leave it out")
+                raise UsageError(
+                    f"judge.{key} is set, but the judge {judge.model!r} is no language model and reads "
+                    "none; leave it out"
+                )
         return JudgeSettings()
     return JudgeSettings(
         prompt=load_judge_prompt(judge.prompt) if judge.prompt else None,  # make_judge knows each judge's own
@@ -48,20 +51,28 @@ def judge_settings(config: Config) -> JudgeSettings:
 
 
 def check_pairwise(config: Config) -> None:
-    """UsageError when narrow pairs are to be confirmed (pairs.confirm_below) by a judge that cannot compare two answers."""
+    """UsageError when narrow pairs are to be confirmed (pairs.confirm_below) by a judge that cannot compare two
+    answers.
+    """
     model = config.judge.model
     if config.pairs.confirm_below > 0 and ("," in model or model == "reference" or model.startswith("local:")):
-        raise UsageError(f"pairs.confirm_below asks a chat model which of two answers is better, and judge.model = {model!r} is none")
+        raise UsageError(
+            f"pairs.confirm_below asks a chat model which of two answers is better, and judge.model = {model!r} is none"
+        )
 
 
 def pairwise_judge(config: Config, settings: JudgeSettings, run: Run) -> PairwiseJudge | None:
-    """The judge that confirms narrow pairs: the configured model with the pairwise prompt; None where that is not asked for."""
+    """The judge that confirms narrow pairs: the configured model with the pairwise prompt; None where that is not asked
+    for.
+    """
     if config.pairs.confirm_below <= 0:
         return None
     from judges.pairwise import PairwiseJudge
     from stores.cache import AnswerCache
 
-    return PairwiseJudge(config.judge.model, replace(settings, prompt=load_judge_prompt(PAIRWISE_PROMPT)), AnswerCache(run.store))
+    return PairwiseJudge(
+        config.judge.model, replace(settings, prompt=load_judge_prompt(PAIRWISE_PROMPT)), AnswerCache(run.store)
+    )
 
 
 def is_local(judge: Judge) -> bool:
@@ -97,7 +108,10 @@ def judge_rows(judge: Judge) -> dict[str, list[dict[str, Any]]]:
     prompt = getattr(judge, "prompt", None)
     if prompt is None:
         return {"judges": [row]}
-    return {"judges": [row], "prompts": [{"prompt_sha256": prompt.sha256, "kind": "judge", "name": prompt.name, "text": prompt.text}]}
+    return {
+        "judges": [row],
+        "prompts": [{"prompt_sha256": prompt.sha256, "kind": "judge", "name": prompt.name, "text": prompt.text}],
+    }
 
 
 def judge_item(question: Question, candidate: Candidate) -> JudgeItem:

@@ -11,12 +11,15 @@ from rlaif.run import Run
 from rlaif.types import JudgeItem, Preference, RlaifError
 
 
-def confirm(run: Run, judge: PairwiseJudge, pairs: Sequence[Preference], items: Mapping[str, JudgeItem]) -> dict[str, str]:
-    """pair_id -> why the pair falls, for `rlaif.loop.pairs.prefer`; a pair whose chosen answer wins in both orders is not in it.
+def confirm(
+    run: Run, judge: PairwiseJudge, pairs: Sequence[Preference], items: Mapping[str, JudgeItem]
+) -> dict[str, str]:
+    """pair_id -> why the pair falls, for `rlaif.loop.pairs.prefer`; a pair whose chosen answer wins in both orders is
+    not in it.
 
-    `items`: candidate_id -> what a judge sees of it. Every answer is stored in `pairwise_verdicts`, and none is asked for twice.
-    Raises PairwiseStopped, and RlaifError when more than judge.failure_limit of the questions got no answer: what was answered
-    is stored, and the same command goes on.
+    `items`: candidate_id -> what a judge sees of it. Every answer is stored in `pairwise_verdicts`, and none is asked
+    for twice. Raises PairwiseStopped, and RlaifError when more than judge.failure_limit of the questions got no answer:
+    what was answered is stored, and the same command goes on.
     """
     run.store.write(judge_rows(judge))  # type: ignore[arg-type]  # it reads identity and prompt only
     judge_id = judge.identity.judge_id
@@ -31,7 +34,8 @@ def confirm(run: Run, judge: PairwiseJudge, pairs: Sequence[Preference], items: 
     failed = [v for v in new if v.status not in SETTLED]
     if len(failed) > run.config.judge.failure_limit * len(pairs) * len(ORDERS):
         raise RlaifError(
-            f"{len(failed)} of {len(new)} pairwise questions got no answer (e.g. {failed[0].reason}); run the same command again"
+            f"{len(failed)} of {len(new)} pairwise questions got no answer (e.g. {failed[0].reason}); "
+            "run the same command again"
         )
     known |= {(v.candidate_a, v.candidate_b, v.order): v for v in new}
     return {p.pair_id: why for p in pairs if (why := _fault(known, p))}

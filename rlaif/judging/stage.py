@@ -1,4 +1,6 @@
-"""The loop's side of judging: settings from the configuration, what is said beforehand, and the stage `judge` of a round."""
+"""The loop's side of judging: settings from the configuration, what is said beforehand, and the stage `judge` of a
+round.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ def judge_round(
 ) -> list[Verdict]:
     """Verdicts of the labelling judge on all candidates of the round.
 
-    What was answered stays, however the stage ends; what failed is asked again and replaced. Raises RlaifError when more than the
-    configured share ends without a score: such a round would train on a biased rest; and when the judge had to stop (JudgeStopped).
+    What was answered stays, however the stage ends; what failed is asked again and replaced. Raises RlaifError when
+    more than the configured share ends without a score: such a round would train on a biased rest; and when the judge
+    had to stop (JudgeStopped).
     """
     identity = judge.identity
     done = run.done(round, "judge")
@@ -52,17 +55,25 @@ def judge_round(
                 example = f"e.g. {unscored[0].status}: {unscored[0].reason}"
                 raise RlaifError(
                     f"round {round}: {len(unscored)} of {len(verdicts)} verdicts have no score ({share:.1%} > "
-                    f"judge.failure_limit {run.config.judge.failure_limit:.1%}; {example}); mend the judge and run the same command again"
+                    f"judge.failure_limit {run.config.judge.failure_limit:.1%}; {example}); mend the "
+                    "judge and run the same command again"
                 )
             scores = [v.score for v in verdicts if v.score is not None]
             mean = sum(scores) / max(len(scores), 1)
-            stage.detail = {"judge_id": judge_id, "verdicts": len(verdicts), "unscored": len(unscored), "mean_score": mean}
+            stage.detail = {
+                "judge_id": judge_id,
+                "verdicts": len(verdicts),
+                "unscored": len(unscored),
+                "mean_score": mean,
+            }
         bar.finish(f"{len(verdicts)} verdicts by {identity.model}, mean score {mean:.3f}")
     return load_verdicts(run, round, judge_id)
 
 
 def chunk_size(judge: Judge) -> int:
-    """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it move."""
+    """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it
+    move.
+    """
     asked = [one.settings.concurrency for one in map(language_judge, members(judge)) if one]
     return min(JUDGE_CHUNK, 8 * min(asked)) if asked else JUDGE_CHUNK
 
@@ -78,5 +89,7 @@ def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem]) -> list[Verd
         if error.verdicts:
             run.store.write({"verdicts": error.verdicts}, replace=["verdicts"])
         raise
-    run.store.write({"verdicts": [verdict for verdicts in given.values() for verdict in verdicts]}, replace=["verdicts"])
+    run.store.write(
+        {"verdicts": [verdict for verdicts in given.values() for verdict in verdicts]}, replace=["verdicts"]
+    )
     return given[judge.identity.judge_id]

@@ -44,14 +44,17 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         screen.line(stop_words(why), style="bold yellow")
         return
 
-    screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")  # before the imports, which take seconds
+    screen.line(
+        f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}"
+    )  # before the imports, which take seconds
     from judges import make_judge
     from rlaif.loop.rounds import Loop, run_loop
     from rlaif.models.base import load_base
     from rlaif.policies import check_prompt
 
     started = now()  # after the imports
-    # All that can be wrong with the input is found before a run folder is made, and before models are loaded what needs none.
+    # All that can be wrong with the input is found before a run folder is made, and before models are loaded what needs
+    # none.
     prompt = load_prompt(config.prompts.policy)
     if run and run.done(0, "prepare") is not None:
         check_prompt(run, prompt)
@@ -66,12 +69,16 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         run = open_or_create(folder, config, waiting)
         if opened := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it
             record_going_on(run, opened, rounds)
-        if any(map(language_judge, members(judge))):  # now that there is a run, its answers are kept; other judges need no second load
+        if any(
+            map(language_judge, members(judge))
+        ):  # now that there is a run, its answers are kept; other judges need no second load
             judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
         gate_judge = with_cache(gate_judge, config, run)
         with session(run, started), screen.live():
             done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
             announce(screen, judge, config, max(rounds - done, 0), mean_chars(run, data[0] if data else ()))
             announce_gate_judge(screen, gate_judge)
-            run_loop(Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge), rounds, data)
+            run_loop(
+                Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge), rounds, data
+            )
     print_summary(run, screen)

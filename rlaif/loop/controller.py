@@ -1,7 +1,9 @@
-"""What the loop does next: one action after each round, by written rules on the red monitors and the gate's verdict. Pure.
+"""What the loop does next: one action after each round, by written rules on the red monitors and the gate's verdict.
+Pure.
 
-The rules are `RULES`, `LEVERS` and the three lines of `next_action` that stop. One thing is changed at a time, so that the next
-round shows what it did. The settings that hold from then on stand in the decision's evidence, and nowhere else.
+The rules are `RULES`, `LEVERS` and the three lines of `next_action` that stop. One thing is changed at a time, so that
+the next round shows what it did. The settings that hold from then on stand in the decision's evidence, and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ class Rule:
 
 # The first rule whose monitor is red, and whose action is still possible, is the next action.
 RULES = (
-    Rule("judge_up", "roll_back", "the champion pleases the judge and is no better: back to the one before, and clearer pairs"),
+    Rule(
+        "judge_up",
+        "roll_back",
+        "the champion pleases the judge and is no better: back to the one before, and clearer pairs",
+    ),
     Rule("judge_up", "higher_margin", "the judge's small differences are not what we want: train on clear ones only"),
     Rule("logps_falling", "add_nll_weight", "good answers become less likely too: hold on to them"),
     Rule("kl_to_sft", "lower_learning_rate", "the policy moves too far from the SFT policy: smaller steps"),
@@ -48,11 +54,15 @@ class Lever:
 
 
 LEVERS = {
-    "more_candidates": Lever("sampling.k", lambda k: k + 2, lambda k: 2 * k),  # each costs sampling and judging, hence the limit
+    "more_candidates": Lever(
+        "sampling.k", lambda k: k + 2, lambda k: 2 * k
+    ),  # each costs sampling and judging, hence the limit
     "higher_margin": Lever("pairs.min_margin", lambda m: m + 0.05, lambda m: min(m + 0.15, 1.0)),
     "lower_learning_rate": Lever("dpo.learning_rate", lambda r: r / 2, lambda r: r / 8),
     "add_nll_weight": Lever("dpo.sft_weight", lambda w: w + 0.5, lambda w: w + 2),
-    "roll_back": Lever("pairs.min_margin", lambda m: m + 0.05, lambda m: min(m + 0.15, 1.0)),  # the same pairs would lead there again
+    "roll_back": Lever(
+        "pairs.min_margin", lambda m: m + 0.05, lambda m: min(m + 0.15, 1.0)
+    ),  # the same pairs would lead there again
 }
 
 
@@ -74,18 +84,21 @@ def next_action(
     trained: bool = True,
     may_roll_back: bool = False,
 ) -> Action:
-    """The action after a round: continue, more_candidates, higher_margin, lower_learning_rate, add_nll_weight, roll_back or stop.
+    """The action after a round: continue, more_candidates, higher_margin, lower_learning_rate, add_nll_weight,
+    roll_back or stop.
 
-    `verdicts`: the gate's in all DPO rounds so far, this one last; `settings`: what holds beside `config` already; `trained`: whether
-    there were pairs enough for a challenger; `may_roll_back`: the champion has a predecessor and the gate made it champion.
-    Stops after `monitors.patience` rejections in a row, and where nothing is left to try against a red monitor that blocks promotion or
-    against a want of pairs.
+    `verdicts`: the gate's in all DPO rounds so far, this one last; `settings`: what holds beside `config` already;
+    `trained`: whether there were pairs enough for a challenger; `may_roll_back`: the champion has a predecessor and the
+    gate made it champion. Stops after `monitors.patience` rejections in a row, and where nothing is left to try against
+    a red monitor that blocks promotion or against a want of pairs.
     """
     red = [m.name for m in monitors if m.red] + ([] if trained else [NO_PAIRS])
     details = {m.name: m.detail for m in monitors}
     patience = config.monitors.patience
     if len(verdicts) >= patience and set(verdicts[-patience:]) == {"REJECT"}:
-        return Action("stop", f"{patience} rejections in a row: this recipe makes nothing better from here", dict(settings))
+        return Action(
+            "stop", f"{patience} rejections in a row: this recipe makes nothing better from here", dict(settings)
+        )
     configured = flat(config)
     for rule in RULES:
         if rule.red not in red or (rule.action == "roll_back" and not may_roll_back):
@@ -100,7 +113,9 @@ def next_action(
         return Action(rule.action, f"{found}: {rule.why}{change}", dict(settings) | {lever.key: new})
     stuck = [name for name in red if name in (*config.monitors.blocking, NO_PAIRS)]
     if stuck:
-        return Action("stop", f"{', '.join(stuck)}: red, and every setting that could help is at its limit", dict(settings))
+        return Action(
+            "stop", f"{', '.join(stuck)}: red, and every setting that could help is at its limit", dict(settings)
+        )
     reason = f"red, but their settings are at the limit: {', '.join(red)}" if red else "no monitor is red"
     return Action("continue", reason, dict(settings))
 
@@ -113,7 +128,9 @@ def _moved(lever: Lever, old: float, configured: float) -> float:
 
 
 def settings_for(decisions: Sequence[Mapping[str, Any]], round: int) -> dict[str, float]:
-    """What the controller's decisions before `round` set, beside the configuration. `decisions`: rows in order, evidence as a mapping."""
+    """What the controller's decisions before `round` set, beside the configuration. `decisions`: rows in order,
+    evidence as a mapping.
+    """
     recorded = [d["evidence"]["settings"] for d in decisions if _acted(d) and d["round"] < round]
     return dict(recorded[-1]) if recorded else {}
 

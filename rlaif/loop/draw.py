@@ -12,7 +12,8 @@ from rlaif.types import Question
 def draw(run: Run, round: int) -> list[Question]:
     """The round's questions, in the order of their ids: `sampling.questions` of the free-text training questions.
 
-    Drawn from what earlier rounds left, shuffled by (seed, round); when that does not suffice, the used ones of lowest mean score join.
+    Drawn from what earlier rounds left, shuffled by (seed, round); when that does not suffice, the used ones of lowest
+    mean score join.
     """
     pool = load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
     used = run.store.query(
@@ -23,5 +24,7 @@ def draw(run: Run, round: int) -> list[Question]:
     known = {row["question_id"]: row["known"] for row in used}
     fresh = [q for q in pool if q.question_id not in known]
     random.Random(f"draw/{run.config.seed}/{round}").shuffle(fresh)
-    rest = sorted((q for q in pool if q.question_id in known), key=lambda q: (known[q.question_id] or 0.0, q.question_id))
+    rest = sorted(
+        (q for q in pool if q.question_id in known), key=lambda q: (known[q.question_id] or 0.0, q.question_id)
+    )
     return sorted((fresh + rest)[: run.config.sampling.questions], key=lambda q: q.question_id)

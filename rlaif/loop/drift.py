@@ -1,4 +1,6 @@
-"""How far the champion has moved from the SFT policy: one pass of each over some of the answers that the champion has just given."""
+"""How far the champion has moved from the SFT policy: one pass of each over some of the answers that the champion has
+just given.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def measured(run: Run, champion: str) -> dict[str, Any] | None:
 
 
 def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> None:
-    """Stage `drift`: the log-ratios of champion and SFT policy, once a champion. Nothing to do where it is the SFT policy or has none.
+    """Stage `drift`: the log-ratios of champion and SFT policy, once a champion. Nothing to do where it is the SFT
+    policy or has none.
 
     The texts are tokenized anew for both policies alike, so that what sampling and encoding tell apart cancels out.
     """
@@ -46,7 +49,8 @@ def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Promp
     from rlaif.policies import load_policy
 
     answers = run.store.query(
-        "SELECT question_id, text, finish_reason FROM candidates WHERE round = ? AND sample_index = 0 ORDER BY question_id LIMIT ?",
+        "SELECT question_id, text, finish_reason FROM candidates WHERE round = ? AND sample_index = 0 "
+        "ORDER BY question_id LIMIT ?",
         [round, ANSWERS],
     )
     by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
@@ -63,5 +67,12 @@ def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Promp
         ratios = [theirs - mine for (mine, _), (theirs, _) in zip(*losses, strict=True)]
         tokens = sum(n for _, n in losses[0])
         # six decimals: what lies beyond depends on how a processor adds
-        stage.detail = {"sft": sft, "champion": champion, "logratios": [float(f"{r:.6f}") for r in ratios], "tokens": tokens}
-    bar.finish(f"{champion[:8]} is {sum(ratios) / max(tokens, 1):.4f} nat/token from {str(sft)[:8]}, on {len(ratios)} answers")
+        stage.detail = {
+            "sft": sft,
+            "champion": champion,
+            "logratios": [float(f"{r:.6f}") for r in ratios],
+            "tokens": tokens,
+        }
+    bar.finish(
+        f"{champion[:8]} is {sum(ratios) / max(tokens, 1):.4f} nat/token from {str(sft)[:8]}, on {len(ratios)} answers"
+    )

@@ -1,6 +1,7 @@
 """The monitors of a round from the run's database, and what the controller makes of them. Needs no torch.
 
-Everything here is a function of rows that are there before the round's last stage, so a round that is done again ends with the same rows.
+Everything here is a function of rows that are there before the round's last stage, so a round that is done again ends
+with the same rows.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from rlaif.loop.monitors import Monitor, unmeasured
 from rlaif.run import Run
 from rlaif.types import Decision
 
-ANSWERS = ("quality", "token_f1")  # metrics of the free-text benchmark that no labelling judge gives, the better one first
+ANSWERS = (
+    "quality",
+    "token_f1",
+)  # metrics of the free-text benchmark that no labelling judge gives, the better one first
 
 
 def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -> list[Monitor]:
-    """All monitors of a DPO round, after its evaluation. Without a challenger those that look at it are not measured."""
+    """All monitors of a DPO round, after its evaluation. Without a challenger those that look at it are not
+    measured.
+    """
     limit = run.config.monitors
-    answers = run.store.query("SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round])[0]
+    answers = run.store.query(
+        "SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round]
+    )[0]
     first, now = _paired(run, 1), _paired(run, round)
     return [
         *_training(run, challenger),
@@ -39,7 +47,11 @@ def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -
 def guards(found: Sequence[Monitor], config: Config) -> tuple[Guard, ...]:
     """The measured monitors as the gate's guards; only those of `monitors.blocking` hold up a promotion."""
     blocking = config.monitors.blocking
-    return tuple(Guard(m.name, m.red, m.name in blocking, _guard_words(m, m.name in blocking)) for m in found if m.value is not None)
+    return tuple(
+        Guard(m.name, m.red, m.name in blocking, _guard_words(m, m.name in blocking))
+        for m in found
+        if m.value is not None
+    )
 
 
 def _guard_words(monitor: Monitor, blocks: bool) -> str:
@@ -64,9 +76,11 @@ def reports(found: Sequence[Monitor], round: int, config: Config) -> list[Decisi
 def control(
     run: Run, round: int, found: Sequence[Monitor], verdict: str, winner: str, challenger: str | None
 ) -> tuple[list[Decision], str]:
-    """The controller's decisions after a round whose gate said `verdict` and left `winner` champion; and who is champion after them.
+    """The controller's decisions after a round whose gate said `verdict` and left `winner` champion; and who is
+    champion after them.
 
-    Rolling back is recorded like a promotion, as a second decision: whoever asks for the champion finds the one before it.
+    Rolling back is recorded like a promotion, as a second decision: whoever asks for the champion finds the one before
+    it.
     """
     made = decisions(run)
     settings = controller.settings_for(made, round)
@@ -92,16 +106,25 @@ def control(
 
 def decisions(run: Run) -> list[dict[str, Any]]:
     """The rows of `decisions` in order, their evidence as a mapping."""
-    return [row | {"evidence": json.loads(row["evidence"])} for row in run.store.query("SELECT * FROM decisions ORDER BY seq")]
+    return [
+        row | {"evidence": json.loads(row["evidence"])}
+        for row in run.store.query("SELECT * FROM decisions ORDER BY seq")
+    ]
 
 
 def halted(run: Run) -> str | None:
     """Why no further round is to begin, by the controller's last word; None where one may, or is under way."""
-    return controller.stopped(decisions(run)) if not run.store.query("SELECT 1 FROM rounds WHERE decision IS NULL") else None
+    return (
+        controller.stopped(decisions(run))
+        if not run.store.query("SELECT 1 FROM rounds WHERE decision IS NULL")
+        else None
+    )
 
 
 def stop_words(why: str) -> str:
-    return f"the controller stopped the loop {why}; `promote POLICY --why TEXT` lets it go on, also with the same champion"
+    return (
+        f"the controller stopped the loop {why}; `promote POLICY --why TEXT` lets it go on, also with the same champion"
+    )
 
 
 def tuned(run: Run, round: int) -> Run:
@@ -113,7 +136,9 @@ def _training(run: Run, challenger: str | None) -> list[Monitor]:
     limit = run.config.monitors
     log: dict[str, list[float]] = {}
     if challenger:
-        rows = run.store.query("SELECT name, value FROM train_log WHERE policy_id = ? ORDER BY name, step", [challenger])
+        rows = run.store.query(
+            "SELECT name, value FROM train_log WHERE policy_id = ? ORDER BY name, step", [challenger]
+        )
         for row in rows:
             log.setdefault(row["name"], []).append(row["value"])
     tokens = run.store.query(
@@ -136,15 +161,18 @@ def _texts(run: Run, champion: str, challenger: str | None) -> list[Monitor]:
 
 
 def _both(run: Run, a: str, b: str) -> tuple[str, list[dict[str, Any]]]:
-    """Two policies' results on the free-text gate items: the metric, and rows (item_id, mine, theirs, mine_value, theirs_value).
+    """Two policies' results on the free-text gate items: the metric, and rows (item_id, mine, theirs, mine_value,
+    theirs_value).
 
     Only results of one protocol, judge and data set are compared: where there are several, those with the most items.
     """
     rows = run.store.query(
-        "SELECT a.metric, a.item_id, a.prediction AS mine, b.prediction AS theirs, a.value AS mine_value, b.value AS theirs_value, "
+        "SELECT a.metric, a.item_id, a.prediction AS mine, b.prediction AS theirs, a.value AS "
+        "mine_value, b.value AS theirs_value, "
         "count(*) OVER (PARTITION BY metric, judge_id, protocol_hash, data_sha256) AS n, "
         "concat_ws('/', judge_id, protocol_hash, data_sha256) AS kind "
-        "FROM eval_items a JOIN eval_items b USING (benchmark, split, item_id, metric, judge_id, protocol_hash, data_sha256) "
+        "FROM eval_items a JOIN eval_items b USING (benchmark, split, item_id, metric, judge_id, "
+        "protocol_hash, data_sha256) "
         "WHERE a.policy_id = ? AND b.policy_id = ? AND split = 'gate' AND starts_with(benchmark, 'medquad') "
         "AND metric IN (SELECT unnest(?)) AND a.value IS NOT NULL AND b.value IS NOT NULL ORDER BY item_id",
         [a, b, list(ANSWERS)],
@@ -170,7 +198,8 @@ def _scores(run: Run, round: int) -> list[list[float]]:
     rows = run.store.query(
         "SELECT c.question_id, v.score FROM candidates c JOIN verdicts v USING (candidate_id) "
         "WHERE c.round = ? AND v.replicate = 0 AND v.status = 'scored' "
-        "AND v.judge_id IN (SELECT judge_id FROM preferences p WHERE p.round = c.round) ORDER BY c.question_id, c.sample_index",
+        "AND v.judge_id IN (SELECT judge_id FROM preferences p WHERE p.round = c.round) ORDER BY "
+        "c.question_id, c.sample_index",
         [round],
     )
     questions: dict[str, list[float]] = {}
@@ -184,7 +213,8 @@ def _judge_up(run: Run, round: int, champion: str) -> Monitor:
     name, limit = "judge_up", run.config.monitors
     threshold = f"> {limit.judge_gain:g}, and the independent measure no higher"
     last = run.store.query(
-        "SELECT round, champion_in FROM rounds WHERE round BETWEEN 1 AND ? AND champion_in <> ? ORDER BY round DESC LIMIT 1",
+        "SELECT round, champion_in FROM rounds WHERE round BETWEEN 1 AND ? AND champion_in <> ? ORDER BY "
+        "round DESC LIMIT 1",
         [round - 1, champion],
     )
     if not last:
@@ -205,7 +235,9 @@ def _kl(run: Run, champion: str) -> Monitor:
         return Monitor("kl_to_sft", 0.0, threshold, False, "the champion is the SFT policy")
     found = drift.measured(run, champion)
     if found is None:
-        return unmeasured("kl_to_sft", threshold, "no stage drift" if sft else "the champion does not come from an SFT policy")
+        return unmeasured(
+            "kl_to_sft", threshold, "no stage drift" if sft else "the champion does not come from an SFT policy"
+        )
     return monitors.kl_to_sft(found["logratios"], found["tokens"], limit)
 
 
@@ -214,7 +246,9 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _before(run: Run, made: Sequence[dict[str, Any]], champion: str) -> str | None:
-    """The policy that the gate promoted `champion` over; None where a person or the controller chose it, or its weights are gone."""
+    """The policy that the gate promoted `champion` over; None where a person or the controller chose it, or its weights
+    are gone.
+    """
     promoted = [d for d in made if d["action"] == "PROMOTE"][-1:]
     policy = run.policy(champion)
     if not promoted or promoted[0]["kind"] != "gate" or policy["kind"] != "dpo" or not policy["parent_id"]:

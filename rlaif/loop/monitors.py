@@ -1,7 +1,8 @@
 """What could be going wrong in a round, as numbers with thresholds: each function measures one thing. Pure.
 
-A red monitor is a row in `decisions`; the controller acts on it (rlaif.loop.controller), and those in `monitors.blocking` hold up
-a promotion. What cannot be measured from what there is has the value None and says why; it is never red.
+A red monitor is a row in `decisions`; the controller acts on it (rlaif.loop.controller), and those in
+`monitors.blocking` hold up a promotion. What cannot be measured from what there is has the value None and says why; it
+is never red.
 """
 
 from __future__ import annotations
@@ -37,12 +38,16 @@ def unmeasured(name: str, threshold: str, why: str) -> Monitor:
     return Monitor(name, None, threshold, False, why)
 
 
-def logps_falling(chosen: Sequence[float], rejected: Sequence[float], beta: float, tokens: float, limit: MonitorConfig) -> Monitor:
-    """Do the log-probabilities of chosen and rejected answers fall together ("likelihood displacement", arXiv 2410.08847)?
+def logps_falling(
+    chosen: Sequence[float], rejected: Sequence[float], beta: float, tokens: float, limit: MonitorConfig
+) -> Monitor:
+    """Do the log-probabilities of chosen and rejected answers fall together ("likelihood displacement", arXiv
+    2410.08847)?
 
-    `chosen`, `rejected`: the rewards of each training step, beta times the change of an answer's log-probability against the reference
-    (Rafailov et al. 2023, eq. 5); `tokens`: mean length of the chosen answers. The value is the change of the chosen ones in nats a
-    token, mean of the last third of the steps; red only where the rejected ones fall too.
+    `chosen`, `rejected`: the rewards of each training step, beta times the change of an answer's log-probability
+    against the reference (Rafailov et al. 2023, eq. 5); `tokens`: mean length of the chosen answers. The value is the
+    change of the chosen ones in nats a token, mean of the last third of the steps; red only where the rejected ones
+    fall too.
     """
     name, threshold = "logps_falling", f"< {limit.logps_chosen:g} nat/token, and the rejected answers fall too"
     if not chosen or tokens <= 0:
@@ -56,11 +61,15 @@ def logps_falling(chosen: Sequence[float], rejected: Sequence[float], beta: floa
 def overfit(accuracy: Sequence[float], epoch: Sequence[float], limit: MonitorConfig) -> Monitor:
     """Are the pairs learned by heart? Accuracy on pairs seen before against that on pairs that were new.
 
-    A step's accuracy is measured before the step learns from its pairs, so within the first epoch it is accuracy on unseen pairs
-    (prequential validation, Dawid 1984); its second half counts, when training has taken hold. In training of one epoch no pair is
-    seen twice and this cannot be red. The value is the accuracy of the last epoch (of one epoch: of its second half).
+    A step's accuracy is measured before the step learns from its pairs, so within the first epoch it is accuracy on
+    unseen pairs (prequential validation, Dawid 1984); its second half counts, when training has taken hold. In training
+    of one epoch no pair is seen twice and this cannot be red. The value is the accuracy of the last epoch (of one
+    epoch: of its second half).
     """
-    name, threshold = "overfit", f"> {limit.train_accuracy:g} on pairs seen before, and < {limit.heldout_accuracy:g} on new ones"
+    name, threshold = (
+        "overfit",
+        f"> {limit.train_accuracy:g} on pairs seen before, and < {limit.heldout_accuracy:g} on new ones",
+    )
     at = np.asarray(epoch, dtype=float)
     values = np.asarray(accuracy, dtype=float)
     first = at <= 1 + 1e-6
@@ -76,34 +85,50 @@ def overfit(accuracy: Sequence[float], epoch: Sequence[float], limit: MonitorCon
 
 
 def length_ratio(champion: Sequence[str], challenger: Sequence[str], limit: MonitorConfig) -> Monitor:
-    """Median over items of the challenger's words by the champion's, for answers to the same questions in the same order."""
+    """Median over items of the challenger's words by the champion's, for answers to the same questions in the same
+    order.
+    """
     name, threshold = "length_ratio", f"outside {limit.length_low:g}..{limit.length_high:g}"
     if not champion:
         return unmeasured(name, threshold, "no answers of both policies")
     ratios = [len(b.split()) / max(1, len(a.split())) for a, b in zip(champion, challenger, strict=True)]
     value = float(np.median(ratios))
     red = not limit.length_low <= value <= limit.length_high
-    return Monitor(name, value, threshold, red, f"the challenger's answers have {value:.2f} times the champion's words (median)")
+    return Monitor(
+        name, value, threshold, red, f"the challenger's answers have {value:.2f} times the champion's words (median)"
+    )
 
 
 def distinct_2(champion: Sequence[str], challenger: Sequence[str], limit: MonitorConfig) -> Monitor:
-    """Distinct pairs of neighbouring words (Li et al. 2016) in the challenger's answers, as a share of those in the champion's.
+    """Distinct pairs of neighbouring words (Li et al. 2016) in the challenger's answers, as a share of those in the
+    champion's.
 
-    Longer text always has a smaller share of distinct pairs, so both are counted at the same number of pairs, that of the side with
-    fewer: the expected number of kinds in a random draw without replacement (rarefaction, Hurlbert 1971).
+    Longer text always has a smaller share of distinct pairs, so both are counted at the same number of pairs, that of
+    the side with fewer: the expected number of kinds in a random draw without replacement (rarefaction, Hurlbert 1971).
     """
     name, threshold = "distinct_2", f"< {limit.distinct_2:g} of the champion's"
-    both = [Counter(pair for t in texts for w in [t.split()] for pair in zip(w, w[1:], strict=False)) for texts in (champion, challenger)]
+    both = [
+        Counter(pair for t in texts for w in [t.split()] for pair in zip(w, w[1:], strict=False))
+        for texts in (champion, challenger)
+    ]
     size = min(sum(counts.values()) for counts in both)
     if not size:
         return unmeasured(name, threshold, "a policy's answers have no two words")
     a, b = (_kinds(np.array(list(counts.values()), dtype=float), size) for counts in both)
     value = b / a
-    return Monitor(name, value, threshold, value < limit.distinct_2, f"{b:.0f} kinds of word pairs in {size}, the champion has {a:.0f}")
+    return Monitor(
+        name,
+        value,
+        threshold,
+        value < limit.distinct_2,
+        f"{b:.0f} kinds of word pairs in {size}, the champion has {a:.0f}",
+    )
 
 
 def _kinds(counts: np.ndarray, size: int) -> float:
-    """Expected kinds in `size` items drawn without replacement from kinds of these `counts`: sum of 1 - C(N - n, size) / C(N, size)."""
+    """Expected kinds in `size` items drawn without replacement from kinds of these `counts`: sum of 1 - C(N - n, size)
+    / C(N, size).
+    """
     counts = np.sort(counts)  # the same sum whatever order the words came in
     left = counts.sum() - counts
     possible = left >= size
@@ -123,14 +148,18 @@ def pair_yield(kept: int, asked: int, first_kept: int, first_asked: int, limit: 
     if not asked or not first_kept:
         return unmeasured(name, threshold, "no questions were paired" if not asked else "round 1 kept no pair")
     now, first = kept / asked, first_kept / first_asked
-    return Monitor(name, now / first, threshold, now / first < limit.pair_yield, f"yield {now:.0%}, in round 1 {first:.0%}")
+    return Monitor(
+        name, now / first, threshold, now / first < limit.pair_yield, f"yield {now:.0%}, in round 1 {first:.0%}"
+    )
 
 
 def score_spread(scores: Sequence[Sequence[float]], first: Sequence[Sequence[float]], limit: MonitorConfig) -> Monitor:
     """Mean standard deviation of the judge's scores within a question, as a share of round 1's. One list a question."""
     name, threshold = "score_spread", f"< {limit.score_spread:g} of round 1's"
     now, then = (
-        [float(np.std(question, ddof=1)) for question in questions if len(question) > 1]  # questions with one score tell nothing
+        [
+            float(np.std(question, ddof=1)) for question in questions if len(question) > 1
+        ]  # questions with one score tell nothing
         for questions in (scores, first)
     )
     if not now or not then or not np.mean(then):
@@ -141,28 +170,35 @@ def score_spread(scores: Sequence[Sequence[float]], first: Sequence[Sequence[flo
 
 
 def judge_up(judge: tuple[float, float], measure: tuple[float, float], metric: str, limit: MonitorConfig) -> Monitor:
-    """Does the labelling judge like the champion better than the champion before it, while the independent measure does not?
+    """Does the labelling judge like the champion better than the champion before it, while the independent measure does
+    not?
 
-    `judge`: mean score of the answers (before, now); `measure`: mean of `metric` on the gate's items (before, now). The sign of a judge
-    that is being gamed (Gao et al. 2023, arXiv 2210.10760).
+    `judge`: mean score of the answers (before, now); `measure`: mean of `metric` on the gate's items (before, now). The
+    sign of a judge that is being gamed (Gao et al. 2023, arXiv 2210.10760).
     """
     gain, real = judge[1] - judge[0], measure[1] - measure[0]
     threshold = f"> {limit.judge_gain:g}, and the independent measure no higher"
-    detail = f"the labelling judge's mean {judge[0]:.3f} -> {judge[1]:.3f}, {metric} {measure[0]:.3f} -> {measure[1]:.3f}"
+    detail = (
+        f"the labelling judge's mean {judge[0]:.3f} -> {judge[1]:.3f}, {metric} {measure[0]:.3f} -> {measure[1]:.3f}"
+    )
     return Monitor("judge_up", gain, threshold, gain > limit.judge_gain and real <= 0, detail)
 
 
 def kl_to_sft(logratios: Sequence[float], tokens: int, limit: MonitorConfig) -> Monitor:
-    """KL divergence of the champion from the SFT policy in nats a token, by Monte Carlo over the champion's own answers.
+    """KL divergence of the champion from the SFT policy in nats a token, by Monte Carlo over the champion's own
+    answers.
 
-    `logratios`: log p(answer; champion) - log p(answer; SFT) of each; `tokens`: of all answers together. Answers sampled from a
-    nucleus make it an estimate for what the policy really writes, a little below the divergence of the whole distributions.
+    `logratios`: log p(answer; champion) - log p(answer; SFT) of each; `tokens`: of all answers together. Answers
+    sampled from a nucleus make it an estimate for what the policy really writes, a little below the divergence of the
+    whole distributions.
     """
     name, threshold = "kl_to_sft", f"> {limit.kl_to_sft:g} nat/token"
     if tokens <= 0:
         return unmeasured(name, threshold, "no answers to measure it on")
     value = float(np.sum(logratios)) / tokens
-    return Monitor(name, value, threshold, value > limit.kl_to_sft, f"{value:.3f} nat/token on {len(logratios)} answers")
+    return Monitor(
+        name, value, threshold, value > limit.kl_to_sft, f"{value:.3f} nat/token on {len(logratios)} answers"
+    )
 
 
 def truncated(cut: int, answers: int, limit: MonitorConfig) -> Monitor:
@@ -171,4 +207,6 @@ def truncated(cut: int, answers: int, limit: MonitorConfig) -> Monitor:
     if not answers:
         return unmeasured("truncated", threshold, "no answers were sampled")
     share = cut / answers
-    return Monitor("truncated", share, threshold, share > limit.truncated, f"{cut} of {answers} answers are cut at the token limit")
+    return Monitor(
+        "truncated", share, threshold, share > limit.truncated, f"{cut} of {answers} answers are cut at the token limit"
+    )

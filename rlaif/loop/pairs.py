@@ -1,8 +1,8 @@
 """Verdicts to preferences: one pair a question, kept for training or dropped with a reason. Pure.
 
-A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated, jury_disagreement,
-length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is not its question's best against worst says
-why in `reason`, after "fallback: ".
+A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated,
+jury_disagreement, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is not its
+question's best against worst says why in `reason`, after "fallback: ".
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def prefer(
     the chosen, then of the rejected), and the first that passes every rule is kept; if none does, the question is
     dropped with best-against-worst's ids and reason. Last, :func:`_balance_lengths` over the whole round.
 
-    `members`: where `judge_id` is a jury, the verdicts of each member by its judge_id; a pair that one of them orders the
-    other way round is dropped (a member that sees no difference does not disagree). `confirm` is called once, with the kept
-    pairs whose margin is below `settings.confirm_below`, if there are any.
+    `members`: where `judge_id` is a jury, the verdicts of each member by its judge_id; a pair that one of them orders
+    the other way round is dropped (a member that sees no difference does not disagree). `confirm` is called once, with
+    the kept pairs whose margin is below `settings.confirm_below`, if there are any.
 
     Raises RlaifError on a candidate of another round, a verdict of another judge, a scored verdict without a finite
     score, a `sem` that is negative or not finite, a jury member without a score where the jury has one, and pairs to be
@@ -98,7 +98,8 @@ def prefer(
     margin = max(settings.min_margin, 1.645 * math.sqrt(2) * sem)
     lengths = {candidate.candidate_id: candidate.n_tokens for candidate in candidates}
     preferences = [
-        _prefer_one(question_id, answers, means, judge_id, round, margin, settings) for question_id, answers in questions.items()
+        _prefer_one(question_id, answers, means, judge_id, round, margin, settings)
+        for question_id, answers in questions.items()
     ]
     return _balance_lengths(_confirmed(preferences, confirm, settings), lengths, settings)
 
@@ -109,10 +110,14 @@ def _confirmed(preferences: list[Preference], confirm: Confirm | None, settings:
         return preferences
     if confirm is None:
         raise RlaifError(
-            f"{len(narrow)} pairs have a margin below {settings.confirm_below}, and no pairwise judge was given to confirm them"
+            f"{len(narrow)} pairs have a margin below {settings.confirm_below}, and no pairwise judge "
+            "was given to confirm them"
         )
     fallen = confirm(narrow)
-    return [replace(p, status="dropped", reason=f"pairwise: {fallen[p.pair_id]}") if p.pair_id in fallen else p for p in preferences]
+    return [
+        replace(p, status="dropped", reason=f"pairwise: {fallen[p.pair_id]}") if p.pair_id in fallen else p
+        for p in preferences
+    ]
 
 
 _Means = tuple[float, float | None, tuple[float, ...]]  # score, factual accuracy, each jury member's score
@@ -122,8 +127,13 @@ def _with_members(means: Mapping[str, _Means], members: Mapping[str, Sequence[Ve
     by_member = {judge_id: _mean_verdicts(verdicts, judge_id) for judge_id, verdicts in members.items()}
     for judge_id, found in by_member.items():
         if missing := sorted(means.keys() - found.keys()):
-            raise RlaifError(f"the jury scored candidate {missing[0]}, its member {judge_id} did not; judge the round again")
-    return {key: (score, factual, tuple(m[key][0] for m in by_member.values())) for key, (score, factual, _) in means.items()}
+            raise RlaifError(
+                f"the jury scored candidate {missing[0]}, its member {judge_id} did not; judge the round again"
+            )
+    return {
+        key: (score, factual, tuple(m[key][0] for m in by_member.values()))
+        for key, (score, factual, _) in means.items()
+    }
 
 
 def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tuple[float, float | None]]:
@@ -143,7 +153,10 @@ def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tupl
             if not math.isfinite(verdict.factual_accuracy):
                 raise RlaifError(f"{where}: its factual accuracy is {verdict.factual_accuracy}")
             facts[verdict.candidate_id].append(verdict.factual_accuracy)
-    return {key: (math.fsum(s) / len(s), math.fsum(facts[key]) / len(facts[key]) if key in facts else None) for key, s in scores.items()}
+    return {
+        key: (math.fsum(s) / len(s), math.fsum(facts[key]) / len(facts[key]) if key in facts else None)
+        for key, s in scores.items()
+    }
 
 
 def _prefer_one(
@@ -233,7 +246,9 @@ def _scorer() -> Any:
     return RougeScorer(["rougeL"])
 
 
-def _balance_lengths(preferences: list[Preference], lengths: Mapping[str, int], settings: PairSettings) -> list[Preference]:
+def _balance_lengths(
+    preferences: list[Preference], lengths: Mapping[str, int], settings: PairSettings
+) -> list[Preference]:
     """Drop pairs of the side in surplus until P(chosen is longer) is within 0.5 +- length_tolerance.
 
     Equal lengths count one half. Dropped are the pairs of the smallest margin (ties by question_id) whose chosen answer

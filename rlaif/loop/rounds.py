@@ -2,8 +2,8 @@
 
     python cli.py loop --rounds 3
 
-Each stage is a row in the database, written last and together with what the stage made, so a killed run goes on where it stopped and
-ends with the same rows as one that was never killed.
+Each stage is a row in the database, written last and together with what the stage made, so a killed run goes on where
+it stopped and ends with the same rows as one that was never killed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,18 @@ if TYPE_CHECKING:
 
 
 def gate_check(report: Mapping[str, Any]) -> Check:
-    """The gate's validity condition `leaks`, from the detail of the stage `prepare` (data set -> its report, with `leaks` in it).
+    """The gate's validity condition `leaks`, from the detail of the stage `prepare` (data set -> its report, with
+    `leaks` in it).
 
-    It fails where nothing was checked: with `data.leaks` "off", and in a run that began before there was a check. Sets that have no items
-    at the gate do not matter.
+    It fails where nothing was checked: with `data.leaks` "off", and in a run that began before there was a check. Sets
+    that have no items at the gate do not matter.
     """
     # A benchmark has gate items; of the other sets, one that is trained on alone measures nothing.
-    measured = {n: s for n, s in report.items() if "leaks" in s or (n.startswith(BENCHMARKS) and set(s.get("splits", ())) != {"train"})}
+    measured = {
+        n: s
+        for n, s in report.items()
+        if "leaks" in s or (n.startswith(BENCHMARKS) and set(s.get("splits", ())) != {"train"})
+    }
     parts, passed = [], bool(measured)
     for name, source in measured.items():
         leaks = source.get("leaks")
@@ -115,7 +120,9 @@ def preference_round(loop: Loop, round: int) -> None:
     champion = start_round(run, round, run.champion())
     untuned, loop = loop, replace(loop, run=monitor_round.tuned(run, round))
     if settings := controller.settings_for(monitor_round.decisions(run), round):
-        loop.screen.line("  set by the controller  " + ", ".join(f"{key} = {value:g}" for key, value in settings.items()))
+        loop.screen.line(
+            "  set by the controller  " + ", ".join(f"{key} = {value:g}" for key, value in settings.items())
+        )
     run = loop.run
     questions = draw(run, round)
     candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
@@ -142,7 +149,9 @@ def start_round(run: Run, round: int, champion: str) -> str:
     return str(run.store.query("SELECT champion_in FROM rounds WHERE round = ?", [round])[0]["champion_in"])
 
 
-def pair_round(loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> int:
+def pair_round(
+    loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+) -> int:
     """Make the round's preference pairs; returns how many were kept."""
     run = loop.run
     detail = run.done(round, "pairs")
@@ -151,7 +160,8 @@ def pair_round(loop: Loop, round: int, questions: Sequence[Question], candidates
             settings = PairSettings(**run.config.pairs.model_dump())
             judge_id = run.done(round, "judge")["judge_id"]  # type: ignore[index]  # the stage before is done
             votes = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in members(loop.judge)}
-            # sem: a judge at temperature 0 gives the same score each time; a sampled judge's spread is measured by re-judging.
+            # sem: a judge at temperature 0 gives the same score each time; a sampled judge's spread is measured by
+            # re-judging.
             pairs = prefer(
                 candidates,
                 verdicts,
@@ -177,7 +187,9 @@ def pair_round(loop: Loop, round: int, questions: Sequence[Question], candidates
             + (f"; dropped: {dropped}" if dropped else "")
         )
     # counted, because a person may have excluded some since
-    return int(run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])[0]["n"])
+    return int(
+        run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])[0]["n"]
+    )
 
 
 def confirmation(
@@ -220,7 +232,11 @@ def checks(loop: Loop) -> Checks:
     """What was found out elsewhere: whether the labelling judge has a licence, and what the leak check found."""
     judge_id = loop.judge.identity.judge_id
     licensed = check_licence(loop.run, judge_id) is True
-    detail = f"judge {judge_id} has passed the exam" if licensed else f"judge {judge_id} has no licence; judge.require_licence=false"
+    detail = (
+        f"judge {judge_id} has passed the exam"
+        if licensed
+        else f"judge {judge_id} has no licence; judge.require_licence=false"
+    )
     exam = Check("exam", licensed or not loop.run.config.judge.require_licence, detail)
     return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {})))
 
@@ -258,7 +274,15 @@ def close_round(
             "monitors": [m.row | {"round": round} for m in monitors],
             "gates": gates,
             "decisions": decisions + next_steps,
-            "rounds": [{"round": round, "champion_in": champion, "challenger": challenger, "champion_out": winner, "decision": action}],
+            "rounds": [
+                {
+                    "round": round,
+                    "champion_in": champion,
+                    "challenger": challenger,
+                    "champion_out": winner,
+                    "decision": action,
+                }
+            ],
         }
         stage.rows = {table: members for table, members in rows.items() if members}
         stage.detail = {"action": action}

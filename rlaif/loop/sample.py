@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def sample_round(
     run: Run, base: Base, policy_id: str, round: int, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> list[Candidate]:
-    """All candidates of the round, ordered by question and sample index; batches that are in the database already are not made again.
+    """All candidates of the round, ordered by question and sample index; batches that are in the database already are
+    not made again.
 
-    What a batch samples depends on its own seed and its own prompts alone, so a continued run has the same text as an undisturbed one.
+    What a batch samples depends on its own seed and its own prompts alone, so a continued run has the same text as an
+    undisturbed one.
     """
     from rlaif.models.generate import plan_batches, sample
     from rlaif.policies import load_policy
@@ -38,7 +40,9 @@ def sample_round(
             slots = [(q, k) for q in range(len(questions)) for k in range(settings.k)]
             lengths = [len(ids) for ids in base.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
             batches = plan_batches([lengths[q] for q, _ in slots], settings.batch_size)
-            have = {r["batch"] for r in run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])}
+            have = {
+                r["batch"] for r in run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])
+            }
             bar = screen.bar("sample", len(slots))
             for number, batch in enumerate(batches):
                 if number in have:
@@ -57,7 +61,9 @@ def sample_round(
                     )
                 rows = [
                     Candidate(
-                        candidate_id=content_id(questions[slots[i][0]].question_id, policy_id, prompt.sha256, recorded, seed, slots[i][1]),
+                        candidate_id=content_id(
+                            questions[slots[i][0]].question_id, policy_id, prompt.sha256, recorded, seed, slots[i][1]
+                        ),
                         round=round,
                         question_id=questions[slots[i][0]].question_id,
                         policy_id=policy_id,
@@ -75,7 +81,16 @@ def sample_round(
                 ]
                 run.store.write({"candidates": rows})
                 bar.step(len(batch), tokens=sum(c.n_tokens for c in rows))
-            total = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])[0]["tokens"]
-            stage.detail = {"candidates": len(slots), "questions": len(questions), "batches": len(batches), "tokens": int(total)}
-        bar.finish(f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each")
+            total = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])[0][
+                "tokens"
+            ]
+            stage.detail = {
+                "candidates": len(slots),
+                "questions": len(questions),
+                "batches": len(batches),
+                "tokens": int(total),
+            }
+        bar.finish(
+            f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each"
+        )
     return load_candidates(run, round)

@@ -38,7 +38,8 @@ def _clone(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def attach_adapter(base: Base, config: ModelConfig, seed: int) -> PeftModel:
-    """A fresh trainable LoRA (float32, named "default") on a clone of the base; B is zero, so it starts as the base itself.
+    """A fresh trainable LoRA (float32, named "default") on a clone of the base; B is zero, so it starts as the base
+    itself.
 
     Raises UsageError naming `model.target_modules` when one of them is no layer of this base.
     """
@@ -46,7 +47,9 @@ def attach_adapter(base: Base, config: ModelConfig, seed: int) -> PeftModel:
     missing = [name for name in config.target_modules if name not in present]
     if missing:
         names = ", ".join(_layer_names(base.model))
-        raise UsageError(f"model.target_modules: {', '.join(missing)} not in {base.path.name}; its layers are named {names}")
+        raise UsageError(
+            f"model.target_modules: {', '.join(missing)} not in {base.path.name}; its layers are named {names}"
+        )
     torch.manual_seed(seed)
     lora = LoraConfig(
         r=config.lora_r,
@@ -62,7 +65,9 @@ def attach_adapter(base: Base, config: ModelConfig, seed: int) -> PeftModel:
 
 def _layer_names(model: nn.Module) -> list[str]:
     quantized = {name for name, _ in quantized_layers(model)}
-    return sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear) or n in quantized})
+    return sorted(
+        {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear) or n in quantized}
+    )
 
 
 def _float32_adapter(model: PeftModel) -> PeftModel:
@@ -75,7 +80,8 @@ def _float32_adapter(model: PeftModel) -> PeftModel:
 def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_sha256: str | None = None) -> PeftModel:
     """The adapter saved in `folder` on a clone of the base, as adapter "default".
 
-    Raises RlaifError naming the folder when it is missing or damaged, differs from `expected_sha256`, or does not fit the base.
+    Raises RlaifError naming the folder when it is missing or damaged, differs from `expected_sha256`, or does not fit
+    the base.
     """
     check_weights(folder, expected_sha256)
     try:
@@ -88,7 +94,8 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_
 
 
 def save_adapter(model: PeftModel, folder: Path) -> str:
-    """Write adapter "default" alone as safetensors; returns its :func:`weights_sha256`. The folder appears whole, by rename.
+    """Write adapter "default" alone as safetensors; returns its :func:`weights_sha256`. The folder appears whole, by
+    rename.
 
     Raises RlaifError when it cannot be written.
     """
@@ -101,7 +108,9 @@ def save_adapter(model: PeftModel, folder: Path) -> str:
             model.save_pretrained(part, selected_adapters=[ADAPTER], safe_serialization=True)
     except Exception as error:  # safetensors has its own error for a full disk
         shutil.rmtree(part, ignore_errors=True)
-        raise RlaifError(f"{folder}: cannot write the adapter ({error}); make room and run the same command again") from error
+        raise RlaifError(
+            f"{folder}: cannot write the adapter ({error}); make room and run the same command again"
+        ) from error
     (part / "README.md").unlink(missing_ok=True)  # peft's empty model card
     settings = json.loads((part / "adapter_config.json").read_text("utf-8"))
     settings["target_modules"] = sorted(settings["target_modules"])  # peft writes them in the order of a set
@@ -119,8 +128,8 @@ def save_adapter(model: PeftModel, folder: Path) -> str:
 def fast_copy(base: Base, adapter: Path | None, *, expected_sha256: str | None = None) -> PreTrainedModel | PeftModel:
     """The policy (base, or base with an adapter) for inference, in eval mode.
 
-    On a CPU: plain layers with the LoRA delta merged in float32, W + (alpha / r) B A. On CUDA: the base as it is, with the adapter.
-    Both give the same logits up to rounding.
+    On a CPU: plain layers with the LoRA delta merged in float32, W + (alpha / r) B A. On CUDA: the base as it is, with
+    the adapter. Both give the same logits up to rounding.
     """
     if adapter is None:
         return _clone(base.model).eval()

@@ -1,12 +1,14 @@
-"""Load a base (GPTQ int4, NF4 or 16/32-bit), attach, load, save and hash LoRA adapters, and make copies that are fast to sample from.
+"""Load a base (GPTQ int4, NF4 or 16/32-bit), attach, load, save and hash LoRA adapters, and make copies that are fast
+to sample from.
 
 Nothing here changes a loaded base: every adapter goes on a clone that shares the base's tensors, so one base serves
 training, sampling and scoring, one after the other, and costs its memory once.
 
-On a CPU the 4-bit layers are dequantized once when they are loaded: the values stay exactly those of the 4-bit base and the
-LoRA gradients are those of peft's GPTQ path. Training is as fast either way and sampling 1.6 times faster; but gptqmodel's CPU
-kernels either compile at first use (up to a minute, and a C++ compiler) or repack themselves at the first inference
-call and pass no gradient after it. On CUDA the 4-bit layers stay as they are (peft's `GPTQLoraLinear`, or bitsandbytes' `Linear4bit`).
+On a CPU the 4-bit layers are dequantized once when they are loaded: the values stay exactly those of the 4-bit base and
+the LoRA gradients are those of peft's GPTQ path. Training is as fast either way and sampling 1.6 times faster; but
+gptqmodel's CPU kernels either compile at first use (up to a minute, and a C++ compiler) or repack themselves at the
+first inference call and pass no gradient after it. On CUDA the 4-bit layers stay as they are (peft's `GPTQLoraLinear`,
+or bitsandbytes' `Linear4bit`).
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded base. `quantization` is what its weights are, `dequantized` whether its 4-bit layers are held as plain float layers."""
+    """A loaded base. `quantization` is what its weights are, `dequantized` whether its 4-bit layers are held as plain
+    float layers.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -59,7 +63,8 @@ class Base:
 def resolve_base(path: str) -> Path:
     """The folder of a base: "embedded", a local folder, or a hub id (downloaded, safetensors only).
 
-    Raises UsageError when there is no such folder, or no config.json or safetensors in it; RlaifError when the hub cannot be reached.
+    Raises UsageError when there is no such folder, or no config.json or safetensors in it; RlaifError when the hub
+    cannot be reached.
     """
     folder = embedded.BASE if path == "embedded" else Path(path).expanduser()
     if not folder.exists() and path != "embedded" and _HUB_ID.fullmatch(path):
@@ -106,10 +111,15 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
         torch.set_num_threads(config.threads)
     kwargs: dict[str, Any] = {}
     if kind == "gptq" and device == "cpu" and not dequantize:
-        # gptqmodel's automatic choice on CPU repacks itself at its first inference call, and then passes no gradient any more
-        kwargs["quantization_config"] = GPTQConfig(bits=_settings(folder)["quantization_config"]["bits"], backend="gptq_torch")
+        # gptqmodel's automatic choice on CPU repacks itself at its first inference call, and then passes no gradient
+        # any more
+        kwargs["quantization_config"] = GPTQConfig(
+            bits=_settings(folder)["quantization_config"]["bits"], backend="gptq_torch"
+        )
     elif kind == "nf4" and "quantization_config" not in _settings(folder):
-        kwargs["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        kwargs["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
     trust = {"trust_remote_code": config.trust_remote_code, "local_files_only": True}
     try:
         with quiet():
@@ -122,19 +132,24 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
     except RlaifError:
         raise
     except Exception as error:  # anything a broken folder can cause, with the folder named
-        raise RlaifError(f"model.path: cannot load {folder}: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        raise RlaifError(
+            f"model.path: cannot load {folder}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval()
     autocast = _autocast(config.dtype, dtype, device)
-    return Base(model, tokenizer, folder, kind, dequantize and kind != "none", device, dtype, autocast, weights_sha256(folder))
+    return Base(
+        model, tokenizer, folder, kind, dequantize and kind != "none", device, dtype, autocast, weights_sha256(folder)
+    )
 
 
 def load_tokenizer(folder: Path, **kwargs: Any) -> PreTrainedTokenizerBase:
     """The tokenizer that stands in the folder's tokenizer.json.
 
-    AutoTokenizer picks a class by model type, and transformers 5 gives a `qwen2` model Qwen2's way of splitting words and digits
-    whatever its tokenizer.json says; a model trained with another split would read other tokens than it learned.
+    AutoTokenizer picks a class by model type, and transformers 5 gives a `qwen2` model Qwen2's way of splitting words
+    and digits whatever its tokenizer.json says; a model trained with another split would read other tokens than it
+    learned.
 
     Raises UsageError when there is none.
     """
@@ -144,8 +159,12 @@ def load_tokenizer(folder: Path, **kwargs: Any) -> PreTrainedTokenizerBase:
         wanted, found = json.loads(file.read_text("utf-8")), json.loads(core.to_str())
         if wanted["pre_tokenizer"] != found["pre_tokenizer"]:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **kwargs)
-    if not tokenizer("yes", add_special_tokens=False)["input_ids"]:  # transformers 5 makes an empty one where the files are missing
-        raise UsageError(f"model.path: {folder} has no usable tokenizer (is tokenizer.json missing?); give the model's whole folder")
+    if not tokenizer("yes", add_special_tokens=False)[
+        "input_ids"
+    ]:  # transformers 5 makes an empty one where the files are missing
+        raise UsageError(
+            f"model.path: {folder} has no usable tokenizer (is tokenizer.json missing?); give the model's whole folder"
+        )
     return tokenizer
 
 
@@ -164,14 +183,20 @@ def _quantization(folder: Path, asked: str) -> str:
     method = _settings(folder).get("quantization_config", {}).get("quant_method", "none")
     found = {"none": "none", "gptq": "gptq", "bitsandbytes": "nf4"}.get(method)
     if found is None:
-        raise UsageError(f"model.path: {folder} is quantized with {method!r}; GPTQ, bitsandbytes NF4 and 16/32-bit bases can be loaded")
+        raise UsageError(
+            f"model.path: {folder} is quantized with {method!r}; GPTQ, bitsandbytes NF4 and 16/32-bit "
+            "bases can be loaded"
+        )
     if asked == "gptq" and found == "none":
         raise UsageError(
-            f"model.quantization=gptq, but {folder} is not quantized; run `python cli.py quantize --model {folder} --out ...` first"
+            f"model.quantization=gptq, but {folder} is not quantized; run `python cli.py quantize "
+            f"--model {folder} --out ...` first"
         )
     if asked == "auto" or asked == found or (asked == "nf4" and found == "none"):
         return found if asked == "auto" else asked
-    raise UsageError(f"model.quantization={asked}, but {folder} is {found}; use model.quantization=auto or another base")
+    raise UsageError(
+        f"model.quantization={asked}, but {folder} is {found}; use model.quantization=auto or another base"
+    )
 
 
 def _device(asked: str) -> str:
@@ -189,7 +214,9 @@ def _dtype(asked: str, device: str) -> torch.dtype:
 
 
 def _autocast(asked: str, dtype: torch.dtype, device: str) -> torch.dtype | None:
-    """bfloat16 on a CPU that multiplies in it: training is then 1.2 to 1.3 times faster, and losses agree to about three digits."""
+    """bfloat16 on a CPU that multiplies in it: training is then 1.2 to 1.3 times faster, and losses agree to about
+    three digits.
+    """
     if asked == "auto" and device == "cpu":
         return torch.bfloat16 if _cpu_has_bf16() else None
     return None if dtype is torch.float32 else dtype

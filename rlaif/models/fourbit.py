@@ -33,7 +33,9 @@ def to_plain_layers(model: PreTrainedModel, dtype: torch.dtype) -> None:
 def float_weight(layer: nn.Module) -> torch.Tensor:
     """The weight of a GPTQ, NF4 or plain layer as (out_features, in_features)."""
     if hasattr(layer, "dequantize_weight"):  # gptqmodel keeps (in, out)
-        return type(layer).dequantize_weight(layer).T.contiguous()  # not the compiled one that some kernels put on the instance
+        return (
+            type(layer).dequantize_weight(layer).T.contiguous()
+        )  # not the compiled one that some kernels put on the instance
     if type(layer).__name__ == "Linear4bit":
         from bitsandbytes.functional import dequantize_4bit
 

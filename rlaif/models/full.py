@@ -20,12 +20,16 @@ with quiet():
 
 
 def trainable_copy(base: Base) -> PreTrainedModel:
-    """A copy of the base with tensors of its own, float32 (a 16-bit AdamW loses small updates) and all of them trainable.
+    """A copy of the base with tensors of its own, float32 (a 16-bit AdamW loses small updates) and all of them
+    trainable.
 
     Raises UsageError for a 4-bit base: its weights are no numbers that a gradient step could change.
     """
     if base.quantization != "none":
-        raise UsageError(f"{base.path.name} is {base.quantization}: full-parameter training needs a 16- or 32-bit base; use lora methods")
+        raise UsageError(
+            f"{base.path.name} is {base.quantization}: full-parameter training needs a 16- or 32-bit "
+            "base; use lora methods"
+        )
     return copy.deepcopy(base.model).float().requires_grad_(True)
 
 
@@ -43,7 +47,9 @@ def save_whole(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype
             tokenizer.save_pretrained(part)
     except Exception as error:  # safetensors has its own error for a full disk
         shutil.rmtree(part, ignore_errors=True)
-        raise RlaifError(f"{folder}: cannot write the model ({error}); make room and run the same command again") from error
+        raise RlaifError(
+            f"{folder}: cannot write the model ({error}); make room and run the same command again"
+        ) from error
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(part, folder)
     return weights_sha256(folder)
@@ -64,7 +70,9 @@ def load_whole(base: Base, folder: Path, *, expected_sha256: str | None = None) 
     except RlaifError:
         raise
     except Exception as error:
-        raise RlaifError(f"{folder}: cannot load this model: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        raise RlaifError(
+            f"{folder}: cannot load this model: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval()

@@ -23,7 +23,9 @@ NUCLEUS = 128  # candidates looked at before a full sort of the vocabulary is ne
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One sampled continuation. `n_tokens` and `logprob` (nats, temperature 1, untruncated distribution) include the end token."""
+    """One sampled continuation. `n_tokens` and `logprob` (nats, temperature 1, untruncated distribution) include the
+    end token.
+    """
 
     text: str
     n_tokens: int
@@ -49,10 +51,11 @@ def sample(
     seed: int,
     greedy: bool = False,
 ) -> list[Generation]:
-    """One continuation a prompt (chat template already applied), all in one batch; the same arguments give the same texts.
+    """One continuation a prompt (chat template already applied), all in one batch; the same arguments give the same
+    texts.
 
-    Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751) after temperature; `greedy` takes the likeliest token instead.
-    A continuation stops at the end token, which is not part of its text, or after `max_new_tokens`.
+    Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751) after temperature; `greedy` takes the likeliest token
+    instead. A continuation stops at the end token, which is not part of its text, or after `max_new_tokens`.
     """
     if not prompts:
         return []
@@ -69,9 +72,18 @@ def sample(
     logprob = torch.zeros(n, dtype=torch.float64)
     rows = torch.arange(n, device=device)  # which prompt each row of the shrinking batch belongs to
     for step in range(max_new_tokens):
-        out = model(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        out = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         logits = out.logits[:, -1].float()
-        draws = torch.rand(n, generator=rng).to(device)[rows]  # one draw a prompt and step, whichever rows are still there
+        draws = torch.rand(n, generator=rng).to(device)[
+            rows
+        ]  # one draw a prompt and step, whichever rows are still there
         chosen = logits.argmax(-1) if greedy else _nucleus(logits / temperature, top_p, draws)
         here = rows.cpu()
         logprob[here] += (logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).double().cpu()
@@ -131,16 +143,23 @@ class Said:
 
 
 @torch.inference_mode()
-def stream(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, *, max_new_tokens: int) -> Iterator[Said]:
-    """The likeliest continuation of `prompt` (chat template already applied), longer with each step; the last one says why it ended.
+def stream(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, *, max_new_tokens: int
+) -> Iterator[Said]:
+    """The likeliest continuation of `prompt` (chat template already applied), longer with each step; the last one says
+    why it ended.
 
-    A character whose bytes have not all come yet is held back. UsageError when the prompt alone fills what the model can read.
+    A character whose bytes have not all come yet is held back. UsageError when the prompt alone fills what the model
+    can read.
     """
     ends = end_ids(model, tokenizer)
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
     limit = getattr(model.config, "max_position_embeddings", None) or 10**9
     if ids.shape[1] >= limit:
-        raise UsageError(f"question and context are {ids.shape[1]:,} tokens, and this model reads at most {limit:,}; shorten the context")
+        raise UsageError(
+            f"question and context are {ids.shape[1]:,} tokens, and this model reads at most {limit:,}; "
+            "shorten the context"
+        )
     room = min(max_new_tokens, limit - ids.shape[1])
     cache, tokens = DynamicCache(config=model.config), []
     for step in range(1, room + 1):

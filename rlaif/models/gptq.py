@@ -28,8 +28,8 @@ def quantize(
 ) -> Path:
     """Quantize the linear layers of `model_path` into `out_path`, which appears by rename when it is complete.
 
-    `calibration` are texts like those the model will meet; see `rlaif.embedded.dataset.texts` for a default.
-    Raises UsageError when the model is missing or quantized already, `out_path` exists, or a layer's width is no multiple of
+    `calibration` are texts like those the model will meet; see `rlaif.embedded.dataset.texts` for a default. Raises
+    UsageError when the model is missing or quantized already, `out_path` exists, or a layer's width is no multiple of
     `group_size`; RlaifError when gptqmodel fails.
     """
     from rlaif.models.base import resolve_base
@@ -54,7 +54,9 @@ def quantize(
         os.rename(part, out)
     except Exception as error:  # whatever gptqmodel runs into; the half-written folder goes, the source is untouched
         shutil.rmtree(part, ignore_errors=True)
-        raise RlaifError(f"quantizing {source} failed: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}") from error
+        raise RlaifError(
+            f"quantizing {source} failed: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
+        ) from error
     return out
 
 

@@ -24,9 +24,13 @@ def continuation_logprobs(
     batch_size: int,
     max_length: int,
 ) -> np.ndarray:
-    """Summed log-probability (nats, float64, shape (contexts, choices)) of " " + choice after each context: see `choice_logprobs`."""
+    """Summed log-probability (nats, float64, shape (contexts, choices)) of " " + choice after each context: see
+    `choice_logprobs`.
+    """
     rows = [[f" {choice}" for choice in choices]] * len(contexts)
-    return choice_logprobs(model, tokenizer, contexts, rows, batch_size, max_length).reshape(len(contexts), len(choices))
+    return choice_logprobs(model, tokenizer, contexts, rows, batch_size, max_length).reshape(
+        len(contexts), len(choices)
+    )
 
 
 def choice_logprobs(
@@ -37,29 +41,42 @@ def choice_logprobs(
     batch_size: int,
     max_length: int,
 ) -> np.ndarray:
-    """Summed log-probability (nats, float64, shape (contexts, choices)) of each context's own choices, blanks before them included.
+    """Summed log-probability (nats, float64, shape (contexts, choices)) of each context's own choices, blanks before
+    them included.
 
     Every context has the same number of choices. lm-evaluation-harness' rule for multiple choice: c = encode(context),
-    t = encode(context + choice)[len(c):], the model reads (c + t)[-(max_length + 1):][:-1], cut on the left; log-softmax in float32; no
-    length normalisation. Blanks and line breaks at a context's end (a chat template's) are scored with the choice, as there.
+    t = encode(context + choice)[len(c):], the model reads (c + t)[-(max_length + 1):][:-1], cut on the left;
+    log-softmax in float32; no length normalisation. Blanks and line breaks at a context's end (a chat template's) are
+    scored with the choice, as there.
     """
-    pieces: list[tuple[list[int], list[int]]] = []  # row i * len(choices) + j: what the model reads, and the tokens of the choice
+    pieces: list[
+        tuple[list[int], list[int]]
+    ] = []  # row i * len(choices) + j: what the model reads, and the tokens of the choice
     for context, own in zip(contexts, choices, strict=True):
         start = _encode(tokenizer, context.rstrip())
         for choice in own:
             target = _encode(tokenizer, context + choice)[len(start) :]
             if not target:
-                raise RlaifError(f"the choice {choice.strip()!r} has no tokens of its own after {context[-20:]!r}; give another choice")
+                raise RlaifError(
+                    f"the choice {choice.strip()!r} has no tokens of its own after {context[-20:]!r}; "
+                    "give another choice"
+                )
             pieces.append(((start + target)[-(max_length + 1) :][:-1], target))
     width = len(choices[0]) if choices else 0
     shape = (len(contexts), width)
-    if all(len(target) == 1 for _, target in pieces):  # then all choices of a context follow the same text: one pass scores them
+    if all(
+        len(target) == 1 for _, target in pieces
+    ):  # then all choices of a context follow the same text: one pass scores them
         reads = [pieces[i * width][0] for i in range(len(contexts))]
         targets = [[pieces[i * width + j][1][0] for j in range(width)] for i in range(len(contexts))]
-        return np.array(_next_token_logprobs(model, tokenizer, reads, targets, batch_size), dtype=np.float64).reshape(shape)
+        return np.array(_next_token_logprobs(model, tokenizer, reads, targets, batch_size), dtype=np.float64).reshape(
+            shape
+        )
     groups = [pieces[i : i + width] for i in range(0, len(pieces), width)]
     out = np.zeros(shape, dtype=np.float64)
-    uncut = [i for i, group in enumerate(groups) if all(len(target) <= len(read) < max_length for read, target in group)]
+    uncut = [
+        i for i, group in enumerate(groups) if all(len(target) <= len(read) < max_length for read, target in group)
+    ]
     if uncut:
         starts = [groups[i][0][0][: len(groups[i][0][0]) + 1 - len(groups[i][0][1])] for i in uncut]
         out[uncut] = _read_once(model, starts, [[target for _, target in groups[i]] for i in uncut], batch_size)
@@ -79,10 +96,12 @@ def completion_loss(
     batch_size: int = 32,
     max_length: int = 1024,
 ) -> list[tuple[float, int]]:
-    """(negative log-likelihood in nats, number of tokens) of each completion after its prompt; perplexity is exp(sum / count).
+    """(negative log-likelihood in nats, number of tokens) of each completion after its prompt; perplexity is exp(sum /
+    count).
 
-    Every token of the completion counts, the end token only when the text names it. A completion is cut at its end where it does not
-    fit into `max_length` behind its prompt, as a reader would meet it. Where nothing of it is left, (0.0, 0).
+    Every token of the completion counts, the end token only when the text names it. A completion is cut at its end
+    where it does not fit into `max_length` behind its prompt, as a reader would meet it. Where nothing of it is left,
+    (0.0, 0).
     """
     pieces = []
     for prompt, completion in zip(prompts, completions, strict=True):
@@ -107,7 +126,11 @@ def _pad(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, tor
 
 @torch.inference_mode()
 def _next_token_logprobs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reads: list[list[int]], targets: list[list[int]], batch_size: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    reads: list[list[int]],
+    targets: list[list[int]],
+    batch_size: int,
 ) -> list[list[float]]:
     """log p(target | read) for every target token of every row, from the last position's logits alone."""
     out: list[list[float]] = [[] for _ in reads]
@@ -126,7 +149,8 @@ def _next_token_logprobs(
 def read_on(
     model: PreTrainedModel, pieces: Sequence[Sequence[int]], mask: torch.Tensor, cache: DynamicCache, keep: int = 1
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Let the model read the next piece of each row, padded on the left, after what `cache` holds and `mask` (rows, so far) is over.
+    """Let the model read the next piece of each row, padded on the left, after what `cache` holds and `mask` (rows, so
+    far) is over.
 
     Returns the logits at the last `keep` positions and the mask over all that was read by now.
     """
@@ -135,13 +159,24 @@ def read_on(
     here = torch.tensor([[0] * (width - len(piece)) + [1] * len(piece) for piece in pieces], device=mask.device)
     whole = torch.cat([mask, here], 1)
     position = (whole.cumsum(-1) - 1).clamp(min=0)[:, -width:]
-    out = model(input_ids=ids, attention_mask=whole, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=keep)
+    out = model(
+        input_ids=ids,
+        attention_mask=whole,
+        position_ids=position,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=keep,
+    )
     return out.logits, whole
 
 
 @torch.inference_mode()
-def _read_once(model: PreTrainedModel, starts: list[list[int]], rows: list[list[list[int]]], batch_size: int) -> list[list[float]]:
-    """Sum of log p over the tokens of every choice of every row; each row's start is read once, whatever the number of choices."""
+def _read_once(
+    model: PreTrainedModel, starts: list[list[int]], rows: list[list[list[int]]], batch_size: int
+) -> list[list[float]]:
+    """Sum of log p over the tokens of every choice of every row; each row's start is read once, whatever the number of
+    choices.
+    """
     out: list[list[float]] = [[] for _ in starts]
     for batch in plan_batches([len(s) for s in starts], batch_size):
         cache = DynamicCache(config=model.config)
@@ -153,7 +188,9 @@ def _read_once(model: PreTrainedModel, starts: list[list[int]], rows: list[list[
             sums = [float(first[n, target[0]]) for n, target in enumerate(targets)]
             longest = max(map(len, targets)) - 1
             if longest:
-                fed = [target[:-1] or target for target in targets]  # of one token: nothing to feed, and nothing of it is used
+                fed = [
+                    target[:-1] or target for target in targets
+                ]  # of one token: nothing to feed, and nothing of it is used
                 logits, _ = read_on(model, fed, mask, cache, keep=longest)
                 cache.crop(-longest)
                 logp = logits.float().log_softmax(-1)
@@ -169,7 +206,10 @@ def _read_once(model: PreTrainedModel, starts: list[list[int]], rows: list[list[
 
 @torch.inference_mode()
 def _target_logprobs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pieces: list[tuple[list[int], list[int]]], batch_size: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pieces: list[tuple[list[int], list[int]]],
+    batch_size: int,
 ) -> list[float]:
     """Sum of log p over the target tokens, which the last len(target) positions of what is read predict."""
     out = [0.0] * len(pieces)

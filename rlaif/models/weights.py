@@ -10,7 +10,8 @@ from rlaif.types import RlaifError
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the tensors (name, dtype, shape, bytes, by name) of all *.safetensors in `folder`: not over paths, metadata or shards.
+    """SHA-256 over the tensors (name, dtype, shape, bytes, by name) of all *.safetensors in `folder`: not over paths,
+    metadata or shards.
 
     Raises RlaifError when there are none or a file is damaged.
     """
@@ -29,7 +30,10 @@ def weights_sha256(folder: Path) -> str:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RlaifError(f"{path}: a damaged safetensors file ({error}); restore it or make it again") from error
     if not tensors:
-        raise RlaifError(f"{folder}: no weights (*.safetensors) there; restore the folder, or start the run again under another --run")
+        raise RlaifError(
+            f"{folder}: no weights (*.safetensors) there; restore the folder, or start the run again "
+            "under another --run"
+        )
     digest = hashlib.sha256()
     for name in sorted(tensors):
         path, start, length, described = tensors[name]
@@ -43,7 +47,9 @@ def weights_sha256(folder: Path) -> str:
 
 
 def check_weights(folder: Path, expected_sha256: str | None) -> None:
-    """RlaifError when the adapter in `folder` is missing, damaged or not the recorded one (None: nothing was recorded)."""
+    """RlaifError when the adapter in `folder` is missing, damaged or not the recorded one (None: nothing was
+    recorded).
+    """
     found = weights_sha256(folder)
     if expected_sha256 is not None and found != expected_sha256:
         raise RlaifError(

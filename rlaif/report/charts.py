@@ -41,14 +41,28 @@ def scores(title: str, points: Sequence[tuple[str, Score, bool]], prefix: str) -
         for x, (_, score, promoted) in enumerate(points):
             if score.low is not None and score.high is not None:
                 ax.plot([x, x], [score.low, score.high], color=BLUE, linewidth=2, solid_capstyle="butt")
-            ax.plot(x, score.mean, "o", markersize=7.5, color=BLUE, markerfacecolor=BLUE if promoted else PAPER, markeredgewidth=1.8)
+            ax.plot(
+                x,
+                score.mean,
+                "o",
+                markersize=7.5,
+                color=BLUE,
+                markerfacecolor=BLUE if promoted else PAPER,
+                markeredgewidth=1.8,
+            )
             _label(ax, words.number(score.mean), x, score.mean)
         _rounds_axis(ax, [name for name, _, _ in points])
         ax.set_xlim(-0.4, max(len(points) - 1, 0) + 0.7)
         ax.grid(axis="x", visible=False)
-    said = "; ".join(f"{name} {words.number(s.mean)} ({words.interval(s.low, s.high, plus=False)})" for name, s, _ in points)
+    said = "; ".join(
+        f"{name} {words.number(s.mean)} ({words.interval(s.low, s.high, plus=False)})" for name, s, _ in points
+    )
     ns = sorted({s.n for _, s, _ in points})
-    return Chart(title, svg(figure, prefix, f"{title}: {said}"), f"n = {' to '.join(f'{n:,}' for n in ns[:: max(len(ns) - 1, 1)])}")
+    return Chart(
+        title,
+        svg(figure, prefix, f"{title}: {said}"),
+        f"n = {' to '.join(f'{n:,}' for n in ns[:: max(len(ns) - 1, 1)])}",
+    )
 
 
 def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -> Chart:
@@ -61,20 +75,32 @@ def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -
             ax.axvline(wanted, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)))
         for y, (_, row) in enumerate(rows):
             ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=2, solid_capstyle="butt")
-            ax.plot(row["delta"], y, "o", markersize=7.5, color=BLUE, markerfacecolor=BLUE if row["passed"] else PAPER, markeredgewidth=1.8)
+            ax.plot(
+                row["delta"],
+                y,
+                "o",
+                markersize=7.5,
+                color=BLUE,
+                markerfacecolor=BLUE if row["passed"] else PAPER,
+                markeredgewidth=1.8,
+            )
         ax.set_yticks(range(len(rows)), [name for name, _ in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(axis="y", visible=False)
         ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
         ax.set_xlabel("difference to the champion it met")
-    said = "; ".join(f"{name} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})" for name, r in rows)
+    said = "; ".join(
+        f"{name} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})" for name, r in rows
+    )
     least = "" if wanted is None else f"dashed: least gain worth having, {wanted:+g}"
     return Chart(title, svg(figure, prefix, f"{title}: {said}"), least)
 
 
 def histograms(title: str, bins: Rows, means: dict[int, float | None], prefix: str) -> Chart:
-    """The judge's scores, one row of bars a round; `bins` has round, bin, n. Heights are shares of the round's answers."""
+    """The judge's scores, one row of bars a round; `bins` has round, bin, n. Heights are shares of the round's
+    answers.
+    """
     rounds = sorted({row["round"] for row in bins})
     context, figure, ax = axes(max(2.2, 0.9 + 0.62 * len(rounds)))
     with context:
@@ -101,7 +127,9 @@ def histograms(title: str, bins: Rows, means: dict[int, float | None], prefix: s
 
 
 def lengths(title: str, rows: Rows, prefix: str) -> Chart:
-    """Tokens of the sampled answers by round: median, half and 80% of them. Rows have round and quantiles (10, 25, 50, 75, 90%)."""
+    """Tokens of the sampled answers by round: median, half and 80% of them. Rows have round and quantiles (10, 25, 50,
+    75, 90%).
+    """
     context, figure, ax = axes()
     with context:
         for x, row in enumerate(rows):
@@ -116,11 +144,15 @@ def lengths(title: str, rows: Rows, prefix: str) -> Chart:
         ax.set_ylabel("tokens")
         ax.grid(axis="x", visible=False)
     said = "; ".join(f"round {row['round']}: median {words.number(row['quantiles'][2], 0)} tokens" for row in rows)
-    return Chart(title, svg(figure, prefix, f"{title}: {said}"), "dot: median; thick: half of the answers; thin: 80% of them")
+    return Chart(
+        title, svg(figure, prefix, f"{title}: {said}"), "dot: median; thick: half of the answers; thin: 80% of them"
+    )
 
 
 def curves(name: str, lines: Sequence[tuple[str, Rows]], prefix: str, whose: str) -> Chart:
-    """One quantity of the training log over the steps: (policy's name, rows with step and value), in the order of the rounds."""
+    """One quantity of the training log over the steps: (policy's name, rows with step and value), in the order of the
+    rounds.
+    """
     title, unit = CURVES[name]
     context, figure, ax = axes(HEIGHT + (0.24 * ((len(lines) + 2) // 3) if len(lines) > 1 else 0))
     with context:
@@ -134,7 +166,9 @@ def curves(name: str, lines: Sequence[tuple[str, Rows]], prefix: str, whose: str
         ax.locator_params(nbins=6)
         if len(lines) > 1:
             figure.legend(loc="outside lower center", ncols=3, handlelength=1.2, columnspacing=1.2)
-    last = "; ".join(f"{label}: {words.number(rows[0]['value'])} to {words.number(rows[-1]['value'])}" for label, rows in lines)
+    last = "; ".join(
+        f"{label}: {words.number(rows[0]['value'])} to {words.number(rows[-1]['value'])}" for label, rows in lines
+    )
     return Chart(f"{whose}: {title[0].lower()}{title[1:]}", svg(figure, prefix, f"{whose}, {title}: {last}"))
 
 
@@ -151,14 +185,26 @@ def yields(title: str, counts: dict[int, dict[str, int]], prefix: str) -> Chart:
             if color is None:
                 color, hatch = DROP_COLORS[dropped % len(DROP_COLORS)], "///" * (dropped // len(DROP_COLORS))
                 dropped += 1
-            ax.barh(range(len(counts)), values, 0.62, left, color=color, edgecolor=PAPER, linewidth=0.8, hatch=hatch, label=code)
+            ax.barh(
+                range(len(counts)),
+                values,
+                0.62,
+                left,
+                color=color,
+                edgecolor=PAPER,
+                linewidth=0.8,
+                hatch=hatch,
+                label=code,
+            )
             left = [a + b for a, b in zip(left, values, strict=True)]
         ax.set_yticks(range(len(counts)), [f"round {r}" for r in counts])
         ax.invert_yaxis()
         ax.set_xlabel("questions")
         ax.grid(axis="y", visible=False)
         figure.legend(loc="outside lower center", ncols=2, handlelength=1, handleheight=0.9, columnspacing=1.2)
-    said = "; ".join(f"round {r}: " + ", ".join(f"{code} {n}" for code, n in found.items()) for r, found in counts.items())
+    said = "; ".join(
+        f"round {r}: " + ", ".join(f"{code} {n}" for code, n in found.items()) for r, found in counts.items()
+    )
     return Chart(title, svg(figure, prefix, f"{title}: {said}"))
 
 

@@ -1,4 +1,6 @@
-"""What the report reads from a run's database: one query beside the snapshot, counted in SQL, so a large run stays small here."""
+"""What the report reads from a run's database: one query beside the snapshot, counted in SQL, so a large run stays
+small here.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ BINS = 20  # of the judge's scores, over 0-1
 CURVE_POINTS = 150  # a training curve with more steps is averaged down to about so many
 LONGEST_TEXT = 2_000  # characters of a text that is printed
 
-# Verdicts and scores of the judge that made a round's pairs, of every judge while there are none yet; as in the view round_summary.
+# Verdicts and scores of the judge that made a round's pairs, of every judge while there are none yet; as in the view
+# round_summary.
 _JUDGED = """
     SELECT c.round, v.score FROM verdicts v JOIN candidates c ON c.candidate_id = v.candidate_id
     LEFT JOIN (SELECT DISTINCT round, judge_id FROM preferences) l ON l.round = c.round AND l.judge_id = v.judge_id
@@ -26,19 +29,22 @@ _KEYS = "policy_id, benchmark, split, metric, judge_id, protocol_hash, data_sha2
 
 _QUERIES = {
     "config": "SELECT config, config_hash FROM runs",
-    "policies": "SELECT policy_id, parent_id, reference_id, kind, round, sha256, recipe FROM policies ORDER BY round, created_at",
+    "policies": "SELECT policy_id, parent_id, reference_id, kind, round, sha256, recipe FROM policies ORDER BY "
+    "round, created_at",
     "trained_on": "SELECT policy_id, role, count(*) AS n FROM policy_items GROUP BY ALL ORDER BY ALL",
     "questions": "SELECT dataset, split, count(*) AS n FROM questions GROUP BY ALL ORDER BY ALL",
     # The spread of the group sums around their share of the mean: what a standard error clustered by group needs.
     "scores": f"""
         WITH items AS (
-            SELECT e.*, coalesce(q.group_id, e.item_id) AS g FROM eval_items e LEFT JOIN questions q ON q.question_id = e.item_id
+            SELECT e.*, coalesce(q.group_id, e.item_id) AS g FROM eval_items e LEFT JOIN questions q ON q.question_id =
+                   e.item_id
         ), means AS (
             SELECT {_KEYS}, avg(value) AS mean, count(*) - count(value) AS unscored FROM items GROUP BY ALL
         ), groups AS (
             SELECT {_KEYS}, g, count(value) AS n, sum(value) AS total FROM items WHERE value IS NOT NULL GROUP BY ALL
         )
-        SELECT {_KEYS}, any_value(m.mean) AS mean, any_value(m.unscored) AS unscored, sum(n)::BIGINT AS n, count(*) AS n_groups,
+        SELECT {_KEYS}, any_value(m.mean) AS mean, any_value(m.unscored) AS unscored, sum(n)::BIGINT AS n, count(*) AS
+               n_groups,
                sum((total - n * m.mean) ** 2) AS squares
         FROM groups JOIN means m USING ({_KEYS}) GROUP BY {_KEYS} ORDER BY {_KEYS}
     """,
@@ -50,9 +56,11 @@ _QUERIES = {
         WHERE e.metric = 'accuracy' AND e.target <> '' GROUP BY ALL ORDER BY ALL
     """,
     "macro_f1": "SELECT * FROM leaderboard WHERE metric = 'macro_f1'",
-    "histogram": f"SELECT round, least(floor(score * {BINS}), {BINS - 1})::INTEGER AS bin, count(*) AS n FROM ({_JUDGED}) "
+    "histogram": f"SELECT round, least(floor(score * {BINS}), {BINS - 1})::INTEGER AS bin, count(*) AS n FROM "
+    f"({_JUDGED}) "
     "WHERE score IS NOT NULL GROUP BY ALL ORDER BY ALL",
-    "judged": f"SELECT round, count(score) AS n, count(*) - count(score) AS unscored, avg(score) AS mean, median(score) AS median "
+    "judged": "SELECT round, count(score) AS n, count(*) - count(score) AS unscored, avg(score) AS mean, "
+    "median(score) AS median "
     f"FROM ({_JUDGED}) GROUP BY round ORDER BY round",
     "lengths": """
         SELECT round, count(*) AS n, quantile_cont(n_tokens, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
@@ -62,14 +70,17 @@ _QUERIES = {
     "chosen_longer": """
         SELECT p.round, count(*) AS n, avg(p.margin) AS margin,
                avg(CASE WHEN a.n_tokens > b.n_tokens THEN 1 WHEN a.n_tokens = b.n_tokens THEN 0.5 ELSE 0 END) AS share
-        FROM preferences p JOIN candidates a ON a.candidate_id = p.chosen_id JOIN candidates b ON b.candidate_id = p.rejected_id
+        FROM preferences p JOIN candidates a ON a.candidate_id = p.chosen_id JOIN candidates b ON b.candidate_id =
+               p.rejected_id
         WHERE p.status = 'kept' GROUP BY p.round ORDER BY p.round
     """,
     "pair_counts": """
-        SELECT round, status, trim(split_part(reason, ':', 1)) AS code, count(*) AS n FROM preferences GROUP BY ALL ORDER BY ALL
+        SELECT round, status, trim(split_part(reason, ':', 1)) AS code, count(*) AS n FROM preferences GROUP BY ALL
+               ORDER BY ALL
     """,
     "curves": f"""
-        WITH steps AS (SELECT *, max(step) OVER (PARTITION BY policy_id, name) AS last FROM train_log WHERE isfinite(value))
+        WITH steps AS (SELECT *, max(step) OVER (PARTITION BY policy_id, name) AS last FROM train_log WHERE
+               isfinite(value))
         SELECT policy_id, name, avg(step) AS step, avg(value) AS value FROM steps
         GROUP BY policy_id, name, CASE WHEN last <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // last END
         ORDER BY policy_id, name, avg(step)
@@ -77,14 +88,18 @@ _QUERIES = {
     # pair_id is a hash, so its order is a random one that is the same each time.
     "pairs": f"""
         WITH ranked AS (
-            SELECT *, row_number() OVER (PARTITION BY round ORDER BY pair_id) AS place FROM preferences WHERE status = 'kept'
+            SELECT *, row_number() OVER (PARTITION BY round ORDER BY pair_id) AS place FROM preferences WHERE status =
+                   'kept'
         ), few AS (SELECT * FROM ranked ORDER BY place, round LIMIT {PAIRS_TO_READ})
-        SELECT f.round, f.pair_id, f.chosen_score, f.rejected_score, f.margin, f.reason, j.model AS judge, j.prompt_name,
+        SELECT f.round, f.pair_id, f.chosen_score, f.rejected_score, f.margin, f.reason, j.model AS judge,
+               j.prompt_name,
                left(q.question, {LONGEST_TEXT}) AS question, left(q.context, {LONGEST_TEXT}) AS context,
                left(q.reference, {LONGEST_TEXT}) AS reference,
                left(c.text, {LONGEST_TEXT}) AS chosen, length(c.text) AS chosen_length, c.n_tokens AS chosen_tokens,
-               left(r.text, {LONGEST_TEXT}) AS rejected, length(r.text) AS rejected_length, r.n_tokens AS rejected_tokens,
-               left(vc.rationale, {LONGEST_TEXT}) AS chosen_rationale, left(vr.rationale, {LONGEST_TEXT}) AS rejected_rationale,
+               left(r.text, {LONGEST_TEXT}) AS rejected, length(r.text) AS rejected_length, r.n_tokens AS
+                      rejected_tokens,
+               left(vc.rationale, {LONGEST_TEXT}) AS chosen_rationale, left(vr.rationale, {LONGEST_TEXT}) AS
+                      rejected_rationale,
                vc.factual_accuracy AS chosen_facts, vr.factual_accuracy AS rejected_facts,
                vc.completeness AS chosen_completeness, vr.completeness AS rejected_completeness,
                vc.key_point_coverage AS chosen_coverage, vr.key_point_coverage AS rejected_coverage
@@ -106,7 +121,8 @@ _QUERIES = {
                left(coalesce(nullif(matched_question, ''), matched), 300) AS matched
         FROM leaks ORDER BY similarity DESC, question_id, matched LIMIT {PAIRS_TO_READ}
     """,
-    "licences": "SELECT l.*, j.model, j.prompt_name FROM licences l LEFT JOIN judges j ON j.judge_id = l.judge_id ORDER BY l.created_at",
+    "licences": "SELECT l.*, j.model, j.prompt_name FROM licences l LEFT JOIN judges j ON j.judge_id = l.judge_id "
+    "ORDER BY l.created_at",
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
     "judges": "SELECT * FROM judges ORDER BY judge_id",
     "prompts": "SELECT kind, name, prompt_sha256 FROM prompts ORDER BY kind, name",
@@ -156,7 +172,9 @@ def read(store: Store) -> Data:
 
 
 def _score(row: dict[str, Any]) -> Score:
-    interval = stats.mean_interval(row["mean"], row["n"], row["n_groups"], row["squares"], share=row["metric"] == "accuracy")
+    interval = stats.mean_interval(
+        row["mean"], row["n"], row["n_groups"], row["squares"], share=row["metric"] == "accuracy"
+    )
     low, high = interval or (None, None)
     protocol = (row["judge_id"], row["protocol_hash"], row["data_sha256"])
     keys = (row["policy_id"], row["benchmark"], row["split"], row["metric"], protocol)

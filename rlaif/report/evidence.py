@@ -1,4 +1,6 @@
-"""What the gate rests on, made ready for the page: its conditions, the scores by round, the confusion matrices. Pure."""
+"""What the gate rests on, made ready for the page: its conditions, the scores by round, the confusion matrices.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class GateRound:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows are targets, columns predictions; a cell is (count, share of its row). `score`: accuracy and macro-F1 in words."""
+    """Rows are targets, columns predictions; a cell is (count, share of its row). `score`: accuracy and macro-F1 in
+    words.
+    """
 
     title: str
     score: str
@@ -77,7 +81,9 @@ def gate_rounds(data: Data) -> list[GateRound]:
         result = RESULTS.get(row["decision"] or "", "undecided")
         reason = words.hide_places(reasons[-1]) if reasons else ""
         measured = tuple(_condition(g) for g in gates if g["condition"] not in ("valid", "guard"))
-        validity, guards = (tuple(_condition(g) for g in gates if g["condition"] == kind) for kind in ("valid", "guard"))
+        validity, guards = (
+            tuple(_condition(g) for g in gates if g["condition"] == kind) for kind in ("valid", "guard")
+        )
         found.append(GateRound(f"{challenger} against {met}", result, reason, measured, validity, guards))
     return found
 
@@ -92,7 +98,11 @@ def _condition(g: dict[str, Any]) -> Condition:
         needed = f"upper bound ≥ {words.signed(g['threshold'])}"
     elif g["condition"] == "ordered":
         needed = "lower bound > 0"
-    change = "" if g["challenger_mean"] is None else f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
+    change = (
+        ""
+        if g["challenger_mean"] is None
+        else f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
+    )
     difference = ""
     if g["delta"] is not None:
         kind = "95%" if g["condition"] == "better" else "one-sided 95%"
@@ -103,13 +113,16 @@ def _condition(g: dict[str, Any]) -> Condition:
     if g["b"] is not None and g["c"] is not None:
         detail.insert(1, f"{g['b']:,} items won, {g['c']:,} lost")
     name, _, check = g["metric"].partition(": ")
-    measure = " ".join(part for part in (g["benchmark"], words.metric(name)) if part) + (f", {check.replace('_', ' ')}" if check else "")
+    measure = " ".join(part for part in (g["benchmark"], words.metric(name)) if part) + (
+        f", {check.replace('_', ' ')}" if check else ""
+    )
     condition = CONDITIONS.get(g["condition"], g["condition"].replace("_", " "))
     return Condition(condition, measure, change, difference, needed, "; ".join(detail), g["passed"])
 
 
 def compared(data: Data) -> dict[tuple[str, str, str], list[Score]]:
-    """(benchmark, split, metric) -> scores in the order of the rounds; where protocols or files differ, those of most policies.
+    """(benchmark, split, metric) -> scores in the order of the rounds; where protocols or files differ, those of most
+    policies.
 
     Scores of different judges, protocols or files are never put side by side.
     """
@@ -129,12 +142,16 @@ def compared(data: Data) -> dict[tuple[str, str, str], list[Score]]:
 
 def promoted_ids(data: Data) -> set[str]:
     """Policies that were champion at some time, the base included."""
-    done = {str(json.loads(d["evidence"]).get("policy_id", "")) for d in data.snapshot.decisions if d["action"] == "PROMOTE"}
+    done = {
+        str(json.loads(d["evidence"]).get("policy_id", "")) for d in data.snapshot.decisions if d["action"] == "PROMOTE"
+    }
     return done | {p["policy_id"] for p in data["policies"] if p["kind"] == "base"}
 
 
 def score_charts(data: Data, split: str) -> list[Chart]:
-    """A panel for each metric on the items of `split`, accuracy and the gate's score first; not for what other metrics are made of."""
+    """A panel for each metric on the items of `split`, accuracy and the gate's score first; not for what other metrics
+    are made of.
+    """
     names, promoted = words.policy_names(data["policies"]), promoted_ids(data)
     first = [*words.METRICS]
     found = {key: members for key, members in compared(data).items() if key[1] == split and key[2] not in words.PARTS}
@@ -146,7 +163,9 @@ def score_charts(data: Data, split: str) -> list[Chart]:
 
 
 def gain_charts(data: Data) -> list[Chart]:
-    """Paired gains of the preference rounds. SFT's, mostly many times larger, would flatten them: it stands in the verdict."""
+    """Paired gains of the preference rounds. SFT's, mostly many times larger, would flatten them: it stands in the
+    verdict.
+    """
     found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for row in data.snapshot.rounds:
         for g in last_look(data["gates"], row["round"]) if row["round"] > 0 else ():
@@ -166,7 +185,9 @@ def _protocol(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def matrices(data: Data) -> list[Matrix]:
-    """Target by prediction for each policy on the benchmarks whose answers are a few labels (pubmedqa: yes, no, maybe)."""
+    """Target by prediction for each policy on the benchmarks whose answers are a few labels (pubmedqa: yes, no,
+    maybe).
+    """
     names = words.policy_names(data["policies"])
     scores = {(s.policy_id, s.benchmark, s.split, *s.protocol): s.mean for s in data.scores if s.metric == "accuracy"}
     f1 = {(r["policy_id"], r["benchmark"], r["split"], *_protocol(r)): r["mean"] for r in data["macro_f1"]}
@@ -186,9 +207,16 @@ def matrices(data: Data) -> list[Matrix]:
         rows = []
         for target in targets:
             total = sum(n for (t, _), n in found.items() if t == target)
-            counts = [sum(n for (t, p), n in found.items() if t == target and (p == c or (not c and p not in targets))) for c in columns]
+            counts = [
+                sum(n for (t, p), n in found.items() if t == target and (p == c or (not c and p not in targets)))
+                for c in columns
+            ]
             rows.append((target, tuple((n, n / total) for n in counts)))
-        score = f"accuracy {words.number(scores.get(key))}" + (f", macro-F1 {words.number(f1[key])}" if key in f1 else "")
+        score = f"accuracy {words.number(scores.get(key))}" + (
+            f", macro-F1 {words.number(f1[key])}" if key in f1 else ""
+        )
         split = "" if key[2] == "gate" else f", {key[2]} items"
-        made.append(Matrix(f"{names[key[0]]}, {key[1]}{split}", score, tuple(c or "other" for c in columns), tuple(rows)))
+        made.append(
+            Matrix(f"{names[key[0]]}, {key[1]}{split}", score, tuple(c or "other" for c in columns), tuple(rows))
+        )
     return made

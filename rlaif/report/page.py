@@ -39,7 +39,9 @@ def write_report(folder: Path) -> Path:
             Path(draft).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise RlaifError(f"{error.filename or path}: {error.strerror}; make room, or make the folder writable") from error
+        raise RlaifError(
+            f"{error.filename or path}: {error.strerror}; make room, or make the folder writable"
+        ) from error
     return path
 
 
@@ -57,7 +59,9 @@ def render(data: Data) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: words.printable(value) if type(value) is str else value,  # Markup is a str, too, and stays as it is
+        finalize=lambda value: (
+            words.printable(value) if type(value) is str else value
+        ),  # Markup is a str, too, and stays as it is
     )
     environment.filters |= {"number": words.number, "signed": words.signed, "percent": words.percent}
     snapshot = data.snapshot

@@ -12,7 +12,10 @@ from rlaif.wording import Rows
 
 # The gate's metrics in the order of the summary's columns.
 METRICS = ("quality", "token_f1", "accuracy", "macro_f1")
-LEGEND = "  in a cell: mean (items); difference to the champion it met; its 95% interval, or its one-sided lower 95% bound (>)"
+LEGEND = (
+    "  in a cell: mean (items); difference to the champion it met; its 95% interval, or its one-sided lower "
+    "95% bound (>)"
+)
 Table = tuple[list[str], list[list[str]]]
 Cells = dict[str, dict[tuple[str, str], str]]  # policy -> (benchmark, metric) -> text
 
@@ -22,7 +25,10 @@ def show(run: Run, screen: Screen) -> None:
     snapshot = take(run.store)
     row = snapshot.run
     screen.line(f"run {run.folder}", style="bold")
-    screen.line(f"  profile {row['profile']}, seed {row['seed']}, id {row['run_id']}, made {row['created_at']:%Y-%m-%d %H:%M} UTC")
+    screen.line(
+        f"  profile {row['profile']}, seed {row['seed']}, id {row['run_id']}, made "
+        f"{row['created_at']:%Y-%m-%d %H:%M} UTC"
+    )
     screen.line(f"  champion: {champion_words(snapshot)}")
     screen.line(f"  {state(snapshot)}")
     if words := watch_words(snapshot):
@@ -52,7 +58,9 @@ def _print_sealed(snapshot: Snapshot, screen: Screen) -> None:
 
 
 def print_summary(run: Run, screen: Screen) -> None:
-    """What came out so far: the policies side by side, why each was decided on, where the time went, and the champion."""
+    """What came out so far: the policies side by side, why each was decided on, where the time went, and the
+    champion.
+    """
     snapshot = take(run.store)
     _print_summary(snapshot, screen)
     _print_sealed(snapshot, screen)
@@ -62,9 +70,9 @@ def print_summary(run: Run, screen: Screen) -> None:
 def summary_table(run: Run) -> Table:
     """Base, SFT and each round's challenger as the gate saw them: (columns, rows of text), for `Screen.table`.
 
-    A cell has up to three lines: mean (items), difference to the champion it met, 95% interval; macro-F1 has only
-    the lower one-sided bound that decides. A policy that no gate has seen yet shows the mean over its items of the split `gate`
-    (where several protocols or files were measured: of the one with the most items).
+    A cell has up to three lines: mean (items), difference to the champion it met, 95% interval; macro-F1 has only the
+    lower one-sided bound that decides. A policy that no gate has seen yet shows the mean over its items of the split
+    `gate` (where several protocols or files were measured: of the one with the most items).
     """
     return _summary_table(take(run.store))
 
@@ -88,23 +96,34 @@ def _print_summary(snapshot: Snapshot, screen: Screen) -> None:
         spent = time_spent(snapshot)
         share = "" if spent.share is None else f", {spent.share:.0%} of it model work"
         sessions = "1 session" if spent.sessions == 1 else f"{spent.sessions} sessions"
-        screen.line(f"  {spent.wall:.0f} s in {sessions} (imports not counted){share}; peak memory {spent.peak_memory_mb:,.0f} MB")
+        screen.line(
+            f"  {spent.wall:.0f} s in {sessions} (imports not counted){share}; peak memory "
+            f"{spent.peak_memory_mb:,.0f} MB"
+        )
 
 
 def champion_words(snapshot: Snapshot) -> str:
     """The champion with its kind and round."""
     policy = champion(snapshot)
-    return f"{policy['policy_id']} ({policy['kind']}, round {policy['round']})" if policy else "none yet: the base is not prepared"
+    return (
+        f"{policy['policy_id']} ({policy['kind']}, round {policy['round']})"
+        if policy
+        else "none yet: the base is not prepared"
+    )
 
 
 def watch_words(snapshot: Snapshot) -> str:
-    """The red monitors of the last round that has any rows of them, and what the controller chose; empty before there is one."""
+    """The red monitors of the last round that has any rows of them, and what the controller chose; empty before there
+    is one.
+    """
     chosen = [d for d in snapshot.decisions if d["kind"] == "controller" and d["action"] != "PROMOTE"]
     if not chosen:
         return ""
     last = chosen[-1]
     red = ", ".join(m["name"] for m in snapshot.red if m["round"] == last["round"])
-    settings = ", ".join(f"{key} = {value:g}" for key, value in json.loads(last["evidence"]).get("settings", {}).items())
+    settings = ", ".join(
+        f"{key} = {value:g}" for key, value in json.loads(last["evidence"]).get("settings", {}).items()
+    )
     return f"after round {last['round']}: red monitors: {red or 'none'}; next: {last['action']}" + (
         f"; in force: {settings}" if settings else ""
     )
@@ -137,8 +156,14 @@ def _summary_table(snapshot: Snapshot) -> Table:
     contenders: list[tuple[str, str, str, str]] = [("base", policy_id, "", "") for policy_id in base]
     for r in snapshot.rounds:
         name = "SFT" if r["round"] == 0 else f"round {r['round']}"
-        trained = [p["policy_id"] for p in snapshot.policies if p["round"] == r["round"] and p["kind"] != "base" and not r["decision"]]
-        contenders.append((name, r["challenger"] or next(iter(trained), ""), r["champion_in"] or "", r["decision"] or "under way"))
+        trained = [
+            p["policy_id"]
+            for p in snapshot.policies
+            if p["round"] == r["round"] and p["kind"] != "base" and not r["decision"]
+        ]
+        contenders.append(
+            (name, r["challenger"] or next(iter(trained), ""), r["champion_in"] or "", r["decision"] or "under way")
+        )
     names = {policy_id: name for name, policy_id, _, _ in contenders}
     rows = []
     for name, policy_id, met, decision in contenders:
@@ -170,7 +195,9 @@ def _measured(means: Rows) -> Cells:
     cells: Cells = {}
     for r in means:
         if r["metric"] in METRICS:
-            cells.setdefault(r["policy_id"], {}).setdefault((r["benchmark"], r["metric"]), f"{r['mean']:.4f} (n={r['n']})")
+            cells.setdefault(r["policy_id"], {}).setdefault(
+                (r["benchmark"], r["metric"]), f"{r['mean']:.4f} (n={r['n']})"
+            )
     return cells
 
 

@@ -1,4 +1,5 @@
-"""A matplotlib figure as SVG inside a page: text stays text, colours follow the page (dark mode), nothing is loaded from outside.
+"""A matplotlib figure as SVG inside a page: text stays text, colours follow the page (dark mode), nothing is loaded
+from outside.
 
 matplotlib is imported when a chart is drawn, not before; without pyplot, which would look for a display.
 """
@@ -16,11 +17,13 @@ from markupsafe import Markup
 from rlaif.wording import printable
 
 WIDTH, HEIGHT = 4.4, 2.8  # inches at 72 units: about the width of a phone, so that the text keeps its size there
-# Stand-ins that no chart uses otherwise; in the page they are the variables of style.css. Series: Okabe and Ito (2008), made for all
-# kinds of colour vision.
+# Stand-ins that no chart uses otherwise; in the page they are the variables of style.css. Series: Okabe and Ito (2008),
+# made for all kinds of colour vision.
 INK, FAINT, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = tuple(f"#0501{i:02x}" for i in range(8))
-_VARIABLES = {INK: "ink", FAINT: "faint", GRID: "grid", PAPER: "paper"} | {color: f"c{i}" for i, color in enumerate(SERIES)}
+_VARIABLES = {INK: "ink", FAINT: "faint", GRID: "grid", PAPER: "paper"} | {
+    color: f"c{i}" for i, color in enumerate(SERIES)
+}
 
 SETTINGS = {
     "svg.fonttype": "none",  # <text>, which can be read, searched and scaled
@@ -64,7 +67,9 @@ def axes(height: float = HEIGHT) -> tuple[Any, Any, Any]:
 
 
 def svg(figure: Any, prefix: str, title: str) -> Markup:
-    """The figure as an `<svg>` element with `title` for those who cannot see it. `prefix` makes its ids unique in the page."""
+    """The figure as an `<svg>` element with `title` for those who cannot see it. `prefix` makes its ids unique in the
+    page.
+    """
     import matplotlib as mpl
 
     buffer = io.StringIO()

@@ -1,4 +1,6 @@
-"""The report's plain tables: pairs by round, lineage, monitors, leaks, licences, sealed tests, sessions, configuration. Pure."""
+"""The report's plain tables: pairs by round, lineage, monitors, leaks, licences, sealed tests, sessions, configuration.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`kind` is the CSS class: "numbers" aligns all but the first column to the right, "words" folds into cards on a phone."""
+    """`kind` is the CSS class: "numbers" aligns all but the first column to the right, "words" folds into cards on a
+    phone.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -46,7 +50,9 @@ class Ancestor:
 
 
 def pair_counts(data: Data) -> dict[int, dict[str, int]]:
-    """{round: {what became of the question: number}}, kept first, then the reasons for drops by frequency over all rounds."""
+    """{round: {what became of the question: number}}, kept first, then the reasons for drops by frequency over all
+    rounds.
+    """
     total: dict[str, int] = {}
     counts: dict[int, dict[str, int]] = {}
     for r in data["pair_counts"]:
@@ -56,7 +62,10 @@ def pair_counts(data: Data) -> dict[int, dict[str, int]]:
         counts[r["round"]][name] += r["n"]
         total[name] = total.get(name, 0) + r["n"]
     order = sorted(total, key=lambda name: (not name.startswith("kept"), name != "kept", -total[name], name))
-    return {round: {name: of_round[name] for name in order if name in of_round} for round, of_round in sorted(counts.items())}
+    return {
+        round: {name: of_round[name] for name in order if name in of_round}
+        for round, of_round in sorted(counts.items())
+    }
 
 
 def answers(data: Data) -> Table | None:
@@ -84,13 +93,25 @@ def answers(data: Data) -> Table | None:
                 words.percent(cut.get(n), 1),
             )
         )
-    columns = ("round", "answers", "unscored", "mean score", "pairs kept", "yield", "mean margin", "chosen is longer", "cut at limit")
+    columns = (
+        "round",
+        "answers",
+        "unscored",
+        "mean score",
+        "pairs kept",
+        "yield",
+        "mean margin",
+        "chosen is longer",
+        "cut at limit",
+    )
     return Table("Answers and pairs by round", columns, tuple(rows)) if rows else None
 
 
 def drop_reasons(counts: dict[int, dict[str, int]]) -> Table | None:
     names = list(dict.fromkeys(name for of_round in counts.values() for name in of_round))
-    names.sort(key=lambda name: (not name.startswith("kept"), name != "kept", -sum(c.get(name, 0) for c in counts.values())))
+    names.sort(
+        key=lambda name: (not name.startswith("kept"), name != "kept", -sum(c.get(name, 0) for c in counts.values()))
+    )
     rows = tuple((name, *(f"{c.get(name, 0):,}" for c in counts.values())) for name in names)
     return Table("What became of the questions", ("", *(f"round {r}" for r in counts)), rows) if rows else None
 
@@ -110,7 +131,9 @@ def lineage(data: Data) -> list[Ancestor]:
 
 def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[str]:
     recipe = json.loads(policy["recipe"])
-    trained = [f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in data["trained_on"] if r["policy_id"] == policy["policy_id"]]
+    trained = [
+        f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in data["trained_on"] if r["policy_id"] == policy["policy_id"]
+    ]
     facts = [f"trained on {words.join(trained)} items"] if trained else []
     if policy["reference_id"]:
         facts.append(f"reference: {names.get(policy['reference_id'], policy['reference_id'])}")
@@ -120,7 +143,9 @@ def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[st
 
 
 def leak_reports(data: Data) -> dict[str, dict[str, Any]]:
-    """Data set -> what the leak check said of it (see `rlaif.data.leaks.check_leaks`); empty before the run is prepared."""
+    """Data set -> what the leak check said of it (see `rlaif.data.leaks.check_leaks`); empty before the run is
+    prepared.
+    """
     detail = json.loads(data["prepared"][0]["detail"]) if data["prepared"] else {}
     return {name: source["leaks"] for name, source in detail.items() if isinstance(source, dict) and "leaks" in source}
 
@@ -130,18 +155,34 @@ def checks(data: Data) -> list[Table]:
     made = []
     if data["monitors"]:
         monitors = [
-            (m["name"].replace("_", " "), str(m["round"]), words.number(m["value"]), words.hide_places(m["threshold"]), _color(m["red"]))
+            (
+                m["name"].replace("_", " "),
+                str(m["round"]),
+                words.number(m["value"]),
+                words.hide_places(m["threshold"]),
+                _color(m["red"]),
+            )
             for m in data["monitors"]
         ]
         made.append(Table("Monitors", ("monitor", "round", "value", "threshold", "state"), monitors))
     if checked := leak_reports(data):
         sides = ("checked", "found", "eval_dropped", "train_dropped")
         counts = tuple((name, *(f"{r.get(side, 0):,}" for side in sides)) for name, r in checked.items())
-        made.append(Table("Leak check", ("data set", "items checked", "leaked", "items dropped", "training questions dropped"), counts))
+        made.append(
+            Table(
+                "Leak check",
+                ("data set", "items checked", "leaked", "items dropped", "training questions dropped"),
+                counts,
+            )
+        )
     if data["leaks"]:
-        kinds = [(r["kind"], f"{r['n']:,}", f"{r['questions']:,}", words.number(r["similarity"], 2)) for r in data["leaks"]]
+        kinds = [
+            (r["kind"], f"{r['n']:,}", f"{r['questions']:,}", words.number(r["similarity"], 2)) for r in data["leaks"]
+        ]
         made.append(Table("Leaks found", ("kind", "matches", "questions", "highest similarity"), kinds))
-        nearest = [(r["question"], r["matched"], r["kind"], words.number(r["similarity"], 2)) for r in data["leak_examples"]]
+        nearest = [
+            (r["question"], r["matched"], r["kind"], words.number(r["similarity"], 2)) for r in data["leak_examples"]
+        ]
         made.append(Table("The nearest of them", ("question", "matches", "kind", "similarity"), nearest, "words"))
     if data["licences"]:
         exams = [
@@ -159,21 +200,36 @@ def checks(data: Data) -> list[Table]:
     if data["sealed"]:
         names = words.policy_names(data["policies"])
         who = [words.join([names.get(p, p[:8]) for p in r["policies"]]) for r in data["sealed"]]
-        opened = [(f"{r['opened_at']:%Y-%m-%d %H:%M} UTC", str(r["round"]), w) for r, w in zip(data["sealed"], who, strict=True)]
+        opened = [
+            (f"{r['opened_at']:%Y-%m-%d %H:%M} UTC", str(r["round"]), w)
+            for r, w in zip(data["sealed"], who, strict=True)
+        ]
         made.append(Table("Sealed test opened", ("when", "round", "policies"), opened, "words"))
     return made
 
 
 def sealed_result(data: Data) -> Table | None:
-    """Base, SFT and champion on the sealed items, and their paired differences; None before the sealed test is finished."""
+    """Base, SFT and champion on the sealed items, and their paired differences; None before the sealed test is
+    finished.
+    """
     opening = sealed.latest(data.snapshot.sealed, data.snapshot.decisions)
     if opening is None or not opening.rows:
         return None
     names = [(name, [words.number(r["means"][name]) for r in opening.rows]) for name in opening.policies or {}]
-    pairs = [(pair, [_difference(r["differences"][pair]) for r in opening.rows]) for pair in opening.rows[0]["differences"]]
-    columns = ("", *(f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups)" for r in opening.rows))
+    pairs = [
+        (pair, [_difference(r["differences"][pair]) for r in opening.rows]) for pair in opening.rows[0]["differences"]
+    ]
+    columns = (
+        "",
+        *(
+            f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups)"
+            for r in opening.rows
+        ),
+    )
     note = "paired differences with two-sided 95% intervals, bootstrap clustered by group"
-    return Table("Base, SFT and champion side by side", columns, [(name, *cells) for name, cells in names + pairs], note=note)
+    return Table(
+        "Base, SFT and champion side by side", columns, [(name, *cells) for name, cells in names + pairs], note=note
+    )
 
 
 def _difference(found: dict[str, float] | None) -> str:
@@ -191,7 +247,9 @@ def measurements(data: Data) -> Table | None:
     names = words.policy_names(data["policies"])
     order = {policy_id: i for i, policy_id in enumerate(names)}
     rows = []
-    for s in sorted(data.scores, key=lambda s: (s.benchmark, s.split, s.metric, s.protocol, order.get(s.policy_id, -1), s.policy_id)):
+    for s in sorted(
+        data.scores, key=lambda s: (s.benchmark, s.split, s.metric, s.protocol, order.get(s.policy_id, -1), s.policy_id)
+    ):
         what = (f"{s.benchmark} {words.metric(s.metric)}", s.split, names.get(s.policy_id, s.policy_id[:8]))
         span = words.interval(s.low, s.high, plus=False)
         rows.append((*what, words.number(s.mean), span, f"{s.n:,}", f"{s.unscored:,}", s.protocol[1][:8]))
@@ -202,31 +260,48 @@ def measurements(data: Data) -> Table | None:
 def decisions(data: Data) -> Table | None:
     """Everything that was decided, in order: the gate's, the controller's and what a person did by hand."""
     rows = tuple(
-        (str(d["round"]), d["kind"], d["action"].replace("_", " ").lower(), words.hide_places(d["reason"])) for d in data.snapshot.decisions
+        (str(d["round"]), d["kind"], d["action"].replace("_", " ").lower(), words.hide_places(d["reason"]))
+        for d in data.snapshot.decisions
     )
     return Table("All decisions", ("round", "by", "action", "reason"), rows, "words") if rows else None
 
 
 def provenance(data: Data) -> list[Table]:
-    """Data, judges, sessions with their versions, time, configuration. Shows no folder and no address of the machine."""
+    """Data, judges, sessions with their versions, time, configuration. Shows no folder and no address of the
+    machine.
+    """
     sets: dict[str, dict[str, int]] = {}
     for r in data["questions"]:
         sets.setdefault(r["dataset"], {})[r["split"]] = r["n"]
     splits = ("train", "gate", "sealed")
-    made = [Table("Questions", ("data set", *splits), tuple((name, *(f"{n.get(s, 0):,}" for s in splits)) for name, n in sets.items()))]
+    made = [
+        Table(
+            "Questions",
+            ("data set", *splits),
+            tuple((name, *(f"{n.get(s, 0):,}" for s in splits)) for name, n in sets.items()),
+        )
+    ]
     judges = [(words.hide_places(j["model"]), j["prompt_name"] or words.NONE, j["judge_id"]) for j in data["judges"]]
     made.append(Table("Judges", ("model", "prompt", "id"), judges, "words"))
     sessions = []
     for s in data["sessions"]:
         lasted = duration((s["ended_at"] - s["started_at"]).total_seconds()) if s["ended_at"] else words.NONE
         code = words.NONE if s["exit_code"] is None else str(s["exit_code"])
-        sessions.append((f"{s['started_at']:%Y-%m-%d %H:%M}", lasted, code, s["commit"] or words.NONE, words.command(s["argv"])))
-    made.append(Table("Sessions", ("began (UTC)", "lasted", "exit code", "commit", "command"), tuple(sessions), "words"))
+        sessions.append(
+            (f"{s['started_at']:%Y-%m-%d %H:%M}", lasted, code, s["commit"] or words.NONE, words.command(s["argv"]))
+        )
+    made.append(
+        Table("Sessions", ("began (UTC)", "lasted", "exit code", "commit", "command"), tuple(sessions), "words")
+    )
     columns, times = stage_times(data.snapshot)
     made.append(Table("Time", tuple(columns), tuple(tuple(row) for row in times)))
     if data["sessions"]:
         versions = json.loads(data["sessions"][-1]["versions"])
-        made.append(Table("Versions in the last session", ("package", "version"), tuple((k, str(v)) for k, v in versions.items())))
+        made.append(
+            Table(
+                "Versions in the last session", ("package", "version"), tuple((k, str(v)) for k, v in versions.items())
+            )
+        )
     settings = [(key, words.setting(key, value)) for key, value in data.config.items()]
     made.append(Table("Configuration", ("key", "value"), settings, "keys", note=f"hash {data.config_hash[:16]}"))
     return [table for table in made if table.rows]

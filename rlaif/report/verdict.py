@@ -42,7 +42,13 @@ def verdict(data: Data) -> Verdict:
     names = words.policy_names(data["policies"])
     steps = tuple(_step(r, data, names) for r in snapshot.rounds)
     now = words.hide_places(state(snapshot).split(": continue")[0])
-    return Verdict(*_headline(data, names), f"{now[0].upper()}{now[1:]}.", now.startswith("finished"), steps, tuple(_warnings(data)))
+    return Verdict(
+        *_headline(data, names),
+        f"{now[0].upper()}{now[1:]}.",
+        now.startswith("finished"),
+        steps,
+        tuple(_warnings(data)),
+    )
 
 
 def _headline(data: Data, names: dict[str, str]) -> tuple[str, str]:
@@ -56,9 +62,15 @@ def _headline(data: Data, names: dict[str, str]) -> tuple[str, str]:
     who = names.get(best["policy_id"], best["policy_id"])
     champion_words = {"base": "the base model", "SFT": "the SFT policy"}.get(who, f"the policy of {who}")
     if by_hand and _promoted_id(by_hand[-1]) == best["policy_id"]:
-        return "The champion was chosen by hand", f"A person made {champion_words} champion; the gate's own decisions are below."
+        return (
+            "The champion was chosen by hand",
+            f"A person made {champion_words} champion; the gate's own decisions are below.",
+        )
     if not decided:
-        return "The gate has not decided yet", "No policy has met the gate so far, so the base model is still the champion."
+        return (
+            "The gate has not decided yet",
+            "No policy has met the gate so far, so the base model is still the champion.",
+        )
     looks = f"{len(decided)} {'policy has' if len(decided) == 1 else 'policies have'} met the gate"
     if not promoted:
         return "Nothing was promoted", f"{looks}, and none was shown to be better: {champion_words} is the champion."
@@ -106,11 +118,18 @@ def _change(g: dict[str, Any]) -> str:
     if g["b"] == 0 and g["c"] == 0:  # right and wrong on the same items
         return f"{words.metric(g['metric'])} {words.number(g['challenger_mean'])}, the same on each of {g['n']:,} items"
     means = f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}, {words.signed(g['delta'])}"
-    return f"{words.metric(g['metric'])} {means} (95% interval {words.interval(g['ci_low'], g['ci_high'])}, n = {g['n']:,})"
+    return (
+        f"{words.metric(g['metric'])} {means} (95% interval "
+        f"{words.interval(g['ci_low'], g['ci_high'])}, n = {g['n']:,})"
+    )
 
 
 def _items_needed(round: int, data: Data) -> int | None:
-    found = [json.loads(d["evidence"]).get("items_needed") for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
+    found = [
+        json.loads(d["evidence"]).get("items_needed")
+        for d in data.snapshot.decisions
+        if d["round"] == round and d["kind"] == "gate"
+    ]
     return found[-1] if found and isinstance(found[-1], int) else None
 
 
@@ -133,13 +152,21 @@ def _warnings(data: Data) -> list[str]:
     for decision in data.snapshot.decisions:
         if decision["kind"] == "controller" and decision["action"] in ("roll_back", "stop"):
             what = "took the last promotion back" if decision["action"] == "roll_back" else "stopped the loop"
-            found.append(f"After round {decision['round']} the controller {what}: {words.hide_places(decision['reason'])}.")
+            found.append(
+                f"After round {decision['round']} the controller {what}: {words.hide_places(decision['reason'])}."
+            )
     if data["leaks"]:
         n = sum(row["n"] for row in data["leaks"])
         matches = "match" if n == 1 else "matches"
-        found.append(f"The leak check found {n:,} {matches} between training and evaluation questions, and left one side of each out.")
+        found.append(
+            f"The leak check found {n:,} {matches} between training and evaluation questions, and left "
+            "one side of each out."
+        )
     if data.config.get("data.leaks") == "off":
-        found.append("This run does not look for evaluation questions in its training data (data.leaks = off): nothing is promoted.")
+        found.append(
+            "This run does not look for evaluation questions in its training data (data.leaks = off): "
+            "nothing is promoted."
+        )
     refused = {words.hide_places(row["model"] or row["judge_id"]) for row in data["licences"] if not row["passed"]}
     if refused:
         found.append(f"Failed an exam for judges: {words.join(sorted(refused))}.")

@@ -1,7 +1,9 @@
-"""`judge align FILE`: agreement of the configured judge, and of policies, with the preferences that a data set came with.
+"""`judge align FILE`: agreement of the configured judge, and of policies, with the preferences that a data set came
+with.
 
-What the judge said of each pair is kept in `exam_items` (exam "published preferences"; it licenses nothing), what policies make of it in
-`eval_items` (benchmark "published_preferences"). Nothing is trained on: for that there is `import`.
+What the judge said of each pair is kept in `exam_items` (exam "published preferences"; it licenses nothing), what
+policies make of it in `eval_items` (benchmark "published_preferences"). Nothing is trained on: for that there is
+`import`.
 """
 
 from __future__ import annotations
@@ -35,20 +37,23 @@ Row = dict[str, Any]
 
 
 def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[str], limit: int, screen: Screen) -> Row:
-    """Agreement with the pairs of `source` (prompt, chosen, rejected: a file or a hub id), at most `limit` of them (0: all), JSON-ready.
+    """Agreement with the pairs of `source` (prompt, chosen, rejected: a file or a hub id), at most `limit` of them (0:
+    all), JSON-ready.
 
-    {"source", "pairs", "prompts", "rows": [{"who", "id", "measure", "kind", "agree", "disagree", "tie", "unscored", "share", "ci_low",
-    "ci_high", "trained_on"}]}: the configured judge by `score`, each policy (see :meth:`Run.policy`) by `likelihood` and `reward` (see
-    `published`), and for comparison who always takes the longer answer. Intervals are 95%, clustered by prompt. `trained_on` counts the
-    pairs whose question the policy was trained on.
+    {"source", "pairs", "prompts", "rows": [{"who", "id", "measure", "kind", "agree", "disagree", "tie", "unscored",
+    "share", "ci_low", "ci_high", "trained_on"}]}: the configured judge by `score`, each policy (see :meth:`Run.policy`)
+    by `likelihood` and `reward` (see `published`), and for comparison who always takes the longer answer. Intervals are
+    95%, clustered by prompt. `trained_on` counts the pairs whose question the policy was trained on.
 
-    Raises DataError for a source that holds no such pairs; UsageError for keys other than judge.* in `overrides`, and when there is nobody
-    to ask: a judge of NEED_REFERENCE compares with a reference answer, which published pairs lack. RlaifError when the judge's endpoint
-    fails.
+    Raises DataError for a source that holds no such pairs; UsageError for keys other than judge.* in `overrides`, and
+    when there is nobody to ask: a judge of NEED_REFERENCE compares with a reference answer, which published pairs lack.
+    RlaifError when the judge's endpoint fails.
     """
     for text in overrides:
         if not text.strip().startswith("judge."):
-            raise UsageError(f"--set {text}: judge align asks the judge and the policies as they are, so only judge.* can be set")
+            raise UsageError(
+                f"--set {text}: judge align asks the judge and the policies as they are, so only judge.* can be set"
+            )
     config = configured(run, overrides)
     rows = [run.policy(name) for name in dict.fromkeys(policies)]
     if config.judge.model in NEED_REFERENCE and not rows:
@@ -56,14 +61,25 @@ def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[st
             f"the judge {config.judge.model!r} compares with a reference answer, and published pairs come without; "
             "name a language model with --set judge.model=MODEL, or a policy with --policy"
         )
-    pairs = sorted(load_pairs(source, "FILE"), key=lambda pair: pair.pair_id)  # ids are hashes: the first ones are a random draw
+    pairs = sorted(
+        load_pairs(source, "FILE"), key=lambda pair: pair.pair_id
+    )  # ids are hashes: the first ones are a random draw
     pairs = pairs[:limit] if limit else pairs
     if not pairs:
         raise UsageError(f"{source}: no pair of two different answers")
-    found = [rows_of("the longer answer", "", "length", [Outcome(p, len(p.chosen.split()), len(p.rejected.split())) for p in pairs])]
+    found = [
+        rows_of(
+            "the longer answer",
+            "",
+            "length",
+            [Outcome(p, len(p.chosen.split()), len(p.rejected.split())) for p in pairs],
+        )
+    ]
     if config.judge.model in NEED_REFERENCE:
         screen.line(
-            f"judge {config.judge.model}: not asked, published pairs come without the reference answers it compares with", style="yellow"
+            f"judge {config.judge.model}: not asked, published pairs come without the reference answers "
+            "it compares with",
+            style="yellow",
         )
     else:
         judge = make(run, config)
@@ -72,14 +88,23 @@ def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[st
     if rows:
         found += policy_rows(run, rows, pairs, screen)
     prompts = len({pair.question for pair in pairs})
-    return {"source": source, "pairs": len(pairs), "prompts": prompts, "rows": [row for of_one in found for row in of_one]}
+    return {
+        "source": source,
+        "pairs": len(pairs),
+        "prompts": prompts,
+        "rows": [row for of_one in found for row in of_one],
+    }
 
 
 def ask(run: Run, judge: Judge, pairs: Sequence[Pair], screen: Screen) -> list[Outcome]:
-    """What the judge says of each pair, kept in `exam_items`. Says first what it will take, and what leaves this machine."""
+    """What the judge says of each pair, kept in `exam_items`. Says first what it will take, and what leaves this
+    machine.
+    """
     items = [JudgeItem("", pair.question, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
     identity = judge.identity
-    screen.line(f"judge {identity.judge_id}: {identity.model}, prompt {identity.prompt_name}; {len(items):,} answers to score")
+    screen.line(
+        f"judge {identity.judge_id}: {identity.model}, prompt {identity.prompt_name}; {len(items):,} answers to score"
+    )
     for one in filter(None, map(language_judge, members(judge))):
         if not one.endpoint.local:
             told = leaving(one.prompt.user + one.prompt.system)
@@ -120,7 +145,9 @@ def ask(run: Run, judge: Judge, pairs: Sequence[Pair], screen: Screen) -> list[O
 
 
 def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen: Screen) -> list[list[Row]]:
-    """Rows of each policy by `likelihood` and, but for the base, by `reward`; each pair's outcome goes into `eval_items`."""
+    """Rows of each policy by `likelihood` and, but for the base, by `reward`; each pair's outcome goes into
+    `eval_items`.
+    """
     from rlaif.policies import check_prompt, checked_base
 
     prompt = load_prompt(run.config.prompts.policy)
@@ -133,7 +160,9 @@ def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen
     for policy in policies:
         policy_id = policy["policy_id"]
         own = under if policy_id == base_id else log_probabilities(run, base, policy_id, pairs, prompt, screen)
-        measures = {"likelihood": [outcome(pair, *(mean(one) for one in both)) for pair, both in zip(pairs, own, strict=True)]}
+        measures = {
+            "likelihood": [outcome(pair, *(mean(one) for one in both)) for pair, both in zip(pairs, own, strict=True)]
+        }
         if policy_id != base_id:
             measures["reward"] = [
                 outcome(pair, *(beyond(one, there) for one, there in zip(both, before, strict=True)))
@@ -141,7 +170,10 @@ def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen
             ]
         trained = trained_questions(run, policy_id)
         for measure, outcomes in measures.items():
-            run.store.write({"eval_items": [eval_item(policy_id, measure, o, prompt, data) for o in outcomes]}, replace=["eval_items"])
+            run.store.write(
+                {"eval_items": [eval_item(policy_id, measure, o, prompt, data) for o in outcomes]},
+                replace=["eval_items"],
+            )
             seen = sum(normal(pair.question) in trained for pair in pairs)
             who = f"{names[policy_id]} {policy_id[:8]}"
             out.append([row | {"trained_on": seen} for row in rows_of(who, policy_id, measure, outcomes)])
@@ -151,7 +183,9 @@ def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen
 def log_probabilities(
     run: Run, base: Base, policy_id: str, pairs: Sequence[Pair], prompt: Prompt, screen: Screen
 ) -> list[tuple[tuple[float, int], tuple[float, int]]]:
-    """(summed log-probability in nats, tokens) of the chosen and of the rejected answer of each pair, the end token counted."""
+    """(summed log-probability in nats, tokens) of the chosen and of the rejected answer of each pair, the end token
+    counted.
+    """
     from rlaif.models.logprobs import completion_loss
     from rlaif.policies import load_policy
     from rlaif.render import answer_prompt
@@ -162,8 +196,14 @@ def log_probabilities(
     found = []
     for start in range(0, len(pairs), CHUNK):
         chunk = pairs[start : start + CHUNK]
-        prompts = [answer_prompt(base.tokenizer, prompt, Question("", "", "train", "", "", pair.question)) for pair in chunk for _ in "ab"]
-        answers = [answer + (base.tokenizer.eos_token or "") for pair in chunk for answer in (pair.chosen, pair.rejected)]
+        prompts = [
+            answer_prompt(base.tokenizer, prompt, Question("", "", "train", "", "", pair.question))
+            for pair in chunk
+            for _ in "ab"
+        ]
+        answers = [
+            answer + (base.tokenizer.eos_token or "") for pair in chunk for answer in (pair.chosen, pair.rejected)
+        ]
         losses = completion_loss(model, base.tokenizer, prompts, answers, batch_size=8, max_length=longest)
         values = [(-nats, tokens) for nats, tokens in losses]
         found += list(zip(values[::2], values[1::2], strict=True))
@@ -181,7 +221,9 @@ def beyond(one: tuple[float, int], base: tuple[float, int]) -> float | None:
 
 
 def outcome(pair: Pair, chosen: float | None, rejected: float | None) -> Outcome:
-    reason = "no room for an answer behind its question in the model's window" if chosen is None or rejected is None else ""
+    reason = (
+        "no room for an answer behind its question in the model's window" if chosen is None or rejected is None else ""
+    )
     return Outcome(pair, chosen, rejected, reason)
 
 
@@ -206,7 +248,8 @@ def trained_questions(run: Run, policy_id: str) -> set[str]:
     """The questions, as they are compared, that trained the policy or one it came from."""
     rows = run.store.query(
         "WITH RECURSIVE line(policy_id) AS (SELECT ? UNION SELECT parent_id FROM policies JOIN line USING (policy_id)) "
-        "SELECT DISTINCT q.question FROM policy_items i JOIN line USING (policy_id) LEFT JOIN preferences p ON p.pair_id = i.item_id "
+        "SELECT DISTINCT q.question FROM policy_items i JOIN line USING (policy_id) LEFT JOIN "
+        "preferences p ON p.pair_id = i.item_id "
         "JOIN questions q ON q.question_id = coalesce(p.question_id, i.item_id)",
         [policy_id],
     )
@@ -259,8 +302,15 @@ def show(result: Row, screen: Screen) -> None:
         counts = [str(row[name]) for name in ("agree", "disagree", "tie", "unscored")]
         cells.append([row["who"], row["measure"], row["kind"], share, interval, *counts])
     title = f"Agreement with {result['pairs']:,} published preferences on {result['prompts']:,} prompts"
-    screen.table(title, ["who", "by", "pairs", "agrees", "95% interval", "as published", "reversed", "tie", "no score"], cells)
-    screen.line("  a tie counts half; likelihood: nats a token; reward: summed log-probability beyond the base's, as DPO learns it")
+    screen.table(
+        title, ["who", "by", "pairs", "agrees", "95% interval", "as published", "reversed", "tie", "no score"], cells
+    )
+    screen.line(
+        "  a tie counts half; likelihood: nats a token; reward: summed log-probability beyond the "
+        "base's, as DPO learns it"
+    )
     for row in result["rows"]:
         if row["kind"] == "all" and row["trained_on"] and row["measure"] == "likelihood":
-            screen.line(f"  {row['who']} was trained on the questions of {row['trained_on']} of these pairs", style="yellow")
+            screen.line(
+                f"  {row['who']} was trained on the questions of {row['trained_on']} of these pairs", style="yellow"
+            )

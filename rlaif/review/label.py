@@ -1,7 +1,7 @@
 """`judge label`: a person says which of two answers is better, blind and in random order.
 
-A person is a judge with the model "person:NAME". What they say goes into `pairwise_verdicts` as it is: they gave an order, so no
-score is made up for them, and the view judge_agreement counts the orders.
+A person is a judge with the model "person:NAME". What they say goes into `pairwise_verdicts` as it is: they gave an
+order, so no score is made up for them, and the view judge_agreement counts the orders.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from rlaif.run import Run
 from rlaif.screen import CONTROL, Screen
 from rlaif.types import JudgeIdentity, UsageError, content_id
 
-ANSWERS = {"a": "a", "b": "b", "t": "tie", "tie": "tie", "=": "tie", "s": "skip", "skip": "skip", "q": "quit", "quit": "quit"}
+ANSWERS = {
+    "a": "a",
+    "b": "b",
+    "t": "tie",
+    "tie": "tie",
+    "=": "tie",
+    "s": "skip",
+    "skip": "skip",
+    "q": "quit",
+    "quit": "quit",
+}
 QUESTION = "Which answer is better? a, b, tie, skip or quit: "
 
 
@@ -24,14 +34,18 @@ def person(name: str) -> JudgeIdentity:
     name = re.sub(r"\s+", " ", name).strip()
     if not name or CONTROL.search(name) or len(name) > 80:
         raise UsageError("--name: say who labels, in up to 80 plain characters; the name stands in the table judges")
-    return JudgeIdentity(f"person:{name}", "", "label", "", {"kind": "person", "shown": "question, context and two answers, blind"})
+    return JudgeIdentity(
+        f"person:{name}", "", "label", "", {"kind": "person", "shown": "question, context and two answers, blind"}
+    )
 
 
-def label(run: Run, name: str, number: int, round: int | None, screen: Screen, ask: Callable[[], str]) -> dict[str, int]:
+def label(
+    run: Run, name: str, number: int, round: int | None, screen: Screen, ask: Callable[[], str]
+) -> dict[str, int]:
     """Show up to `number` pairs that this person has not labelled, kept ones first, and store each answer at once.
 
-    `ask` returns what the person typed, "" at the end of the input. A skipped pair comes again after all others. Returns how
-    often each answer was given. UsageError where there is nothing to label.
+    `ask` returns what the person typed, "" at the end of the input. A skipped pair comes again after all others.
+    Returns how often each answer was given. UsageError where there is nothing to label.
     """
     identity = person(name)
     pairs = _pairs(run, identity.judge_id, round)
@@ -54,16 +68,21 @@ def label(run: Run, name: str, number: int, round: int | None, screen: Screen, a
 
 
 def _pairs(run: Run, judge_id: str, round: int | None) -> list[dict[str, Any]]:
-    """Pairs of two candidates, each once, `one` having the smaller id: not labelled yet, kept before dropped; skipped ones last."""
+    """Pairs of two candidates, each once, `one` having the smaller id: not labelled yet, kept before dropped; skipped
+    ones last.
+    """
     return run.store.query(
         "WITH p AS (SELECT least(chosen_id, rejected_id) AS one, greatest(chosen_id, rejected_id) AS two, "
-        "any_value(question_id) AS question_id, bool_or(status = 'kept') AS kept, min(pair_id) AS pair_id FROM preferences "
+        "any_value(question_id) AS question_id, bool_or(status = 'kept') AS kept, min(pair_id) AS "
+        "pair_id FROM preferences "
         "WHERE chosen_id IS NOT NULL AND rejected_id IS NOT NULL AND round = coalesce(?, round) GROUP BY one, two), "
-        "said AS (SELECT candidate_a, candidate_b, bool_or(status = 'scored') AS labelled FROM pairwise_verdicts WHERE judge_id = ? "
+        "said AS (SELECT candidate_a, candidate_b, bool_or(status = 'scored') AS labelled FROM "
+        "pairwise_verdicts WHERE judge_id = ? "
         "GROUP BY candidate_a, candidate_b) "
         "SELECT p.one, p.two, q.question, q.context, x.text AS text_one, y.text AS text_two FROM p "
         "JOIN candidates x ON x.candidate_id = p.one JOIN candidates y ON y.candidate_id = p.two "
-        "LEFT JOIN questions q ON q.question_id = p.question_id LEFT JOIN said s ON s.candidate_a = p.one AND s.candidate_b = p.two "
+        "LEFT JOIN questions q ON q.question_id = p.question_id LEFT JOIN said s ON s.candidate_a = "
+        "p.one AND s.candidate_b = p.two "
         "WHERE NOT coalesce(s.labelled, false) ORDER BY s.labelled IS NOT NULL, NOT p.kept, p.pair_id",
         [round, judge_id],
     )

@@ -1,8 +1,9 @@
-"""How far a judge, or a policy, agrees with preferences that were published with a data set. Pure: no database, no files.
+"""How far a judge, or a policy, agrees with preferences that were published with a data set. Pure: no database, no
+files.
 
-A judge scores each answer on its own, as in the loop. A policy agrees where it gives the chosen answer more: `likelihood` is its mean
-log-probability a token; `reward` is the summed log-probability beyond the base's, which is what DPO learns as a reward (Rafailov et al.
-2023, arXiv 2305.18290, equation 5, without its factor beta).
+A judge scores each answer on its own, as in the loop. A policy agrees where it gives the chosen answer more:
+`likelihood` is its mean log-probability a token; `reward` is the summed log-probability beyond the base's, which is
+what DPO learns as a reward (Rafailov et al. 2023, arXiv 2305.18290, equation 5, without its factor beta).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Counts over pairs: the chosen answer was seen as better, worse, or both alike; `unscored` where a score is missing."""
+    """Counts over pairs: the chosen answer was seen as better, worse, or both alike; `unscored` where a score is
+    missing.
+    """
 
     kind: str
     agree: int
@@ -53,7 +56,8 @@ class Alignment:
 def judged(judge: Judge, pairs: Sequence[Pair], references: Mapping[str, str] | None = None) -> list[Outcome]:
     """The judge's scores (0-1) of both answers of each pair, in their order.
 
-    `references` are reference answers by question; without one the judge sees none: a published chosen answer is never its own reference.
+    `references` are reference answers by question; without one the judge sees none: a published chosen answer is never
+    its own reference.
     """
     known = references or {}
     items = [
@@ -76,7 +80,10 @@ def by_kind(outcomes: Sequence[Outcome]) -> list[Alignment]:
         words["all"].append(outcome.word)
         if outcome.pair.kind:
             words.setdefault(outcome.pair.kind, []).append(outcome.word)
-    return [Alignment(kind, *(found.count(o) for o in ("agree", "disagree", "tie", "unscored"))) for kind, found in words.items()]
+    return [
+        Alignment(kind, *(found.count(o) for o in ("agree", "disagree", "tie", "unscored")))
+        for kind, found in words.items()
+    ]
 
 
 def alignment(judge: Judge, pairs: Sequence[Pair], references: Mapping[str, str] | None = None) -> list[Alignment]:

@@ -1,6 +1,7 @@
 """`judge rescore`: candidates that are there already, scored by another judge, and the pairs that would result.
 
-The verdicts are stored under the new judge_id, beside the old ones. `preferences` stays as it is: this shows, it does not label.
+The verdicts are stored under the new judge_id, beside the old ones. `preferences` stays as it is: this shows, it does
+not label.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ from stores.cache import AnswerCache
 def configured(run: Run, overrides: Sequence[str]) -> Config:
     """The run's configuration with `key=value` overrides of the judge or the pair rules. UsageError for any other key.
 
-    A prompt or base URL that the run's own judge reads is left out where the new judge is `reference`, which reads neither.
+    A prompt or base URL that the run's own judge reads is left out where the new judge is `reference`, which reads
+    neither.
     """
     tree = unflat(flat(run.config))
     keys = [text.partition("=")[0].strip() for text in overrides]
     for text, key in zip(overrides, keys, strict=True):
         if not key.startswith(("judge.", "pairs.")):
-            raise UsageError(f"--set {text}: judge rescore scores what is there, so only judge.* and pairs.* can be set")
+            raise UsageError(
+                f"--set {text}: judge rescore scores what is there, so only judge.* and pairs.* can be set"
+            )
         apply_override(tree, text)
     if tree["judge"]["model"] == "reference":
         tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
@@ -47,13 +51,21 @@ def make(run: Run, config: Config) -> Judge:
 
 
 def rescore(
-    run: Run, config: Config, screen: Screen, *, round: int | None = None, limit: int = 0, dry_run: bool = False, judge: Judge | None = None
+    run: Run,
+    config: Config,
+    screen: Screen,
+    *,
+    round: int | None = None,
+    limit: int = 0,
+    dry_run: bool = False,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
-    """Score the candidates of `round` (None: of all rounds), at most those of `limit` questions (0: all), and pair them anew.
+    """Score the candidates of `round` (None: of all rounds), at most those of `limit` questions (0: all), and pair them
+    anew.
 
-    What this judge has answered before is not asked again. Says first what it will take; `dry_run` stops there. Returns JSON-ready
-    figures. Raises UsageError where there are no candidates, RlaifError when more than judge.failure_limit ends without a score
-    (what was answered is stored), and JudgeStopped.
+    What this judge has answered before is not asked again. Says first what it will take; `dry_run` stops there. Returns
+    JSON-ready figures. Raises UsageError where there are no candidates, RlaifError when more than judge.failure_limit
+    ends without a score (what was answered is stored), and JudgeStopped.
     """
     judge = judge or make(run, config)
     judge_id = judge.identity.judge_id
@@ -63,21 +75,32 @@ def rescore(
     items = [judge_item(questions[c.question_id], c) for c in candidates if c.candidate_id not in settled]
     identity = judge.identity
     screen.line(f"judge {judge_id}: {identity.model}, prompt {identity.prompt_name}")
-    screen.line(f"{len(candidates)} candidates of {len({c.question_id for c in candidates})} questions, {len(items)} to be judged")
+    screen.line(
+        f"{len(candidates)} candidates of {len({c.question_id for c in candidates})} questions, "
+        f"{len(items)} to be judged"
+    )
     for line in estimate(run, judge, items) if items else []:
         screen.line(f"  {line}")
     if dry_run:
-        return {"judge_id": judge_id, "model": identity.model, "prompt_name": identity.prompt_name, "to_judge": len(items)}
+        return {
+            "judge_id": judge_id,
+            "model": identity.model,
+            "prompt_name": identity.prompt_name,
+            "to_judge": len(items),
+        }
     _judge(run, judge, items, screen)
     wanted = {c.candidate_id for c in candidates}
     verdicts = {r: [v for v in load_verdicts(run, r, judge_id) if v.candidate_id in wanted] for r in rounds}
     unscored = [v for of_round in verdicts.values() for v in of_round if v.status != "scored"]
     if len(unscored) > config.judge.failure_limit * len(candidates):
         raise RlaifError(
-            f"{len(unscored)} of {len(candidates)} verdicts have no score (judge.failure_limit {config.judge.failure_limit:.1%}; e.g. "
+            f"{len(unscored)} of {len(candidates)} verdicts have no score (judge.failure_limit "
+            f"{config.judge.failure_limit:.1%}; e.g. "
             f"{unscored[0].status}: {unscored[0].reason}); mend the judge and run the same command again"
         )
-    pairs = [p for r in rounds for p in _pairs(run, judge, config, r, [c for c in candidates if c.round == r], verdicts[r])]
+    pairs = [
+        p for r in rounds for p in _pairs(run, judge, config, r, [c for c in candidates if c.round == r], verdicts[r])
+    ]
     dropped = Counter(p.reason.split(":")[0] for p in pairs if p.status == "dropped")
     return {
         "judge_id": judge_id,
@@ -116,7 +139,9 @@ def _pairs(
     return prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=settings, members=members)
 
 
-def _against_recorded(run: Run, rounds: Sequence[int], pairs: Sequence[Preference], verdicts: dict[int, list[Verdict]]) -> dict[str, int]:
+def _against_recorded(
+    run: Run, rounds: Sequence[int], pairs: Sequence[Preference], verdicts: dict[int, list[Verdict]]
+) -> dict[str, int]:
     """What the new judge makes of the pairs that the run has kept, as far as it scored both answers."""
     scores: dict[str, list[float]] = defaultdict(list)
     for verdict in (v for of_round in verdicts.values() for v in of_round):
@@ -124,9 +149,12 @@ def _against_recorded(run: Run, rounds: Sequence[int], pairs: Sequence[Preferenc
             scores[verdict.candidate_id].append(verdict.score)
     means = {candidate_id: sum(values) / len(values) for candidate_id, values in scores.items()}
     recorded = run.store.query(
-        "SELECT chosen_id, rejected_id FROM preferences WHERE status = 'kept' AND list_contains(?, round)", [list(rounds)]
+        "SELECT chosen_id, rejected_id FROM preferences WHERE status = 'kept' AND list_contains(?, round)",
+        [list(rounds)],
     )
-    both = [(r["chosen_id"], r["rejected_id"]) for r in recorded if r["chosen_id"] in means and r["rejected_id"] in means]
+    both = [
+        (r["chosen_id"], r["rejected_id"]) for r in recorded if r["chosen_id"] in means and r["rejected_id"] in means
+    ]
     again = {(p.chosen_id, p.rejected_id) for p in pairs if p.status == "kept"}
     return {
         "pairs": len(both),
@@ -138,20 +166,29 @@ def _against_recorded(run: Run, rounds: Sequence[int], pairs: Sequence[Preferenc
 
 def _candidates(run: Run, round: int | None, limit: int) -> tuple[list[Candidate], dict[str, Question]]:
     rows = run.store.query(
-        "SELECT * FROM candidates WHERE round = coalesce(?, round) ORDER BY round, question_id, sample_index, candidate_id", [round]
+        "SELECT * FROM candidates WHERE round = coalesce(?, round) ORDER BY round, question_id, "
+        "sample_index, candidate_id",
+        [round],
     )
     if not rows:
         there = [r["round"] for r in run.store.query("SELECT DISTINCT round FROM candidates ORDER BY round")]
         raise UsageError(
-            f"{run.folder} has no candidates{'' if round is None else f' of round {round}'}; rounds with some: {there or 'none'}"
+            f"{run.folder} has no candidates{'' if round is None else f' of round {round}'}; rounds with "
+            f"some: {there or 'none'}"
         )
     places = list(dict.fromkeys((row["round"], row["question_id"]) for row in rows))
     taken = set(places[: limit or None])
     candidates = [
-        Candidate(**row | {"sampling": json.loads(row["sampling"])}) for row in rows if (row["round"], row["question_id"]) in taken
+        Candidate(**row | {"sampling": json.loads(row["sampling"])})
+        for row in rows
+        if (row["round"], row["question_id"]) in taken
     ]
-    found = run.store.query("SELECT * FROM questions WHERE list_contains(?, question_id)", [list({c.question_id for c in candidates})])
-    questions = [Question(**row | {"key_points": tuple(row["key_points"]), "flags": tuple(row["flags"])}) for row in found]
+    found = run.store.query(
+        "SELECT * FROM questions WHERE list_contains(?, question_id)", [list({c.question_id for c in candidates})]
+    )
+    questions = [
+        Question(**row | {"key_points": tuple(row["key_points"]), "flags": tuple(row["flags"])}) for row in found
+    ]
     return candidates, {q.question_id: q for q in questions}
 
 
@@ -165,7 +202,10 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     mean = result["mean_score"]
     rows = [
         ["judge", f"{result['judge_id']} ({result['model']}, prompt {result['prompt_name']})"],
-        ["candidates", f"{result['candidates']}, judged now {result['judged_now']}, without a score {result['unscored']}"],
+        [
+            "candidates",
+            f"{result['candidates']}, judged now {result['judged_now']}, without a score {result['unscored']}",
+        ],
         ["mean score", "none" if mean is None else f"{mean:.4f}"],
         ["pairs that would be kept", f"{result['kept']} of {result['questions']} questions"],
         *([f"  dropped: {reason}", str(n)] for reason, n in result["dropped"].items()),

@@ -1,4 +1,5 @@
-"""The cards that leave the house with a model or a data set: what it is, what made it, on what evidence, and what it is not for.
+"""The cards that leave the house with a model or a data set: what it is, what made it, on what evidence, and what it is
+not for.
 
 Everything in them is read from the run's database. Nothing in them tells of this machine: of a path only its last part.
 """
@@ -35,7 +36,9 @@ NOT_ADVICE = (
 
 @dataclass(frozen=True)
 class Card:
-    """What a model's card is about. `measured` says how the export differs from the policy ("" where it is the very same weights)."""
+    """What a model's card is about. `measured` says how the export differs from the policy ("" where it is the very
+    same weights).
+    """
 
     run: Run
     policy: dict[str, Any]
@@ -62,19 +65,24 @@ def model_card(card: Card) -> str:
     if is_hub_id(run.config.model.path):
         front["base_model"] = run.config.model.path
     whole, added = whole_under(run, policy) is not None, policy["kind"] != "base" and not is_whole(policy)
-    trained = " and ".join(what for what, true in (("with all its weights trained", whole), ("with the adapter added in", added)) if true)
+    trained = " and ".join(
+        what for what, true in (("with all its weights trained", whole), ("with the adapter added in", added)) if true
+    )
     what = {
         "adapter": f"A LoRA adapter for {name}.",
         "merged": f"{name} {trained or 'as it came'}, all layers in 16 or 32 bit.",
         "gptq": f"{name} {trained or 'as it came'}, quantized (GPTQ).",
     }[card.kind]
-    told = {"base": "the base itself", "sft": "after SFT", "dpo": f"after preference round {policy['round']}"}[policy["kind"]]
+    told = {"base": "the base itself", "sft": "after SFT", "dpo": f"after preference round {policy['round']}"}[
+        policy["kind"]
+    ]
     beside = "adapter beside the dequantized base" if added else "nothing added in"
     parts = [
         front_matter(front),
         f"# {name}, {told} (policy {policy['policy_id']})",
         NOT_ADVICE,
-        f"{what} Made by an RLAIF run (run {run_id(run)}, profile {run.config.profile}, seed {run.config.seed}); weights sha256 "
+        f"{what} Made by an RLAIF run (run {run_id(run)}, profile {run.config.profile}, seed "
+        f"{run.config.seed}); weights sha256 "
         f"`{card.weights_sha256}`.",
         *([f"Against the policy as it was trained ({beside}, float32): {card.measured}."] if card.measured else []),
         "## Use",
@@ -82,9 +90,15 @@ def model_card(card: Card) -> str:
         "## Lineage",
         table(
             ["policy", "kind", "round", "trained on", "settings", "weights sha256"],
-            [[p["policy_id"], p["kind"], p["round"], p["items"], p["settings"], f"`{p['sha256'][:16]}`"] for p in lineage],
+            [
+                [p["policy_id"], p["kind"], p["round"], p["items"], p["settings"], f"`{p['sha256'][:16]}`"]
+                for p in lineage
+            ],
         ),
-        "A DPO policy had its parent as the reference. The run's database names each training item, each score and its judge.",
+        (
+            "A DPO policy had its parent as the reference. The run's database names each training item, each "
+            "score and its judge."
+        ),
         "## Data and licence",
         *data_part(run),
         "## Judge",
@@ -102,7 +116,14 @@ def dataset_card(run: Run, rows: Sequence[dict[str, Any]], file: str, columns: d
 
     `file` is the data file's name in the folder (a pattern on the hub); `columns` say what each column is.
     """
-    size = next((label for limit, label in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")) if len(rows) < limit), "n>100K")
+    size = next(
+        (
+            label
+            for limit, label in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+            if len(rows) < limit
+        ),
+        "n>100K",
+    )
     front = {
         "language": ["en"],
         "license": "apache-2.0" if all_embedded(run) else "other",
@@ -128,8 +149,10 @@ def dataset_card(run: Run, rows: Sequence[dict[str, Any]], file: str, columns: d
         front_matter(front),
         f"# Preferences of the RLAIF run {run_id(run)}",
         NOT_ADVICE,
-        f"{len(rows):,} pairs of answers to medical questions: of several that one policy sampled, the one that a judge scored higher "
-        "and one that it scored lower. TRL's preference format, conversational: a trainer applies the chat template of its own model.",
+        f"{len(rows):,} pairs of answers to medical questions: of several that one policy sampled, the "
+        "one that a judge scored higher "
+        "and one that it scored lower. TRL's preference format, conversational: a trainer applies the "
+        "chat template of its own model.",
         "\n".join(load),
         "`rlaif import FILE` takes the file into another run.",
         "## Columns",
@@ -139,7 +162,8 @@ def dataset_card(run: Run, rows: Sequence[dict[str, Any]], file: str, columns: d
             ["round", "policy that answered", "judge", "pairs", "mean margin"],
             [[*key, f"{len(found):,}", mean(found)] for key, found in sorted(counts.items())],
         ),
-        "Pairs that were dropped (too close, too unlike in length, near duplicates, all bad, less factual) are not in it; the run's "
+        "Pairs that were dropped (too close, too unlike in length, near duplicates, all bad, less "
+        "factual) are not in it; the run's "
         "database has them with their reasons. Questions are from the training split only.",
         "## Judge",
         judge_part(run),
@@ -147,7 +171,8 @@ def dataset_card(run: Run, rows: Sequence[dict[str, Any]], file: str, columns: d
         *data_part(run),
         "## Limits",
         "- The labels are a judge's, not a clinician's: see what its exam found before you rely on them.\n"
-        "- Both answers of a pair were written by a small model, and both can be wrong: chosen means better, not right.",
+        "- Both answers of a pair were written by a small model, and both can be wrong: chosen means "
+        "better, not right.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -165,7 +190,9 @@ def usage(card: Card, name: str) -> str:
     first = ['FOLDER = "."  # where this file lies']
     if adapter:
         base = card.run.config.model.path if is_hub_id(card.run.config.model.path) else name
-        first.append(f"BASE = {json.dumps(base)}  # a folder or hub id; weights sha256 {card.policy['base_sha256'][:16]}")
+        first.append(
+            f"BASE = {json.dumps(base)}  # a folder or hub id; weights sha256 {card.policy['base_sha256'][:16]}"
+        )
         load.append("model = PeftModel.from_pretrained(model, FOLDER)")
     messages = [{"role": "system", "content": card.prompt.system}, {"role": "user", "content": card.prompt.user}]
     lines = [

@@ -1,8 +1,8 @@
 """`export --format adapter|merged|gptq`: a policy as a folder that plain transformers and peft load, with its card.
 
-adapter: the LoRA weights as they were trained. merged: one plain model, see `rlaif.share.merge`. gptq: merged and quantized again. The last
-two are loaded back and compared with the policy (adapter on the dequantized base, both in float32; or the whole model that was trained)
-on prompts of the run before the folder gets its name.
+adapter: the LoRA weights as they were trained. merged: one plain model, see `rlaif.share.merge`. gptq: merged and
+quantized again. The last two are loaded back and compared with the policy (adapter on the dequantized base, both in
+float32; or the whole model that was trained) on prompts of the run before the folder gets its name.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ BATCH = 25
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An exported model against the policy it was made from: greedy answers to the same prompts, and the loss of the references.
+    """An exported model against the policy it was made from: greedy answers to the same prompts, and the loss of the
+    references.
 
-    `equal` of `n` texts are the same; `token_f1` is the mean overlap of the two answers (1 where both are the same words);
-    `loss_before`, `loss_after` are nats a token of the references (None where the run has none).
+    `equal` of `n` texts are the same; `token_f1` is the mean overlap of the two answers (1 where both are the same
+    words); `loss_before`, `loss_after` are nats a token of the references (None where the run has none).
     """
 
     n: int
@@ -55,16 +56,20 @@ class Difference:
         losses = ""
         if self.loss_before is not None and self.loss_after is not None:
             change = round(self.loss_after - self.loss_before, 4) + 0.0  # never a negative zero
-            losses = f"; loss of the references {self.loss_before:.4f} -> {self.loss_after:.4f} nats a token ({change:+.4f})"
+            losses = (
+                f"; loss of the references {self.loss_before:.4f} -> {self.loss_after:.4f} nats a token ({change:+.4f})"
+            )
         overlap = "" if self.equal == self.n else f", mean token F1 between the two {self.token_f1:.4f}"
         return f"greedy answers equal on {self.equal} of {self.n} prompts{overlap}{losses}"
 
 
 def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen) -> Difference | None:
-    """Write policy `name` to `out`, which appears by rename when it is complete; returns the measured difference (None for an adapter).
+    """Write policy `name` to `out`, which appears by rename when it is complete; returns the measured difference (None
+    for an adapter).
 
-    `dtype` is what the weights of `merged` are saved in. UsageError when `out` holds something or there is no adapter on the run's base;
-    RlaifError when base or adapter are not what the run recorded, or writing fails. The run is only read.
+    `dtype` is what the weights of `merged` are saved in. UsageError when `out` holds something or there is no adapter
+    on the run's base; RlaifError when base or adapter are not what the run recorded, or writing fails. The run is only
+    read.
     """
     policy = run.policy(name)
     if kind == "adapter":
@@ -84,7 +89,9 @@ def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen
         difference = write(run, policy, kind, part, merged, dtype, prompt, screen)
         os.rename(part, out)
     except OSError as error:
-        raise RlaifError(f"--out {error.filename or out}: {error.strerror}; make room or choose another folder") from error
+        raise RlaifError(
+            f"--out {error.filename or out}: {error.strerror}; make room or choose another folder"
+        ) from error
     finally:
         for leftover in (part, merged):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -99,7 +106,11 @@ def check_adapter(run: Run, policy: dict[str, Any]) -> None:
         raise UsageError("the base has no adapter; use --format merged, or name another --policy")
     whole = whole_under(run, policy)
     if whole is not None:
-        other = "and has no adapter" if whole == policy else f"by way of {whole['policy_id']}, and its adapter does not fit the base"
+        other = (
+            "and has no adapter"
+            if whole == policy
+            else f"by way of {whole['policy_id']}, and its adapter does not fit the base"
+        )
         raise UsageError(f"policy {policy['policy_id']} was trained in all its weights {other}; use --format merged")
 
 
@@ -129,29 +140,42 @@ def write(
     else:
         made, questions = merge(run, policy), asked(run)
         base = made.base
-        trained = load_adapter(base, made.adapter) if made.adapter else base.model  # the policy as it was trained: nothing added in
+        trained = (
+            load_adapter(base, made.adapter) if made.adapter else base.model
+        )  # the policy as it was trained: nothing added in
         before = Answers.of(base, trained, prompt, questions, run, screen, "the policy")
-        save_model(made.model, base.tokenizer, part if kind == "merged" else merged, dtype if kind == "merged" else "float32")
+        save_model(
+            made.model, base.tokenizer, part if kind == "merged" else merged, dtype if kind == "merged" else "float32"
+        )
         del made, trained
         if kind == "gptq":
             requantize(run, base, prompt, merged, part, source, screen)
         again = load_base(
-            run.config.model.model_copy(update={"path": str(part), "device": "cpu", "dtype": "float32", "quantization": "auto"})
+            run.config.model.model_copy(
+                update={"path": str(part), "device": "cpu", "dtype": "float32", "quantization": "auto"}
+            )
         )
         after = Answers.of(again, again.model, prompt, questions, run, screen, "the export")
         difference = before.against(after)
-    card = Card(run, policy, kind, prompt, str(difference) if difference else "", weights_sha256(part), tokenizer_class(part))
+    card = Card(
+        run, policy, kind, prompt, str(difference) if difference else "", weights_sha256(part), tokenizer_class(part)
+    )
     (part / "README.md").write_text(model_card(card), "utf-8")
     return difference
 
 
 def tokenizer_class(folder: Path) -> str:
-    """The class of transformers that reads the folder's tokenizer as it stands there; see :func:`rlaif.models.base.load_tokenizer`."""
+    """The class of transformers that reads the folder's tokenizer as it stands there; see
+    :func:`rlaif.models.base.load_tokenizer`.
+    """
     from rlaif.models.base import load_tokenizer
 
     from transformers import AutoTokenizer  # isort: skip
 
-    found, auto = type(load_tokenizer(folder, local_files_only=True)), type(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    found, auto = (
+        type(load_tokenizer(folder, local_files_only=True)),
+        type(AutoTokenizer.from_pretrained(folder, local_files_only=True)),
+    )
     return "AutoTokenizer" if found is auto else "PreTrainedTokenizerFast"
 
 
@@ -163,33 +187,46 @@ def copy_adapter(run: Run, policy: dict[str, Any], folder: Path, part: Path) -> 
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copyfile(folder / name, part / name)
     settings = json.loads((part / "adapter_config.json").read_text("utf-8"))
-    if not Path(run.config.model.path).exists() and run.config.model.path != "embedded":  # a hub id: peft finds the base by itself
+    if (
+        not Path(run.config.model.path).exists() and run.config.model.path != "embedded"
+    ):  # a hub id: peft finds the base by itself
         settings["base_model_name_or_path"] = run.config.model.path
         (part / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def requantize(run: Run, base: Base, prompt: Prompt, merged: Path, part: Path, source: Path, screen: Screen) -> None:
-    """`part` from `merged`, with the base's own bits and group size where it was GPTQ, calibrated on the run's training questions."""
+    """`part` from `merged`, with the base's own bits and group size where it was GPTQ, calibrated on the run's training
+    questions.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     from rlaif.models.gptq import quantize
 
     settings = json.loads((source / "config.json").read_text("utf-8")).get("quantization_config", {})
-    sizes = {k: settings[k] for k in ("bits", "group_size") if settings.get("quant_method") == "gptq" and settings.get(k, -1) > 0}
+    sizes = {
+        k: settings[k]
+        for k in ("bits", "group_size")
+        if settings.get("quant_method") == "gptq" and settings.get(k, -1) > 0
+    }
     train = load_questions(run, "split = 'train'", [])
     texts = [
-        f"{answer_prompt(base.tokenizer, prompt, q)}{q.reference}" if q.reference and not q.label else f"{pubmedqa_prompt(q)} {q.label}"
+        f"{answer_prompt(base.tokenizer, prompt, q)}{q.reference}"
+        if q.reference and not q.label
+        else f"{pubmedqa_prompt(q)} {q.label}"
         for q in train[:: max(1, len(train) // CALIBRATION)][:CALIBRATION]
     ]
     screen.line(f"  quantizing to {sizes.get('bits', 4)} bits, calibrated on {len(texts)} training questions")
-    # In a process of its own: gptqmodel leaves threads and references behind that speak up on stderr when this one ends.
+    # In a process of its own: gptqmodel leaves threads and references behind that speak up on stderr when this one
+    # ends.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         pool.submit(quantize, merged, part, texts, **sizes).result()
 
 
 def asked(run: Run) -> list[Question]:
-    """The first of the gate's free-text questions, else of all the gate's, by id (ids are hashes: that is a random draw)."""
+    """The first of the gate's free-text questions, else of all the gate's, by id (ids are hashes: that is a random
+    draw).
+    """
     free = load_questions(run, "split = 'gate' AND label = ''", [])
     return (free or load_questions(run, "split = 'gate'", []))[:PROMPTS]
 
@@ -202,14 +239,18 @@ class Answers:
     losses: list[tuple[float, int]]
 
     @classmethod
-    def of(cls, base: Base, model: Any, prompt: Prompt, questions: Sequence[Question], run: Run, screen: Screen, whose: str) -> Answers:
+    def of(
+        cls, base: Base, model: Any, prompt: Prompt, questions: Sequence[Question], run: Run, screen: Screen, whose: str
+    ) -> Answers:
         from rlaif.models.generate import sample
 
         prompts = [pubmedqa_prompt(q) if q.label else answer_prompt(base.tokenizer, prompt, q) for q in questions]
         bar, texts = screen.bar(f"answers of {whose}", len(prompts)), []
         for start in range(0, len(prompts), BATCH):
             most = run.config.evaluation.max_new_tokens
-            made = sample(model, base.tokenizer, prompts[start : start + BATCH], max_new_tokens=most, seed=0, greedy=True)
+            made = sample(
+                model, base.tokenizer, prompts[start : start + BATCH], max_new_tokens=most, seed=0, greedy=True
+            )
             texts += [g.text for g in made]
             bar.step(len(made), tokens=sum(g.n_tokens for g in made))
         losses = reference_losses(model, base.tokenizer, questions, prompt)

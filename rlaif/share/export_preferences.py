@@ -1,6 +1,8 @@
-"""`export preferences`: the kept pairs in TRL's preference format with their lineage, as Parquet, JSONL or a data set on the hub.
+"""`export preferences`: the kept pairs in TRL's preference format with their lineage, as Parquet, JSONL or a data set
+on the hub.
 
-prompt, chosen and rejected are conversational (lists of messages), so that any trainer puts its own model's chat template around them.
+prompt, chosen and rejected are conversational (lists of messages), so that any trainer puts its own model's chat
+template around them.
 """
 
 from __future__ import annotations
@@ -43,10 +45,14 @@ LINEAGE = tuple(COLUMNS)[5:]
 
 
 def preference_rows(run: Run, prompt: Prompt) -> list[dict[str, Any]]:
-    """One row a kept pair with the keys of COLUMNS, by round and pair. What was imported keeps the lineage that it came with."""
+    """One row a kept pair with the keys of COLUMNS, by round and pair. What was imported keeps the lineage that it came
+    with.
+    """
     rows = run.store.query(
-        "SELECT q.question, q.context, c.text AS chosen, r.text AS rejected, p.pair_id, p.round, p.question_id, j.model AS judge, "
-        "p.judge_id, j.prompt_name AS judge_prompt, p.chosen_score, p.rejected_score, p.margin, c.policy_id, c.prompt_sha256, p.kind, "
+        "SELECT q.question, q.context, c.text AS chosen, r.text AS rejected, p.pair_id, p.round, "
+        "p.question_id, j.model AS judge, "
+        "p.judge_id, j.prompt_name AS judge_prompt, p.chosen_score, p.rejected_score, p.margin, "
+        "c.policy_id, c.prompt_sha256, p.kind, "
         "p.origin FROM preferences p JOIN questions q ON q.question_id = p.question_id "
         "JOIN answers c ON c.candidate_id = p.chosen_id JOIN answers r ON r.candidate_id = p.rejected_id "
         "LEFT JOIN judges j ON j.judge_id = p.judge_id WHERE p.status = 'kept' ORDER BY p.round, p.pair_id"
@@ -68,10 +74,12 @@ def preference_rows(run: Run, prompt: Prompt) -> list[dict[str, Any]]:
 def export_preferences(run: Run, kind: str, out: Path | None, repo: str) -> str:
     """Write the run's kept pairs and their card; returns where they are, in words.
 
-    parquet and jsonl: `out` becomes a folder with train.parquet or train.jsonl and README.md; with a name that ends in .parquet or .jsonl
-    it is the file itself, and the card lies beside it. hub: a private data set `repo` (owner/name), with the token in HF_TOKEN.
+    parquet and jsonl: `out` becomes a folder with train.parquet or train.jsonl and README.md; with a name that ends in
+    .parquet or .jsonl it is the file itself, and the card lies beside it. hub: a private data set `repo` (owner/name),
+    with the token in HF_TOKEN.
 
-    UsageError for a missing or taken target, a missing token or a run without kept pairs; RlaifError when the hub cannot be reached.
+    UsageError for a missing or taken target, a missing token or a run without kept pairs; RlaifError when the hub
+    cannot be reached.
     """
     from rlaif.policies import check_prompt
 
@@ -86,7 +94,10 @@ def export_preferences(run: Run, kind: str, out: Path | None, repo: str) -> str:
         raise UsageError("--out PATH is missing: the folder to write, or a file that ends in ." + kind)
     single = out.suffix == f".{kind}"
     card = out.with_name(f"{out.stem}.README.md") if single else out / "README.md"
-    taken = next((p for p in (out, card) if p.is_symlink() or (p.exists() and (single or not p.is_dir() or any(p.iterdir())))), None)
+    taken = next(
+        (p for p in (out, card) if p.is_symlink() or (p.exists() and (single or not p.is_dir() or any(p.iterdir())))),
+        None,
+    )
     if taken:
         raise UsageError(f"--out {taken} exists already; give a new name, or an empty folder")
     file = out if single else out / f"train.{kind}"
@@ -104,7 +115,9 @@ def export_preferences(run: Run, kind: str, out: Path | None, repo: str) -> str:
         else:
             os.rename(part, out)
     except OSError as error:
-        raise RlaifError(f"--out {error.filename or out}: {error.strerror}; make room or choose another place") from error
+        raise RlaifError(
+            f"--out {error.filename or out}: {error.strerror}; make room or choose another place"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return f"{len(rows):,} pairs in {file}, described in {card}"
@@ -140,7 +153,9 @@ def push(run: Run, rows: list[dict[str, Any]], repo: str) -> str:
         with quiet():
             Dataset.from_list(rows).push_to_hub(repo, token=token, private=True)
             card = dataset_card(run, rows, HUB_FILES, COLUMNS).encode()
-            HfApi(token=token).upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repo, repo_type="dataset")
+            HfApi(token=token).upload_file(
+                path_or_fileobj=card, path_in_repo="README.md", repo_id=repo, repo_type="dataset"
+            )
     except Exception as error:  # httpx, the hub client's own and OS errors: for a person they are one case
         reason = (str(error).strip() or "-").splitlines()[0].replace(token, "(token)")
         raise RlaifError(

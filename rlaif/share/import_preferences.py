@@ -1,4 +1,6 @@
-"""`import FILE`: preference pairs from a file into a run, with where they came from, so that the next DPO round trains on them too."""
+"""`import FILE`: preference pairs from a file into a run, with where they came from, so that the next DPO round trains
+on them too.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,16 @@ class Imported:
 
 
 def import_preferences(run: Run, source: Path | str, limit: int = 0) -> Imported:
-    """Read a file (or a folder with one, or a hub id) in TRL's preference format and add what is new to the run, in one transaction.
+    """Read a file (or a folder with one, or a hub id) in TRL's preference format and add what is new to the run, in one
+    transaction.
 
-    UltraMedical-Preference has that format. With `limit` only so many rows, drawn by a hash of their texts: the same ones each time.
+    UltraMedical-Preference has that format. With `limit` only so many rows, drawn by a hash of their texts: the same
+    ones each time.
 
-    A pair is the run's own question, if the question (or its id) is one of its training questions, or a new one. It is dropped, with the
-    reason, when its question is one of the gate's or sealed ones, or both answers are the same. What the run has already, kept or dropped,
-    is left alone. The pairs stand under round 0 with kind "imported"; `origin` holds the file's hash, the row and its lineage columns.
+    A pair is the run's own question, if the question (or its id) is one of its training questions, or a new one. It is
+    dropped, with the reason, when its question is one of the gate's or sealed ones, or both answers are the same. What
+    the run has already, kept or dropped, is left alone. The pairs stand under round 0 with kind "imported"; `origin`
+    holds the file's hash, the row and its lineage columns.
 
     DataError names the file and the row for anything that is no pair. RlaifError while a loop works on the run.
     """
@@ -62,7 +67,9 @@ def import_preferences(run: Run, source: Path | str, limit: int = 0) -> Imported
     table.require("chosen", "rejected")
     pairs = [read_pair(table, i) for i in range(len(table.rows))]
     if 0 < limit < len(pairs):
-        drawn = sorted(range(len(pairs)), key=lambda i: content_id("limit", pairs[i].question, pairs[i].chosen, pairs[i].rejected))
+        drawn = sorted(
+            range(len(pairs)), key=lambda i: content_id("limit", pairs[i].question, pairs[i].chosen, pairs[i].rejected)
+        )
         pairs = [pairs[i] for i in sorted(drawn[:limit])]
     with run_lock(run.folder):
         return add(run, pairs, origin)
@@ -87,7 +94,9 @@ def read_pair(table: Table, index: int) -> Pair:
     answers = {}
     for column in ("chosen", "rejected"):
         value = row.get(column)
-        answers[column] = (turns(value, where, column)[-1][1] if isinstance(value, list) else table.text(index, column)).strip()
+        answers[column] = (
+            turns(value, where, column)[-1][1] if isinstance(value, list) else table.text(index, column)
+        ).strip()
     question, context = (table.text(index, c, optional=True).strip() for c in ("question", "context"))
     if not question:
         prompt = row.get("prompt")
@@ -105,7 +114,9 @@ def read_pair(table: Table, index: int) -> Pair:
 
 def turns(value: list[Any], where: str, column: str) -> list[tuple[str, str]]:
     """(role, text) of a list of messages, at least one. DataError when it is something else."""
-    if not value or not all(isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value):
+    if not value or not all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+    ):
         raise DataError(f"{where}: {column} is no list of messages; needed [{{'role': ..., 'content': ...}}, ...]")
     return [(m["role"], m["content"]) for m in value]
 
@@ -128,7 +139,11 @@ def add(run: Run, pairs: list[Pair], origin: dict[str, Any]) -> Imported:
     dropped: dict[str, int] = {}
     duplicates = 0
     for pair in pairs:
-        question = train.get((pair.question, pair.context)) or by_id.get(str(pair.row.get("question_id"))) or new_question(pair)
+        question = (
+            train.get((pair.question, pair.context))
+            or by_id.get(str(pair.row.get("question_id")))
+            or new_question(pair)
+        )
         key = (question.question_id, pair.chosen, pair.rejected)
         if key in have:
             duplicates += 1
@@ -152,7 +167,11 @@ def add(run: Run, pairs: list[Pair], origin: dict[str, Any]) -> Imported:
         told = f"{kept} pairs from {origin['file']}" + "".join(f", {n} dropped ({code})" for code, n in dropped.items())
         evidence = origin | {"kept": kept, "dropped": dropped, "duplicates": duplicates}
         fresh = [q for q in questions.values() if q.question_id not in by_id]
-        tables: dict[str, list[Any]] = {"questions": fresh, "imported_answers": list(answers.values()), "preferences": rows}
+        tables: dict[str, list[Any]] = {
+            "questions": fresh,
+            "imported_answers": list(answers.values()),
+            "preferences": rows,
+        }
         last = run.store.query("SELECT coalesce(max(round), 0) AS r FROM rounds")[0]["r"]
         tables["decisions"] = [Decision(last, "manual", "IMPORT", told, evidence)]
         run.store.write({name: found for name, found in tables.items() if found})

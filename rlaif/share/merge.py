@@ -1,4 +1,6 @@
-"""A policy as one plain model: the base's 4-bit layers as the float ones they stand for, the adapter added in. For `export` and `serve`."""
+"""A policy as one plain model: the base's 4-bit layers as the float ones they stand for, the adapter added in. For
+`export` and `serve`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ with quiet():
 
 @dataclass(frozen=True)
 class Merged:
-    """`model` is `base` with `adapter` added in; `base` is what the adapter lies on: the run's, or a model that was trained whole."""
+    """`model` is `base` with `adapter` added in; `base` is what the adapter lies on: the run's, or a model that was
+    trained whole.
+    """
 
     base: Base
     adapter: Path | None
@@ -40,7 +44,9 @@ def merge(run: Run, policy: dict[str, Any], dtype: str = "float32") -> Merged:
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: str | None = None) -> None:
-    """Write model (in `dtype`; None: as it is) and tokenizer into `folder`, readable by all and without the path that it came from."""
+    """Write model (in `dtype`; None: as it is) and tokenizer into `folder`, readable by all and without the path that
+    it came from.
+    """
     with quiet():
         (model if dtype is None else model.to(getattr(torch, dtype))).save_pretrained(folder)
         tokenizer.save_pretrained(folder)

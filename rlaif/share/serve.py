@@ -1,7 +1,7 @@
 """The command `serve`: a policy behind an OpenAI-compatible endpoint, by way of `transformers serve`.
 
-That server answers adapters with an error, so the policy is written once as a plain model (dequantized base with the adapter merged in)
-into the run, `served/<policy_id>`, and started from there as a child process.
+That server answers adapters with an error, so the policy is written once as a plain model (dequantized base with the
+adapter merged in) into the run, `served/<policy_id>`, and started from there as a child process.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ READY_SECONDS = 600  # to load the model; a few for a small one
 def serve(folder: Path, name: str, host: str, port: int) -> None:
     """Serve a policy until Ctrl-C or SIGTERM.
 
-    Raises UsageError for an unknown policy or a port that is taken, RlaifError without the extra `serving`, for damaged weights, and when
-    the server does not come up or ends by itself.
+    Raises UsageError for an unknown policy or a port that is taken, RlaifError without the extra `serving`, for damaged
+    weights, and when the server does not come up or ends by itself.
     """
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
-        raise RlaifError(f'serve needs {", ".join(missing)}; install the extra: pip install -c constraints.txt ".[serving]"')
+        raise RlaifError(
+            f'serve needs {", ".join(missing)}; install the extra: pip install -c constraints.txt ".[serving]"'
+        )
     check_port(host, port)
     run, screen = open_run(folder), Screen()
     policy = run.policy(name)
@@ -66,19 +68,24 @@ def serve(folder: Path, name: str, host: str, port: int) -> None:
 
 
 def hello(run: Run, policy: dict[str, Any], host: str, port: int) -> str:
-    body = json.dumps({"model": policy["policy_id"], "messages": [{"role": "user", "content": "What are the symptoms of asthma?"}]})
+    body = json.dumps(
+        {"model": policy["policy_id"], "messages": [{"role": "user", "content": "What are the symptoms of asthma?"}]}
+    )
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     return (
-        f"{policy['kind']} policy {policy['policy_id']} of {run.folder} at {where}, as model {policy['policy_id']}; greedy. Try:\n"
+        f"{policy['kind']} policy {policy['policy_id']} of {run.folder} at {where}, as model "
+        f"{policy['policy_id']}; greedy. Try:\n"
         f"  curl {where}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
     )
 
 
 def merged_folder(run: Run, policy_id: str) -> Path:
-    """The policy as a plain model in `served/<policy_id>` of the run: made when it is not there yet, or is of other weights or words.
+    """The policy as a plain model in `served/<policy_id>` of the run: made when it is not there yet, or is of other
+    weights or words.
 
-    Its generation settings are greedy, and its chat template puts a question that comes alone into the words of the run's policy prompt.
-    Raises RlaifError when the weights are missing or changed, and UsageError when the prompt is not the run's.
+    Its generation settings are greedy, and its chat template puts a question that comes alone into the words of the
+    run's policy prompt. Raises RlaifError when the weights are missing or changed, and UsageError when the prompt is
+    not the run's.
     """
     from rlaif.policies import check_prompt
 
@@ -100,7 +107,9 @@ def merged_folder(run: Run, policy_id: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(part, folder)
     except OSError as error:
-        raise RlaifError(f"{error.filename or part}: cannot write the merged model ({error.strerror or error}); make room") from error
+        raise RlaifError(
+            f"{error.filename or part}: cannot write the merged model ({error.strerror or error}); make room"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
@@ -132,10 +141,18 @@ def template_of_run(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
     Several messages, or one in parts, stay as they come. A base without a template gets plain paragraphs, as there.
     """
     first = tokenizer("x")["input_ids"][0]
-    begin = "{{- bos_token }}" if tokenizer.bos_token and first == tokenizer.bos_token_id else ""  # which the server does not add
-    plain = "{{- messages | map(attribute='content') | join('\\n\\n') }}{{- '\\n\\nAnswer:' if add_generation_prompt else '' }}"
+    begin = (
+        "{{- bos_token }}" if tokenizer.bos_token and first == tokenizer.bos_token_id else ""
+    )  # which the server does not add
+    plain = (
+        "{{- messages | map(attribute='content') | join('\\n\\n') }}{{- '\\n\\nAnswer:' if "
+        "add_generation_prompt else '' }}"
+    )
     alone = "messages | length == 1 and messages[0]['role'] == 'user' and messages[0]['content'] is string"
-    turns = f"[{{'role': 'system', 'content': {in_jinja(prompt.system)}}}, {{'role': 'user', 'content': {in_jinja(prompt.user)}}}]"
+    turns = (
+        f"[{{'role': 'system', 'content': {in_jinja(prompt.system)}}}, {{'role': 'user', 'content': "
+        f"{in_jinja(prompt.user)}}}]"
+    )
     return f"{begin}{{%- if {alone} %}}{{%- set messages = {turns} %}}{{%- endif %}}{tokenizer.chat_template or plain}"
 
 
@@ -159,20 +176,37 @@ def check_port(host: str, port: int) -> None:
 
 def start_server(merged: Path, host: str, port: int, config: Config) -> subprocess.Popen[bytes]:
     """`transformers serve` on the folder, offline; what it prints goes to stderr. The model's name is the folder's."""
-    command = [sys.executable, "-P", "-m", "transformers.cli.transformers", "serve", merged.name, "--host", host, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "transformers.cli.transformers",
+        "serve",
+        merged.name,
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
     command += ["--device", "cpu" if config.model.device == "cpu" else "auto"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-    return subprocess.Popen(command, cwd=merged.parent, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+    return subprocess.Popen(
+        command, cwd=merged.parent, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+    )
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> None:
     """RlaifError when the server ends, or does not answer within `READY_SECONDS`."""
     near = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on this machine is asked without a proxy
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # what is on this machine is asked without a proxy
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise RlaifError(f"the server ended with exit code {server.returncode} before it was ready; its last lines above say why")
+            raise RlaifError(
+                f"the server ended with exit code {server.returncode} before it was ready; its last lines above say why"
+            )
         try:
             with direct.open(f"http://{near}:{port}/health", timeout=5):
                 return

@@ -18,13 +18,17 @@ from stores.cache import AnswerCache
 from stores.store import Store
 
 ASKING = 1  # a change of the words below gets a new number, and answers in the cache are asked for again
-FACTS_SYSTEM = "You take answers to health questions apart into atomic facts. You add nothing, leave nothing out and judge nothing."
+FACTS_SYSTEM = (
+    "You take answers to health questions apart into atomic facts. You add nothing, leave nothing out and "
+    "judge nothing."
+)
 FACTS_USER = """Question: {question}
 
 Answer:
 {answer}
 
-List the facts that this answer states: each a whole sentence that can be understood alone, each a single fact, in their order, in the \
+List the facts that this answer states: each a whole sentence that can be understood alone, each a single fact, in \
+their order, in the \
 answer's own words where possible. Reply with one JSON object and nothing else:
 {{"facts": ["...", "..."]}}"""
 REWRITE_SYSTEM = "You write questions and answers for learners of medicine. You state only what you are given."
@@ -33,7 +37,8 @@ REWRITE_USER = """A person asked: {question}
 These facts of the answer are hard to remember:
 {facts}
 
-Write one question that asks for exactly these facts, understandable without the first one, and its answer, which states all of them and \
+Write one question that asks for exactly these facts, understandable without the first one, and its answer, which \
+states all of them and \
 nothing else. Reply with one JSON object and nothing else:
 {{"question": "...", "answer": "..."}}"""
 
@@ -41,7 +46,8 @@ nothing else. Reply with one JSON object and nothing else:
 class FactWriter:
     """Asks the chat model named by `judge.model`; answers are kept in the run's database and the judge's budget holds.
 
-    Raises UsageError for a model that cannot be made. `where` is the host that reads questions and answers, `local` whether it is here.
+    Raises UsageError for a model that cannot be made. `where` is the host that reads questions and answers, `local`
+    whether it is here.
     """
 
     def __init__(self, config: Config, settings: JudgeSettings, store: Store | None, chat_model: Any = None) -> None:
@@ -57,11 +63,16 @@ class FactWriter:
 
     def facts(self, questions: Sequence[Question]) -> list[list[str] | None]:
         """The atomic facts of each reference; None where no list of facts came back. Raises JudgeStopped."""
-        jobs = [self._job("facts", FACTS_USER.format(question=q.question, answer=q.reference), FACTS_SYSTEM, _facts) for q in questions]
+        jobs = [
+            self._job("facts", FACTS_USER.format(question=q.question, answer=q.reference), FACTS_SYSTEM, _facts)
+            for q in questions
+        ]
         return self._run(jobs)
 
     def rewrite(self, questions: Sequence[Question], hard: Sequence[Sequence[str]]) -> list[Rewritten | None]:
-        """A question and an answer for the hard facts of each question; None where none came back. Raises JudgeStopped."""
+        """A question and an answer for the hard facts of each question; None where none came back. Raises
+        JudgeStopped.
+        """
         texts = [
             REWRITE_USER.format(question=q.question, facts="\n".join(f"- {fact}" for fact in facts))
             for q, facts in zip(questions, hard, strict=True)
@@ -74,7 +85,13 @@ class FactWriter:
         fields: dict[str, Any] = {"question": {"type": "string"}, "answer": {"type": "string"}}
         if kind == "facts":
             fields = {"facts": {"type": "array", "items": {"type": "string"}}}
-        schema = {"title": kind, "type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+        schema = {
+            "title": kind,
+            "type": "object",
+            "properties": fields,
+            "required": list(fields),
+            "additionalProperties": False,
+        }
         wanted = '{"facts": ["...", "..."]}' if kind == "facts" else '{"question": "...", "answer": "..."}'
         return Job(content_id(kind, system, user), Asked(system, user, "", ()), schema, wanted, read)
 

@@ -1,8 +1,10 @@
-"""The command `train`: one policy by one of the published methods, evaluated before and after, in a run like the loop's.
+"""The command `train`: one policy by one of the published methods, evaluated before and after, in a run like the
+loop's.
 
     python cli.py train --profile qlora-llama-3.2-1b --run runs/qlora
 
-Its policy is the one that `loop` on the same run goes on with: the stage is the loop's `sft`, and so are the evaluations.
+Its policy is the one that `loop` on the same run goes on with: the stage is the loop's `sft`, and so are the
+evaluations.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
-    """The command `train`, and what it prints: see :func:`summary`. In a process that is not the first one: train along, return {}.
+    """The command `train`, and what it prints: see :func:`summary`. In a process that is not the first one: train
+    along, return {}.
 
     Raises UsageError and RlaifError for all that can be wrong, before a run folder is made where it can be known then.
     """
@@ -84,7 +87,9 @@ def train_along(base: Base, config: Config) -> None:
 
 
 def train_policy(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
-    """Stage `sft` (and those before it, where the method has some): the policy that the method makes. Returns its id."""
+    """Stage `sft` (and those before it, where the method has some): the policy that the method makes. Returns its
+    id.
+    """
     done = run.done(0, "sft")
     if done is not None:
         return str(done["policy_id"])
@@ -97,7 +102,9 @@ def train_policy(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
 
 
 def evaluate_loss(run: Run, base: Base, policy_id: str, prompt: Prompt, screen: Screen) -> None:
-    """Stage `loss:<policy>`: loss and perplexity of the references and labels of the gate's items, once; None where none could be read."""
+    """Stage `loss:<policy>`: loss and perplexity of the references and labels of the gate's items, once; None where
+    none could be read.
+    """
     if run.done(0, f"loss:{policy_id}") is not None:
         return
     with run.stage(0, f"loss:{policy_id}") as stage:
@@ -111,18 +118,24 @@ def evaluate_loss(run: Run, base: Base, policy_id: str, prompt: Prompt, screen: 
             rows += made
             per_token, tokens = loss.of_rows(made)
             perplexity = None if per_token is None else loss.perplexity(per_token)
-            stage.detail[benchmark] = {"loss": per_token, "perplexity": perplexity, "tokens": tokens, "n": len(questions)}
+            stage.detail[benchmark] = {
+                "loss": per_token,
+                "perplexity": perplexity,
+                "tokens": tokens,
+                "n": len(questions),
+            }
         stage.rows = {"eval_items": rows}
 
 
 def summary(run: Run, policy_id: str) -> dict[str, Any]:
-    """What came of it: {"policy", "path", "metrics": [{"benchmark", "metric", "n", "before", "after"}], "first_loss", "last_loss" (of the
-    training, nats a token), "steps", "tokens", "seconds", "peak_memory_mb"}.
+    """What came of it: {"policy", "path", "metrics": [{"benchmark", "metric", "n", "before", "after"}], "first_loss",
+    "last_loss" (of the training, nats a token), "steps", "tokens", "seconds", "peak_memory_mb"}.
     """
     base = run.policy("base")["policy_id"]
     metrics: list[dict[str, Any]] = run.store.query(
         "SELECT benchmark, metric, count(*) FILTER (policy_id = ?) AS n, avg(value) FILTER (policy_id = ?) AS before, "
-        "avg(value) FILTER (policy_id = ?) AS after FROM eval_items WHERE split = 'gate' AND metric NOT IN (SELECT unnest(?)) "
+        "avg(value) FILTER (policy_id = ?) AS after FROM eval_items WHERE split = 'gate' AND metric NOT "
+        "IN (SELECT unnest(?)) "
         "GROUP BY benchmark, metric HAVING before IS NOT NULL AND after IS NOT NULL ORDER BY benchmark, metric",
         [policy_id, base, policy_id, list(loss.LOSS)],
     )
@@ -132,9 +145,13 @@ def summary(run: Run, policy_id: str) -> dict[str, Any]:
             values = {"n": other[benchmark]["n"], "before": one[benchmark][name], "after": other[benchmark][name]}
             if values["before"] is not None and values["after"] is not None:
                 metrics.append({"benchmark": benchmark, "metric": name, **values})
-    stages = run.store.query("SELECT stage, seconds, peak_memory_mb, detail FROM stages WHERE stage = 'sft' OR stage LIKE 'sft:%'")
+    stages = run.store.query(
+        "SELECT stage, seconds, peak_memory_mb, detail FROM stages WHERE stage = 'sft' OR stage LIKE 'sft:%'"
+    )
     details = [json.loads(s["detail"]) for s in stages]
-    losses = run.store.query("SELECT value FROM train_log WHERE policy_id = ? AND name = 'loss' ORDER BY step", [policy_id])
+    losses = run.store.query(
+        "SELECT value FROM train_log WHERE policy_id = ? AND name = 'loss' ORDER BY step", [policy_id]
+    )
     return {
         "policy": policy_id,
         "path": str(run.folder / run.policy(policy_id)["path"]),
@@ -151,12 +168,19 @@ def summary(run: Run, policy_id: str) -> dict[str, Any]:
 def show(result: dict[str, Any], screen: Screen) -> None:
     """The summary as a person reads it."""
     rows = [
-        [f"{m['benchmark']} {m['metric']}", str(m["n"]), f"{m['before']:.4f}", f"{m['after']:.4f}", f"{m['after'] - m['before']:+.4f}"]
+        [
+            f"{m['benchmark']} {m['metric']}",
+            str(m["n"]),
+            f"{m['before']:.4f}",
+            f"{m['after']:.4f}",
+            f"{m['after'] - m['before']:+.4f}",
+        ]
         for m in result["metrics"]
     ]
     screen.table("", ["on the gate's items", "n", "before", "after", "change"], rows)
     screen.line(
-        f"training loss {result['first_loss']:.4f} to {result['last_loss']:.4f} in {result['steps']} steps, {result['tokens']:,} tokens, "
+        f"training loss {result['first_loss']:.4f} to {result['last_loss']:.4f} in {result['steps']} "
+        f"steps, {result['tokens']:,} tokens, "
         f"{result['seconds']:.1f} s, peak memory {result['peak_memory_mb']:,.0f} MB"
     )
     screen.line(f"policy {result['policy']} in {result['path']}")

@@ -1,11 +1,14 @@
 """Several processes that train one policy: started by torchrun or accelerate, one recipe, one writer.
 
-    torchrun --nproc_per_node 2 -- cli.py train --profile P        (without the --, torchrun takes --run for an option of its own)
+    torchrun --nproc_per_node 2 -- cli.py train --profile P
     accelerate launch --multi_gpu --num_processes 2 cli.py train --profile P
 
-Rank 0 is the command as it always is: it alone reads and writes the database, and prints. The others load the base, wait to be told what to
-train, and train with it. Without a GPU accelerate wants --multi_gpu all the same: it is what makes it start processes, which then join by
-gloo; `--cpu --num_processes 2` starts one process (accelerate 1.15 leaves the others to mpirun), see :func:`started_alone`.
+(Without the `--`, torchrun takes --run for an option of its own.)
+
+Rank 0 is the command as it always is: it alone reads and writes the database, and prints. The others load the base,
+wait to be told what to train, and train with it. Without a GPU accelerate wants --multi_gpu all the same: it is what
+makes it start processes, which then join by gloo; `--cpu --num_processes 2` starts one process (accelerate 1.15 leaves
+the others to mpirun), see :func:`started_alone`.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ def world() -> int:
 
 
 def started_alone() -> bool:
-    """Whether `accelerate launch` was told to start several processes and started this one: it leaves an address for the others to meet."""
+    """Whether `accelerate launch` was told to start several processes and started this one: it leaves an address for
+    the others to meet.
+    """
     return "WORLD_SIZE" not in os.environ and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys()
 
 
@@ -37,12 +42,15 @@ def rank() -> int:
 
 
 def threads_of(configured: int) -> int:
-    """The CPU threads of this process: those configured are shared by all processes of the machine (DESIGN.md 7: more are far slower)."""
+    """The CPU threads of this process: those configured are shared by all processes of the machine (DESIGN.md 7: more
+    are far slower).
+    """
     return max(1, configured // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) if configured else 0
 
 
 def share_of(batch_size: int, accumulation: int) -> tuple[int, int]:
-    """Batch size and accumulation steps of one process, so that an optimizer step sees as many examples as in one process.
+    """Batch size and accumulation steps of one process, so that an optimizer step sees as many examples as in one
+    process.
 
     Raises UsageError when the processes cannot share them equally.
     """
@@ -59,9 +67,11 @@ def share_of(batch_size: int, accumulation: int) -> tuple[int, int]:
 
 @contextmanager
 def connected(cpu: bool) -> Iterator[None]:
-    """Joined to the other processes (gloo on CPU, nccl on CUDA); nothing in a single process. Raises RlaifError when some are missing.
+    """Joined to the other processes (gloo on CPU, nccl on CUDA); nothing in a single process. Raises RlaifError when
+    some are missing.
 
-    Left in order: a process that ends with its connections open may be aborted by their threads after all its work is done.
+    Left in order: a process that ends with its connections open may be aborted by their threads after all its work is
+    done.
     """
     if world() == 1:
         yield
@@ -72,7 +82,8 @@ def connected(cpu: bool) -> Iterator[None]:
     try:
         if state.num_processes != world():
             raise RlaifError(
-                f"{state.num_processes} of {world()} processes are connected; start them with torchrun --nproc_per_node {world()}"
+                f"{state.num_processes} of {world()} processes are connected; start them with torchrun "
+                f"--nproc_per_node {world()}"
             )
         yield
     finally:

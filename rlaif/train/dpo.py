@@ -22,7 +22,9 @@ with quiet():
 
 @dataclass(frozen=True, slots=True)
 class PairExample:
-    """A prompt as the model reads it (chat template already applied) and two answers to it; the end token is added to both."""
+    """A prompt as the model reads it (chat template already applied) and two answers to it; the end token is added to
+    both.
+    """
 
     prompt: str
     chosen: str
@@ -42,22 +44,32 @@ def train_dpo(
     name: str = "dpo",
     more: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """Train adapter "default" of `model`, the champion, on `pairs`, with the champion as it is now as the reference; save it to `out`.
+    """Train adapter "default" of `model`, the champion, on `pairs`, with the champion as it is now as the reference;
+    save it to `out`.
 
-    The loss is the DPO loss plus `sft_weight` times the mean NLL of the chosen answers. TRL clones the loaded adapter into a frozen
-    one called `ref`, which is not saved. `on_log` gets loss, rewards/{chosen,rejected,margins,accuracies}, logps/{chosen,rejected}
-    (sums in nats), entropy, grad_norm and learning_rate after each step. `name` is the section of the configuration that messages point
-    to, `more` further arguments of `trl.DPOConfig`. Raises RlaifError when nothing can be learned or training diverges.
+    The loss is the DPO loss plus `sft_weight` times the mean NLL of the chosen answers. TRL clones the loaded adapter
+    into a frozen one called `ref`, which is not saved. `on_log` gets loss,
+    rewards/{chosen,rejected,margins,accuracies}, logps/{chosen,rejected} (sums in nats), entropy, grad_norm and
+    learning_rate after each step. `name` is the section of the configuration that messages point to, `more` further
+    arguments of `trl.DPOConfig`. Raises RlaifError when nothing can be learned or training diverges.
     """
     if not pairs:
-        raise RlaifError(f"{name}: no pairs to train on; lower pairs.min_margin or draw more questions (sampling.questions)")
+        raise RlaifError(
+            f"{name}: no pairs to train on; lower pairs.min_margin or draw more questions (sampling.questions)"
+        )
     both = config.sft_weight > 0
-    loss = {"loss_type": ["sigmoid", "sft"] if both else ["sigmoid"], "loss_weights": [1.0, config.sft_weight] if both else [1.0]}
+    loss = {
+        "loss_type": ["sigmoid", "sft"] if both else ["sigmoid"],
+        "loss_weights": [1.0, config.sft_weight] if both else [1.0],
+    }
     settings: dict[str, Any] = {"beta": config.beta, "remove_unused_columns": False} | loss | dict(more or {})
     lengths = [len(p.prompt) + max(len(p.chosen), len(p.rejected)) for p in pairs]  # in characters: enough to sort by
 
     def make(scratch: str) -> trl.DPOTrainer:
-        rows = [{"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected, "length": n} for p, n in zip(pairs, lengths, strict=True)]
+        rows = [
+            {"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected, "length": n}
+            for p, n in zip(pairs, lengths, strict=True)
+        ]
         return trl.DPOTrainer(
             model=model,
             args=trl.DPOConfig(**arguments(config, base, seed, scratch) | settings),

@@ -1,19 +1,23 @@
 """What a training will take, estimated before anything is loaded: steps, tokens, memory, downloads. No torch here.
 
 Memory is the sum of
-- weights: the layers' matrices at the base's bits (NF4: 4 + 32/64 for a float32 scale each 64 weights, Dettmers et al. 2023, arXiv
+- weights: the layers' matrices at the base's bits (NF4: 4 + 32/64 for a float32 scale each 64 weights, Dettmers et al.
+  2023, arXiv
   2305.14314, section 3; GPTQ with groups of 128: 4 + 20/128), all else at 16 bits;
-- trained weights: 16 bytes each in full fine-tuning and LoRA (float32 weight, gradient, two Adam moments; Rajbhandari et al. 2020,
+- trained weights: 16 bytes each in full fine-tuning and LoRA (float32 weight, gradient, two Adam moments; Rajbhandari
+  et al. 2020,
   arXiv 1910.02054, section 3.1); LoRA on an (m, n) matrix trains r (m + n);
-- GaLore: float32 weights and gradients, and for each matrix, m <= n, a projection of m r and two moments of r n (Zhao et al. 2024, arXiv
+- GaLore: float32 weights and gradients, and for each matrix, m <= n, a projection of m r and two moments of r n (Zhao
+  et al. 2024, arXiv
   2403.03507, table 1); Adam for the rest;
-- activations in 16 bits: 34 s b h a layer (Korthikanti et al. 2022, arXiv 2205.05198, equation 2, without its attention-score term, which
+- activations in 16 bits: 34 s b h a layer (Korthikanti et al. 2022, arXiv 2205.05198, equation 2, without its
+  attention-score term, which
   fused attention does not keep), or with checkpointing 2 s b h a layer and one layer in full;
 - logits: 10 bytes each (16 bits, float32, its gradient), all batches taken as full;
 - 0.6 GB for the CUDA context and its workspace.
 
-All for one GPU; on a CPU a 4-bit base is held as float32. An estimate, and mostly above what will be measured, because real batches are
-shorter than `max_length`.
+All for one GPU; on a CPU a 4-bit base is held as float32. An estimate, and mostly above what will be measured, because
+real batches are shorter than `max_length`.
 """
 
 from __future__ import annotations
@@ -78,7 +82,9 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `train` would do. Numbers that nothing is known about are None. `downloads` are (what, GB or None), unless they are cached."""
+    """What `train` would do. Numbers that nothing is known about are None. `downloads` are (what, GB or None), unless
+    they are cached.
+    """
 
     base: str
     method: str
@@ -94,23 +100,35 @@ class Plan:
     def lines(self) -> list[tuple[str, str]]:
         """(what, how much) for a person."""
         m = self.memory
-        parts = m and f"weights {m.weights:.1f}, training {m.trained:.1f}, activations {m.activations:.1f}, logits {m.logits:.1f}"
+        parts = (
+            m
+            and f"weights {m.weights:.1f}, training {m.trained:.1f}, activations {m.activations:.1f}, logits "
+            f"{m.logits:.1f}"
+        )
         return [
             ("base", f"{self.base}, {_count(self.parameters)} parameters"),
             ("method", f"{self.method}, {_count(self.trainable)} of them trained" if self.trainable else self.method),
             ("loads", "; ".join(self.loads) or "nothing"),
-            ("downloads", "; ".join(f"{name}{f' ({gb:.2g} GB)' if gb else ''}" for name, gb in self.downloads) or "nothing"),
+            (
+                "downloads",
+                "; ".join(f"{name}{f' ({gb:.2g} GB)' if gb else ''}" for name, gb in self.downloads) or "nothing",
+            ),
             ("training rows", "not known before the data is read" if self.rows is None else f"{self.rows:,}"),
             ("steps", "not known" if self.steps is None else f"{self.steps:,}"),
             ("tokens", "not known" if self.tokens is None else f"about {self.tokens:,}"),
-            ("memory (an estimate)", "not known" if m is None else f"about {m.total:.1f} GB: {parts}, CUDA {CONTEXT_GB}"),
+            (
+                "memory (an estimate)",
+                "not known" if m is None else f"about {m.total:.1f} GB: {parts}, CUDA {CONTEXT_GB}",
+            ),
         ]
 
 
 def plan(config: Config) -> Plan:
-    """What `train` with this configuration would load, download and train; reads local data and a local config.json, nothing else.
+    """What `train` with this configuration would load, download and train; reads local data and a local config.json,
+    nothing else.
 
-    With a base or data from the hub the figures are the profile's [recipe]. DataError for local data that cannot be used.
+    With a base or data from the hub the figures are the profile's [recipe]. DataError for local data that cannot be
+    used.
     """
     base, size, train = config.model.path, shape(config), config.train
     counted = count(config)
@@ -160,16 +178,22 @@ def memory(config: Config) -> Memory | None:
     elif train.method == "sft":
         trainable, state = size.parameters, TRAINED_BYTES * size.parameters
     else:
-        trainable = size.layers * sum(train.lora_r * sum(matrices[name]) for name in train.target_modules if name in matrices)
+        trainable = size.layers * sum(
+            train.lora_r * sum(matrices[name]) for name in train.target_modules if name in matrices
+        )
         state = TRAINED_BYTES * trainable
-    positions = train.batch_size * train.max_length * (2 if train.method == "knowtuning" else 1)  # DPO reads two answers
+    positions = (
+        train.batch_size * train.max_length * (2 if train.method == "knowtuning" else 1)
+    )  # DPO reads two answers
     layers = 2 * size.layers + 34 if train.gradient_checkpointing else 34 * size.layers
     logits = positions * size.vocabulary * LOGIT_BYTES / 1e9
     return Memory(weights, state / 1e9, layers * positions * size.hidden_size / 1e9, logits, trainable)
 
 
 def shape(config: Config) -> Shape | None:
-    """The base's sizes: from the config.json of a local folder, else from the profile's [recipe]; None where neither tells."""
+    """The base's sizes: from the config.json of a local folder, else from the profile's [recipe]; None where neither
+    tells.
+    """
     folder = embedded.BASE if config.model.path == "embedded" else Path(config.model.path).expanduser()
     file = folder / "config.json"
     if not file.is_file():
@@ -178,7 +202,10 @@ def shape(config: Config) -> Shape | None:
     try:
         said = json.loads(file.read_text("utf-8"))
         heads = said["num_attention_heads"]
-        hidden, kv = said["hidden_size"], said.get("num_key_value_heads", heads) * (said.get("head_dim") or said["hidden_size"] // heads)
+        hidden, kv = (
+            said["hidden_size"],
+            said.get("num_key_value_heads", heads) * (said.get("head_dim") or said["hidden_size"] // heads),
+        )
         size = Shape(0, said["num_hidden_layers"], hidden, said["intermediate_size"], kv, said["vocab_size"])
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return None  # a base of another kind; loading it will say what is wrong with it, if anything is
@@ -189,7 +216,9 @@ def shape(config: Config) -> Shape | None:
 def sources(config: Config) -> list[str]:
     """Where the questions come from, each once."""
     data = config.data
-    return list(dict.fromkeys(source for source in (data.pubmedqa, data.medquad, *(spec.path for spec in data.sets)) if source))
+    return list(
+        dict.fromkeys(source for source in (data.pubmedqa, data.medquad, *(spec.path for spec in data.sets)) if source)
+    )
 
 
 def data_names(config: Config) -> list[str]:
@@ -200,7 +229,8 @@ def data_names(config: Config) -> list[str]:
 
 
 def count(config: Config) -> tuple[int, float] | None:
-    """Training rows and their mean tokens, counted in the data where all of it is on this machine; None where some is not.
+    """Training rows and their mean tokens, counted in the data where all of it is on this machine; None where some is
+    not.
 
     Raises DataError for data that cannot be used.
     """
@@ -219,7 +249,10 @@ def training_rows(config: Config, questions: list[Question]) -> list[Question]:
     train = [q for q in questions if q.split == "train" and (not data.train_on or q.dataset.startswith(data.train_on))]
     free, labelled = [q for q in train if not q.label and q.reference], [q for q in train if q.label]
     rng = random.Random(0)
-    some = [rng.sample(qs, n) if 0 < n < len(qs) else qs for qs, n in ((free, data.sft_medquad), (labelled, data.sft_pubmedqa))]
+    some = [
+        rng.sample(qs, n) if 0 < n < len(qs) else qs
+        for qs, n in ((free, data.sft_medquad), (labelled, data.sft_pubmedqa))
+    ]
     return some[0] + some[1]
 
 

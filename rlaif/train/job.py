@@ -1,4 +1,6 @@
-"""One training by the method of the configuration, the same in every process: what is trained, with which arguments, how it is saved."""
+"""One training by the method of the configuration, the same in every process: what is trained, with which arguments,
+how it is saved.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,12 @@ class Job:
     start_sha256: str = ""
 
 
-def run_job(base: Base, config: Config, job: Job, on_log: OnLog | None = None, on_progress: OnProgress | None = None) -> TrainResult:
-    """Train what `job` says by `config.train`. Raises UsageError for what the method cannot train, RlaifError as the trainers do."""
+def run_job(
+    base: Base, config: Config, job: Job, on_log: OnLog | None = None, on_progress: OnProgress | None = None
+) -> TrainResult:
+    """Train what `job` says by `config.train`. Raises UsageError for what the method cannot train, RlaifError as the
+    trainers do.
+    """
     base, _ = with_precision(base, config.train.precision)
     whole = config.train.method in WHOLE
     more = trackers(config, job.out)
@@ -47,27 +53,52 @@ def run_job(base: Base, config: Config, job: Job, on_log: OnLog | None = None, o
         adapter = load_adapter(base, job.start, trainable=True, expected_sha256=job.start_sha256)
         pairs = [pair for pair in job.examples if isinstance(pair, PairExample)]
         return train_dpo(base, adapter, pairs, config.dpo, job.out, config.seed, on_log, on_progress, more=more)
-    more |= {"completion_only_loss": config.train.mask_prompt, "train_sampling_strategy": "random"}  # as the published recipes draw
+    more |= {
+        "completion_only_loss": config.train.mask_prompt,
+        "train_sampling_strategy": "random",
+    }  # as the published recipes draw
     if config.train.method == "galore":
         more |= {"optim": "galore_adamw", "optim_target_modules": GALORE_LAYERS}
     examples = [example for example in job.examples if isinstance(example, Example)]
     if not whole:
         model = attach_adapter(base, lora_settings(config), config.seed)
-        return train_sft(base, model, examples, sft_settings(config), job.out, config.seed, on_log, on_progress, name="train", more=more)
+        return train_sft(
+            base,
+            model,
+            examples,
+            sft_settings(config),
+            job.out,
+            config.seed,
+            on_log,
+            on_progress,
+            name="train",
+            more=more,
+        )
 
     def save(model: Any, out: Path) -> str:
         return save_whole(model, base.tokenizer, base.dtype, out)
 
     model = trainable_copy(base)
     return train_sft(
-        base, model, examples, sft_settings(config), job.out, config.seed, on_log, on_progress, name="train", save=save, more=more
+        base,
+        model,
+        examples,
+        sft_settings(config),
+        job.out,
+        config.seed,
+        on_log,
+        on_progress,
+        name="train",
+        save=save,
+        more=more,
     )
 
 
 def with_precision(base: Base, asked: str) -> tuple[Base, str]:
     """The base that computes in the asked precision while it trains, and what that is called.
 
-    float16 needs a GPU (accelerate refuses it elsewhere): on a CPU that recipe computes in float32, and its record says so.
+    float16 needs a GPU (accelerate refuses it elsewhere): on a CPU that recipe computes in float32, and its record says
+    so.
     """
     if asked == "auto":
         return base, str(base.autocast or torch.float32).removeprefix("torch.")
@@ -92,13 +123,20 @@ def trackers(config: Config, out: Path) -> dict[str, Any]:
     names = list(config.train.report_to)
     if not names:
         return {}
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+    from transformers.integrations.integration_utils import (
+        INTEGRATION_TO_CALLBACK,
+        get_available_reporting_integrations,
+    )
 
     for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
-            raise UsageError(f"train.report_to: no tracker {name!r}; there are: {', '.join(sorted(INTEGRATION_TO_CALLBACK))}")
+            raise UsageError(
+                f"train.report_to: no tracker {name!r}; there are: {', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
+            )
         if name not in get_available_reporting_integrations():
-            raise UsageError(f"train.report_to: the tracker {name!r} is not installed; install its package, or leave it out")
+            raise UsageError(
+                f"train.report_to: the tracker {name!r} is not installed; install its package, or leave it out"
+            )
     # TRL's own place for TensorBoard's files is the scratch folder, which is cleared after training.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out.parents[1] / "trackers" / out.name))
     return {"report_to": names, "run_name": out.name}

@@ -1,9 +1,10 @@
-"""What KnowTuning trains on (Lyu et al. 2024, arXiv 2402.11176): pure functions of texts, perplexities and a seeded generator.
+"""What KnowTuning trains on (Lyu et al. 2024, arXiv 2402.11176): pure functions of texts, perplexities and a seeded
+generator.
 
-Fine-grained knowledge augmentation (section 3.2): an answer is a list of atomic facts; those that the model finds hardest, by perplexity
-after the question, get a question and an answer of their own beside the original ones. Coarse-grained comparison (section 3.3): the answer
-that states the facts is preferred to one that leaves some out (incomplete), states one wrongly (not factual) or states them in another
-order (illogical).
+Fine-grained knowledge augmentation (section 3.2): an answer is a list of atomic facts; those that the model finds
+hardest, by perplexity after the question, get a question and an answer of their own beside the original ones.
+Coarse-grained comparison (section 3.3): the answer that states the facts is preferred to one that leaves some out
+(incomplete), states one wrongly (not factual) or states them in another order (illogical).
 """
 
 from __future__ import annotations
@@ -56,10 +57,11 @@ def hard_questions(means: dict[str, float], share: float = HARD) -> list[str]:
 
 
 def spoil(question: Question, facts: Sequence[str], rng: random.Random) -> list[Spoiled]:
-    """The answer against each of its spoiled versions that the text allows, up to three; both say the same to the same question.
+    """The answer against each of its spoiled versions that the text allows, up to three; both say the same to the same
+    question.
 
-    The corruptors are those of the judge's exam: half of the facts dropped, one statement turned round (or a number changed where none
-    can be), and the facts in another order.
+    The corruptors are those of the judge's exam: half of the facts dropped, one statement turned round (or a number
+    changed where none can be), and the facts in another order.
     """
     chosen = " ".join(facts)
     made = {

@@ -1,4 +1,6 @@
-"""KnowTuning as stages of a run: `knowledge` finds the hard facts, `sft:knowledge` trains with them, `sft` compares (DPO)."""
+"""KnowTuning as stages of a run: `knowledge` finds the hard facts, `sft:knowledge` trains with them, `sft` compares
+(DPO).
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,24 @@ if TYPE_CHECKING:
     from rlaif.train.atomic_facts import FactWriter
 
 
-OFFLINE = "no language model is configured (judge.model): facts are sentences, and hard answers are seen twice instead of rewritten"
+OFFLINE = (
+    "no language model is configured (judge.model): facts are sentences, and hard answers are seen twice "
+    "instead of rewritten"
+)
 
 
 def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
-    """The policy that KnowTuning makes: SFT with the hard facts, then DPO of the whole answers against spoiled ones. Returns its id."""
+    """The policy that KnowTuning makes: SFT with the hard facts, then DPO of the whole answers against spoiled ones.
+    Returns its id.
+    """
     from rlaif.train.dpo import PairExample
     from rlaif.train.job import Job
     from rlaif.train.sft import Example
 
     examples, ids = sft_examples(run, base, prompt)
-    questions = {q.question_id: q for q in load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])}
+    questions = {
+        q.question_id: q for q in load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
+    }
     free = [questions[i] for i in dict.fromkeys(ids) if i in questions]
     found = knowledge(run, base, prompt, screen, free)
     extra = [Rewritten(**row) for row in found["augmented"]]
@@ -44,16 +53,30 @@ def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     def prompt_of(question: Question) -> str:
         return answer_prompt(base.tokenizer, prompt, question)
 
-    more = [Example(prompt_of(dataclasses.replace(questions[r.question_id], question=r.question)), r.answer) for r in extra]
-    mixed = list(zip([*examples, *more], [(i, "sft") for i in ids] + [(r.question_id, "sft:knowledge") for r in extra], strict=True))
+    more = [
+        Example(prompt_of(dataclasses.replace(questions[r.question_id], question=r.question)), r.answer) for r in extra
+    ]
+    mixed = list(
+        zip(
+            [*examples, *more],
+            [(i, "sft") for i in ids] + [(r.question_id, "sft:knowledge") for r in extra],
+            strict=True,
+        )
+    )
     random.Random(f"knowtuning/{run.config.seed}").shuffle(mixed)
-    said = {"facts_by": found["facts_by"], "knowledge": content_id(found["augmented"], found["pairs"]), "hard_share": HARD}
+    said = {
+        "facts_by": found["facts_by"],
+        "knowledge": content_id(found["augmented"], found["pairs"]),
+        "hard_share": HARD,
+    }
 
     done = run.done(0, "sft:knowledge")
     if done is not None:
         first = str(done["policy_id"])
     else:
-        first = train_examples(run, base, prompt, screen, "sft:knowledge", [e for e, _ in mixed], [i for _, i in mixed], said)
+        first = train_examples(
+            run, base, prompt, screen, "sft:knowledge", [e for e, _ in mixed], [i for _, i in mixed], said
+        )
     policy = run.policy(first)
     made = recipe(run, base, prompt) | said | {"kind": "dpo", "dpo": run.config.dpo.model_dump()}
     items = [(p.question_id, f"dpo:{p.kind}") for p in pairs]
@@ -68,14 +91,23 @@ def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     texts = [PairExample(prompt_of(questions[p.question_id]), p.chosen, p.rejected) for p in pairs]
     start = run.folder / policy["path"]
     return train_job(
-        run, base, screen, "sft", row, items, lambda out: Job("dpo", texts, out, start, policy["sha256"]), f"{len(texts)} pairs"
+        run,
+        base,
+        screen,
+        "sft",
+        row,
+        items,
+        lambda out: Job("dpo", texts, out, start, policy["sha256"]),
+        f"{len(texts)} pairs",
     )
 
 
 def knowledge(run: Run, base: Base, prompt: Prompt, screen: Screen, questions: Sequence[Question]) -> dict[str, Any]:
-    """Stage `knowledge`: {"facts_by", "facts", "unread", "augmented": [Rewritten], "pairs": [Spoiled]}, the last two as dictionaries.
+    """Stage `knowledge`: {"facts_by", "facts", "unread", "augmented": [Rewritten], "pairs": [Spoiled]}, the last two as
+    dictionaries.
 
-    Its detail holds the texts, so that what was trained on can be read in SQL. Raises JudgeStopped; what was answered is kept.
+    Its detail holds the texts, so that what was trained on can be read in SQL. Raises JudgeStopped; what was answered
+    is kept.
     """
     done = run.done(0, "knowledge")
     if done is not None:
@@ -106,10 +138,14 @@ def knowledge(run: Run, base: Base, prompt: Prompt, screen: Screen, questions: S
             "pairs": [dataclasses.asdict(p) for p in spoiled],
         }
     kinds = {kind: sum(p.kind == kind for p in spoiled) for kind in ("delete", "revise", "shuffle")}
-    unread = f", {detail['unread']} answers without a list of facts (their sentences instead)" if detail["unread"] else ""
+    unread = (
+        f", {detail['unread']} answers without a list of facts (their sentences instead)" if detail["unread"] else ""
+    )
     screen.line(
-        f"  knowledge              {detail['facts']} facts of {len(questions)} answers by {detail['facts_by']}{unread}; "
-        f"{len(augmented)} hard ones {'rewritten' if writer else 'again'}; pairs: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        f"  knowledge              {detail['facts']} facts of {len(questions)} answers by "
+        f"{detail['facts_by']}{unread}; "
+        f"{len(augmented)} hard ones {'rewritten' if writer else 'again'}; pairs: "
+        + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
     )
     return detail
 
@@ -123,7 +159,10 @@ def fact_writer(run: Run, screen: Screen, n: int) -> FactWriter | None:
     from rlaif.train.atomic_facts import FactWriter
 
     writer = FactWriter(run.config, judge_settings(run.config), run.store)
-    screen.line(f"  knowledge              {writer.model} writes facts and questions: {2 * n:,} calls at most, those in the cache left out")
+    screen.line(
+        f"  knowledge              {writer.model} writes facts and questions: {2 * n:,} calls at most, "
+        "those in the cache left out"
+    )
     if not writer.local:
         sent = leaving("{question}{reference}")
         screen.line(f"  leaves this machine    to {writer.where}: {sent} and the API key; nothing else", style="yellow")
@@ -131,7 +170,12 @@ def fact_writer(run: Run, screen: Screen, n: int) -> FactWriter | None:
 
 
 def fact_perplexities(
-    base: Base, prompt: Prompt, questions: Sequence[Question], facts: Sequence[Sequence[str]], batch_size: int, screen: Screen
+    base: Base,
+    prompt: Prompt,
+    questions: Sequence[Question],
+    facts: Sequence[Sequence[str]],
+    batch_size: int,
+    screen: Screen,
 ) -> list[list[float]]:
     """Perplexity under the base of each fact as the answer to its question, >= 1, in the order of `facts`."""
     from rlaif.models.logprobs import completion_loss
@@ -145,7 +189,12 @@ def fact_perplexities(
         part = flat[start : start + chunk]
         prompts = [answer_prompt(base.tokenizer, prompt, questions[i]) for i, _ in part]
         losses = completion_loss(
-            base.model, base.tokenizer, prompts, [fact for _, fact in part], batch_size=batch_size, max_length=min(1024, longest)
+            base.model,
+            base.tokenizer,
+            prompts,
+            [fact for _, fact in part],
+            batch_size=batch_size,
+            max_length=min(1024, longest),
         )
         for (i, _), (loss, tokens) in zip(part, losses, strict=True):
             out[i].append(math.exp(min(loss / max(tokens, 1), 700.0)))

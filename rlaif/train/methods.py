@@ -1,11 +1,11 @@
-"""The ways to fine-tune: what each needs of the base, and where it is refused. No torch here: `train --dry-run` reads it too.
+"""The ways to fine-tune: what each needs of the base, and where it is refused. No torch here: `train --dry-run` reads
+it too.
 
-sft         all weights of a 16/32-bit base
-lora        LoRA on a 16/32-bit base (Hu et al. 2021, arXiv 2106.09685)
-qlora       LoRA on an NF4 base (Dettmers et al. 2023, arXiv 2305.14314)
-gptq-lora   LoRA on a GPTQ int4 base (Frantar et al. 2022, arXiv 2210.17323)
-galore      all weights of a 16/32-bit base, the optimizer's state in low rank (Zhao et al. 2024, arXiv 2403.03507)
-knowtuning  LoRA on any base: SFT with the hard facts once more, then DPO against spoiled answers (Lyu et al. 2024, arXiv 2402.11176)
+sft         all weights of a 16/32-bit base lora        LoRA on a 16/32-bit base (Hu et al. 2021, arXiv 2106.09685)
+qlora       LoRA on an NF4 base (Dettmers et al. 2023, arXiv 2305.14314) gptq-lora   LoRA on a GPTQ int4 base (Frantar
+et al. 2022, arXiv 2210.17323) galore      all weights of a 16/32-bit base, the optimizer's state in low rank (Zhao et
+al. 2024, arXiv 2403.03507) knowtuning  LoRA on any base: SFT with the hard facts once more, then DPO against spoiled
+answers (Lyu et al. 2024, arXiv 2402.11176)
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ OTHERWISE = {
     "nf4": "a 16- or 32-bit base, loaded as NF4: give one with --set model.path=...",
     "gptq": "a GPTQ int4 base: make one with `python cli.py quantize --model FOLDER --out ...`",
 }
-GALORE_LAYERS = ["attn", "mlp"]  # the linear layers of attention and MLP, as in the paper; embeddings and head by plain AdamW
+GALORE_LAYERS = [
+    "attn",
+    "mlp",
+]  # the linear layers of attention and MLP, as in the paper; embeddings and head by plain AdamW
 
 
 def with_method(config: Config, method: str = "") -> Config:
-    """The configuration with `train.method` = `method`, where one is given, and `model.quantization` as the method needs it.
+    """The configuration with `train.method` = `method`, where one is given, and `model.quantization` as the method
+    needs it.
 
-    The policy's prompt becomes that of `train`, so that all of the run reads the same one. Raises UsageError for an unknown method, for a
-    profile whose own method and quantization contradict each other, and for GaLore without its package.
+    The policy's prompt becomes that of `train`, so that all of the run reads the same one. Raises UsageError for an
+    unknown method, for a profile whose own method and quantization contradict each other, and for GaLore without its
+    package.
     """
     name = method or config.train.method
     if name not in METHODS:
@@ -57,10 +62,14 @@ def with_method(config: Config, method: str = "") -> Config:
 
 
 def check_kind(config: Config, kind: str, name: str) -> None:
-    """UsageError when a base called `name`, whose weights are `kind` (none, nf4 or gptq), is not what the method needs."""
+    """UsageError when a base called `name`, whose weights are `kind` (none, nf4 or gptq), is not what the method
+    needs.
+    """
     method = config.train.method
     needed = NEEDS.get(method, kind)
     if kind != needed:
         other = {"gptq": "gptq-lora", "nf4": "qlora", "none": "lora"}[kind]
         found = "not quantized" if kind == "none" else f"4-bit ({kind})"
-        raise UsageError(f"method {method} needs {OTHERWISE[needed]}; {name} is {found}: --method {other} trains it as it is")
+        raise UsageError(
+            f"method {method} needs {OTHERWISE[needed]}; {name} is {found}: --method {other} trains it as it is"
+        )

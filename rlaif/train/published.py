@@ -54,7 +54,9 @@ def train_examples(
     policy_id = content_id("sft", parent, made, items, run.config.seed)
     row = {"policy_id": policy_id, "parent_id": parent, "kind": "sft", "round": 0, "recipe": made}
     say_precision(screen, made)
-    return train_job(run, base, screen, stage_name, row, items, lambda out: Job("sft", examples, out), f"{len(examples)} examples")
+    return train_job(
+        run, base, screen, stage_name, row, items, lambda out: Job("sft", examples, out), f"{len(examples)} examples"
+    )
 
 
 def train_job(
@@ -88,5 +90,8 @@ def say_precision(screen: Screen, made: dict[str, Any]) -> None:
     if processes.world() > 1:
         screen.line(f"  processes              {processes.world()}, which share each batch of {made['batch_size']}")
     elif processes.started_alone():
-        told = "one: accelerate launch started no others; with --multi_gpu it does, on CPU too (the result is the same, later)"
+        told = (
+            "one: accelerate launch started no others; with --multi_gpu it does, on CPU too (the result is "
+            "the same, later)"
+        )
         screen.line(f"  processes              {told}", style="yellow")

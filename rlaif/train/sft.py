@@ -24,7 +24,9 @@ with quiet():
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt as the model reads it (chat template already applied, or raw text) and the completion to learn; the end token is added."""
+    """A prompt as the model reads it (chat template already applied, or raw text) and the completion to learn; the end
+    token is added.
+    """
 
     prompt: str
     completion: str
@@ -46,11 +48,12 @@ def train_sft(
 ) -> TrainResult:
     """Train adapter "default" of `model` on the completions (the prompts carry no loss) and save it to `out`.
 
-    `name` is the section of the configuration that messages point to, `more` further arguments of `trl.SFTConfig`, and `save` writes what
-    was trained where that is no adapter.
+    `name` is the section of the configuration that messages point to, `more` further arguments of `trl.SFTConfig`, and
+    `save` writes what was trained where that is no adapter.
 
-    The same base, examples, seed and thread count give the same weights on a CPU. `on_log` gets loss, learning_rate, grad_norm,
-    entropy, mean_token_accuracy and num_tokens after each step. Raises RlaifError when nothing can be learned or training diverges.
+    The same base, examples, seed and thread count give the same weights on a CPU. `on_log` gets loss, learning_rate,
+    grad_norm, entropy, mean_token_accuracy and num_tokens after each step. Raises RlaifError when nothing can be
+    learned or training diverges.
     """
     if not examples:
         raise RlaifError(f"{name}: no examples to train on; check data.sft_medquad and data.sft_pubmedqa")

@@ -1,4 +1,6 @@
-"""Policies of a run: what trained them, their rows, and loading them again. The training itself is in `sft` and `dpo`."""
+"""Policies of a run: what trained them, their rows, and loading them again. The training itself is in `sft` and
+`dpo`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ ADAPTER_KEYS = {"lora_r", "lora_alpha", "lora_dropout", "target_modules"}
 
 
 def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[str]]:
-    """What SFT trains on, and the question ids: answers to free-text questions, labels of yes/no/maybe questions, shuffled."""
+    """What SFT trains on, and the question ids: answers to free-text questions, labels of yes/no/maybe questions,
+    shuffled.
+    """
     from rlaif.train.sft import Example
 
     data = run.config.data
@@ -63,7 +67,9 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
 
         def train(out: Path, log: Any, progress: Any) -> Any:
             model = attach_adapter(base, run.config.model, run.config.seed)
-            return train_sft(base, model, examples, run.config.sft, out, seed=run.config.seed, on_log=log, on_progress=progress)
+            return train_sft(
+                base, model, examples, run.config.sft, out, seed=run.config.seed, on_log=log, on_progress=progress
+            )
 
         row = {"policy_id": policy_id, "parent_id": parent, "kind": "sft", "round": 0, "recipe": recipe}
         items = [{"policy_id": policy_id, "item_id": i, "role": "sft"} for i in ids]
@@ -72,10 +78,12 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
 
 
 def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> str:
-    """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with itself as reference. Returns the policy id.
+    """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with itself as reference.
+    Returns the policy id.
 
-    After a round that changed nothing the champion is the one of the round before, and so are its answers: all of them are trained on, so
-    each try has more to learn from than the last. Imported pairs are trained on too, unless the champion or an ancestor of it was already.
+    After a round that changed nothing the champion is the one of the round before, and so are its answers: all of them
+    are trained on, so each try has more to learn from than the last. Imported pairs are trained on too, unless the
+    champion or an ancestor of it was already.
     """
     from rlaif.models.adapter import attach_adapter, load_adapter
     from rlaif.train.dpo import PairExample, train_dpo
@@ -89,7 +97,10 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
     seed = random.Random(f"dpo/{run.config.seed}/{round}").getrandbits(31)
     policy_id = content_id("dpo", champion, recipe, ids, seed)
     by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
-    pairs = [PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"]) for r in rows]
+    pairs = [
+        PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"])
+        for r in rows
+    ]
     policy = run.policy(champion)
     with run.stage(round, "dpo") as stage:
 
@@ -101,7 +112,14 @@ def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen:
                 model = load_adapter(under, adapter, trainable=True, expected_sha256=policy["sha256"])
             return train_dpo(under, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
 
-        row = {"policy_id": policy_id, "parent_id": champion, "reference_id": champion, "kind": "dpo", "round": round, "recipe": recipe}
+        row = {
+            "policy_id": policy_id,
+            "parent_id": champion,
+            "reference_id": champion,
+            "kind": "dpo",
+            "round": round,
+            "recipe": recipe,
+        }
         items = [{"policy_id": policy_id, "item_id": i, "role": "dpo"} for i in ids]
         train_stage(run, base, stage, screen, row, items, train, f"{len(pairs)} pairs")
     return policy_id
@@ -115,7 +133,8 @@ def dpo_pairs(run: Run, champion: str, round: int) -> list[dict[str, Any]]:
         "JOIN answers ch ON ch.candidate_id = p.chosen_id JOIN answers re ON re.candidate_id = p.rejected_id "
         # the margin again, because the controller may have raised it since the pair was made
         "WHERE p.status = 'kept' AND ((ch.policy_id = ? AND p.round <= ? AND coalesce(p.margin, 1) >= ? - 1e-9) "
-        "OR (p.kind = 'imported' AND p.pair_id NOT IN (SELECT item_id FROM policy_items JOIN line USING (policy_id)))) ORDER BY p.pair_id",
+        "OR (p.kind = 'imported' AND p.pair_id NOT IN (SELECT item_id FROM policy_items JOIN line USING "
+        "(policy_id)))) ORDER BY p.pair_id",
         [champion, champion, round, run.config.pairs.min_margin],
     )
 
@@ -143,7 +162,9 @@ def train_stage(
     train: Callable[[Path, Any, Any], Any],
     what: str,
 ) -> None:
-    """Train into `policies/<policy_id>` and collect the stage's rows. An interrupted training left a log: it is dropped first."""
+    """Train into `policies/<policy_id>` and collect the stage's rows. An interrupted training left a log: it is dropped
+    first.
+    """
     policy_id = row["policy_id"]
     check_disk(run.folder)
     run.store.execute([("DELETE FROM train_log WHERE policy_id = ?", [policy_id])])
@@ -156,7 +177,9 @@ def train_stage(
     def log(step: int, values: dict[str, float]) -> None:
         nonlocal flushed, loss
         loss = f"loss {values['loss']:.3f}"
-        pending.extend({"policy_id": policy_id, "step": step, "name": name, "value": value} for name, value in values.items())
+        pending.extend(
+            {"policy_id": policy_id, "step": step, "name": name, "value": value} for name, value in values.items()
+        )
         if time.monotonic() - flushed > FLUSH_EVERY:
             run.store.write({"train_log": pending})
             pending.clear()
@@ -181,5 +204,6 @@ def train_stage(
     stage.detail = {"policy_id": policy_id, "steps": result.steps, "tokens": result.tokens, "skipped": result.skipped}
     skipped = f", {result.skipped} too long" if result.skipped else ""
     bar.finish(
-        f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps, last {loss}, {result.tokens / max(result.seconds, 1e-9):,.0f} tok/s"
+        f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps, last {loss}, "
+        f"{result.tokens / max(result.seconds, 1e-9):,.0f} tok/s"
     )

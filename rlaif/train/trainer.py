@@ -1,4 +1,6 @@
-"""What SFT and DPO share: settings for TRL, a callback that reports to the caller, and an adapter as the only file written."""
+"""What SFT and DPO share: settings for TRL, a callback that reports to the caller, and an adapter as the only file
+written.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ Save = Callable[[Any, Path], str]  # writes what was trained and returns its sha
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training stage did. `tokens` are those of prompts and answers that it saw, padding left out; `sha256` is the saved adapter's.
+    """What a training stage did. `tokens` are those of prompts and answers that it saw, padding left out; `sha256` is
+    the saved adapter's.
 
     `skipped` examples had no room for an answer within `max_length`.
     """
@@ -60,7 +63,8 @@ class Report(TrainerCallback):
         self.tokens = int(values.get("num_tokens", self.tokens))
         if not math.isfinite(values["loss"]):
             raise RlaifError(
-                f"{self.name} diverged: the loss is {values['loss']} at step {state.global_step}; lower {self.name}.learning_rate"
+                f"{self.name} diverged: the loss is {values['loss']} at step {state.global_step}; lower "
+                f"{self.name}.learning_rate"
             )
         if self.log:
             self.log(state.global_step, values)
@@ -109,7 +113,8 @@ def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict
 def _score_answers_only() -> Iterator[None]:
     """Project only the labelled positions onto the vocabulary, as TRL itself does on CUDA.
 
-    Without Triton TRL projects every position, prompts and padding too, and drops them afterwards; for a small model that is half the work.
+    Without Triton TRL projects every position, prompts and padding too, and drops them afterwards; for a small model
+    that is half the work.
     """
     if not hasattr(trl.trainer.utils, "_use_triton"):  # a private name: without it training is slower and the same
         yield
@@ -140,10 +145,11 @@ def train(
     on_progress: OnProgress | None,
     save: Save = save_adapter,
 ) -> TrainResult:
-    """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default", to `out`.
+    """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default",
+    to `out`.
 
-    Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits `max_length`, the loss is
-    no longer finite, or processes end with different weights. No checkpoint is written.
+    Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits
+    `max_length`, the loss is no longer finite, or processes end with different weights. No checkpoint is written.
     """
     report = Report(name, on_log, on_progress)
     started = time.perf_counter()

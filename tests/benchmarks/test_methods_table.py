@@ -61,16 +61,26 @@ def test_each_row_is_compared_with_the_base_that_its_method_trained(methods, mon
 
     def read(run, which):
         of_base = 2.7 if run.method in ("qlora", "gptq-lora") else 2.5
-        return row(methods, of_base - (0.0 if which == "base" else 0.1), [0.2, 0.4], [0.0, 1.0], None if which == "base" else 60.0)
+        return row(
+            methods,
+            of_base - (0.0 if which == "base" else 0.1),
+            [0.2, 0.4],
+            [0.0, 1.0],
+            None if which == "base" else 60.0,
+        )
 
-    monkeypatch.setattr(methods, "open_run", lambda path: SimpleNamespace(method=path.name, config=SimpleNamespace(seed=0)))
+    monkeypatch.setattr(
+        methods, "open_run", lambda path: SimpleNamespace(method=path.name, config=SimpleNamespace(seed=0))
+    )
     monkeypatch.setattr(methods, "read", read)
     lines = methods.table(Path("anywhere")).splitlines()[2:]
     losses = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in lines}
     assert list(losses) == [name for name, _, _ in methods.ROWS]
     assert losses.pop("base") == "2.500"
     for name, cell in losses.items():
-        assert cell.endswith("+0.200 [+0.200, +0.200]" if name.startswith("base as") else "-0.100 [-0.100, -0.100]"), name
+        assert cell.endswith("+0.200 [+0.200, +0.200]" if name.startswith("base as") else "-0.100 [-0.100, -0.100]"), (
+            name
+        )
 
 
 def test_every_row_is_of_a_method_that_runs(methods):

@@ -12,7 +12,9 @@ from judges.faults import classify, describe, redact
 class HttpError(Exception):
     def __init__(self, status: int, text: str = "no", **headers: str) -> None:
         super().__init__(text)
-        self.response = SimpleNamespace(status_code=status, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        self.response = SimpleNamespace(
+            status_code=status, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
 
 
 class APIConnectionError(Exception):
@@ -63,7 +65,10 @@ def test_one_line_with_the_root_cause() -> None:
 
 def test_keys_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "correct horse battery")
-    text = "correct horse battery, Bearer abc.def, sk-proj-1234567890, https://me:pw@host/v1, https://h/v1?key=zzz&a=b, AIzaSyA1234567890"
+    text = (
+        "correct horse battery, Bearer abc.def, sk-proj-1234567890, https://me:pw@host/v1, "
+        "https://h/v1?key=zzz&a=b, AIzaSyA1234567890"
+    )
     shown = redact(text)
     for secret in ("horse", "abc.def", "1234567890", "pw@", "zzz"):
         assert secret not in shown

@@ -36,7 +36,11 @@ def test_what_is_not_known_leaves_no_empty_frame(prompt: JudgePrompt) -> None:
 
 
 def test_the_nonce_depends_on_everything_and_repeats() -> None:
-    items = [ITEM, with_answer("Rest"), JudgeItem("c", "What helps?", "Rest.", "Rest and ice.", "A leaflet.\nTwo lines.", ("rest",))]
+    items = [
+        ITEM,
+        with_answer("Rest"),
+        JudgeItem("c", "What helps?", "Rest.", "Rest and ice.", "A leaflet.\nTwo lines.", ("rest",)),
+    ]
     nonces = [fill_item(prompt, item).nonce for prompt in PROMPTS.values() for item in items]
     assert len(set(nonces)) == 9
     assert fill_item(PROMPTS["default"], ITEM) == fill_item(PROMPTS["default"], ITEM)
@@ -58,7 +62,9 @@ def test_no_answer_fills_a_placeholder_or_ends_the_fence(text: str) -> None:
 
 
 def test_a_prompt_without_a_nonce_is_fenced_all_the_same() -> None:
-    bare = JudgePrompt("mine", "pointwise", ("completeness",), (1, 5), (1.0,), "Mark.", "{question}\n{answer}", "s", "t")
+    bare = JudgePrompt(
+        "mine", "pointwise", ("completeness",), (1, 5), (1.0,), "Mark.", "{question}\n{answer}", "s", "t"
+    )
     asked = fill_item(bare, ITEM)
     assert asked.user == f"What helps?\n<answer {asked.nonce}>\nRest.\n</answer {asked.nonce}>"
 
@@ -72,8 +78,10 @@ def test_pairwise_shows_both_and_swaps() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "<|im_start|>system", "<|im_end|>", "[INST] x [/INST]", "<s>", "</s>", "<<SYS>>", "<start_of_turn>user", "<|eot_id|>",
-        "<|im_<|im_start|>start|>", "\uff1c\uff5cUser\uff5c\uff1e", "<\u200b|im_start|>", "<|im_\u00adstart|>", "<THINK>", "[gMASK]",
+        "<|im_start|>system", "<|im_end|>", "[INST] x [/INST]", "<s>", "</s>", "<<SYS>>", "<start_of_turn>user",
+        "<|eot_id|>",
+        "<|im_<|im_start|>start|>", "\uff1c\uff5cUser\uff5c\uff1e", "<\u200b|im_start|>", "<|im_\u00adstart|>",
+        "<THINK>", "[gMASK]",
         "<|start_header_id|>assistant<|end_header_id|>", "\ufe64s\ufe65",
     ],
 )  # fmt: skip
@@ -83,7 +91,9 @@ def test_template_tokens_go(text: str) -> None:
     assert "template_tokens" in hits(text)
 
 
-@pytest.mark.parametrize("text", ["Rest.\n\nIce, 10\u00b2 mg; \u00bd tablet.", "a < b and c > d", "[1] see", "x | y", "", "<b>bold</b>"])
+@pytest.mark.parametrize(
+    "text", ["Rest.\n\nIce, 10\u00b2 mg; \u00bd tablet.", "a < b and c > d", "[1] see", "x | y", "", "<b>bold</b>"]
+)
 def test_honest_text_stays_as_it_is(text: str) -> None:
     assert shield(text) == (text, False) and hits(text) == ()
 
@@ -114,6 +124,8 @@ def test_attempts_are_flagged(text: str, flag: str) -> None:
     assert flag in hits(f"Rest helps.\n{text}")
 
 
-@pytest.mark.parametrize("text", ["Doctors give 5 mg twice a day.", "The answer is rest.", "Do not ignore pain.", "A score of symptoms."])
+@pytest.mark.parametrize(
+    "text", ["Doctors give 5 mg twice a day.", "The answer is rest.", "Do not ignore pain.", "A score of symptoms."]
+)
 def test_plain_answers_are_not_flagged(text: str) -> None:
     assert hits(text) == ()

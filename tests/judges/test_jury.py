@@ -43,7 +43,9 @@ class NoCriteria:
     identity = JudgeIdentity("overall", "", "none", "", {})
 
     def score(self, items):
-        return [Verdict(i.candidate_id, self.identity.judge_id, i.replicate, "scored", 0.4, flags=("odd",)) for i in items]
+        return [
+            Verdict(i.candidate_id, self.identity.judge_id, i.replicate, "scored", 0.4, flags=("odd",)) for i in items
+        ]
 
 
 def test_a_criterion_that_not_all_members_score_is_none_and_flags_are_kept():

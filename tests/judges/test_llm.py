@@ -14,7 +14,9 @@ from rlaif.types import JudgeItem, UsageError
 from stores.cache import Answer, Usage
 
 FAST = JudgeSettings(backoff=0.001, concurrency=1)
-ITEM = JudgeItem("c1", "What helps against gout?", "Rest and ice.", "Rest, ice and tablets.", key_points=("rest", "ice"))
+ITEM = JudgeItem(
+    "c1", "What helps against gout?", "Rest and ice.", "Rest, ice and tablets.", key_points=("rest", "ice")
+)
 
 
 def item(name: str, answer: str = "", **more: Any) -> JudgeItem:
@@ -46,12 +48,25 @@ Make = Callable[..., Any]
 
 
 def test_a_verdict_from_a_clean_answer(fake_chat_model: Make, verdict: Make) -> None:
-    message = AIMessage(verdict(4, 3, 5), usage_metadata={"input_tokens": 100, "output_tokens": 20, "total_tokens": 120})
+    message = AIMessage(
+        verdict(4, 3, 5), usage_metadata={"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
+    )
     settings = JudgeSettings(price_in=1.0, price_out=10.0)
     judge = LangChainJudge("fake", settings, chat_model=fake_chat_model([message]))
     (got,) = judge.score([ITEM])
-    assert (got.status, got.score, got.factual_accuracy, got.completeness, got.key_point_coverage) == ("scored", 0.75, 0.75, 0.5, 1.0)
-    assert (got.candidate_id, got.judge_id, got.rationale, got.attempts) == ("c1", judge.identity.judge_id, "because", 1)
+    assert (got.status, got.score, got.factual_accuracy, got.completeness, got.key_point_coverage) == (
+        "scored",
+        0.75,
+        0.75,
+        0.5,
+        1.0,
+    )
+    assert (got.candidate_id, got.judge_id, got.rationale, got.attempts) == (
+        "c1",
+        judge.identity.judge_id,
+        "because",
+        1,
+    )
     assert (got.tokens_in, got.tokens_out, round(got.cost, 9)) == (100, 20, 0.0003)
 
 
@@ -69,7 +84,9 @@ def test_one_repair_prompt_that_says_what_was_wrong(fake_chat_model: Make, verdi
     chat = fake_chat_model([verdict(7), verdict(4)])
     (got,) = LangChainJudge("fake", FAST, chat_model=chat).score([ITEM])
     assert (got.status, got.score, got.attempts) == ("scored", 0.75, 2)
-    assert "'factual_accuracy' is 7, outside 1 to 5" in chat.prompts[1] and verdict(7) in got.raw and verdict(4) in got.raw
+    assert (
+        "'factual_accuracy' is 7, outside 1 to 5" in chat.prompts[1] and verdict(7) in got.raw and verdict(4) in got.raw
+    )
 
 
 def test_then_names_and_numbers_then_unparsed(fake_chat_model: Make) -> None:
@@ -119,7 +136,9 @@ def test_what_never_answers_is_failed_with_a_reason(fake_chat_model: Make, verdi
 
 def test_a_dead_endpoint_stops_the_judging_early(fake_chat_model: Make) -> None:
     chat = fake_chat_model([TimeoutError("too slow")])
-    with pytest.raises(JudgeStopped, match="no answer from the judge at .*too slow.*run the same command again") as caught:
+    with pytest.raises(
+        JudgeStopped, match="no answer from the judge at .*too slow.*run the same command again"
+    ) as caught:
         LangChainJudge("fake", FAST, chat_model=chat).score([item(str(i)) for i in range(1000)])
     assert len(chat.prompts) == 3 * 5 and "\n" not in str(caught.value)
     assert [v.status for v in caught.value.verdicts] == ["failed"] * 3
@@ -139,7 +158,9 @@ def test_a_refused_key_is_not_tried_a_thousand_times(fake_chat_model: Make, monk
 
 def test_the_cache_answers_what_was_asked_before(fake_chat_model: Make, verdict: Make) -> None:
     cache, items = DictCache(), [item("1"), item("2")]
-    first = LangChainJudge("fake", FAST, cache, chat_model=fake_chat_model([verdict(4), "Good.", verdict(2)])).score(items)
+    first = LangChainJudge("fake", FAST, cache, chat_model=fake_chat_model([verdict(4), "Good.", verdict(2)])).score(
+        items
+    )
     dead = fake_chat_model([ConnectionError("nobody should ask")])
     again = LangChainJudge("fake", FAST, cache, chat_model=dead).score([*items, item("3", "answer 1")])
     assert again[:2] == first and (again[2].candidate_id, again[2].score) == ("3", again[0].score)
@@ -147,7 +168,9 @@ def test_the_cache_answers_what_was_asked_before(fake_chat_model: Make, verdict:
 
 
 @pytest.mark.parametrize(("budget", "key"), [(Budget(calls=3), "max_calls"), (Budget(tokens=2500), "max_tokens")])
-def test_a_budget_stops_cleanly_and_goes_on_later(fake_chat_model: Make, verdict: Make, budget: Budget, key: str) -> None:
+def test_a_budget_stops_cleanly_and_goes_on_later(
+    fake_chat_model: Make, verdict: Make, budget: Budget, key: str
+) -> None:
     message = AIMessage(verdict(4), usage_metadata={"input_tokens": 500, "output_tokens": 50, "total_tokens": 550})
     cache, items, chat = DictCache(), [item(str(i)) for i in range(6)], fake_chat_model([message])
     with pytest.raises(JudgeStopped, match=f"budget is used up.*judge.{key}.*without asking anything twice") as caught:
@@ -210,12 +233,18 @@ def test_key_points_need_key_points(fake_chat_model: Make) -> None:
 
 def test_a_pairwise_prompt_gives_no_scores(fake_chat_model: Make) -> None:
     with pytest.raises(UsageError, match="'pairwise' is pairwise"):
-        LangChainJudge("fake", JudgeSettings(prompt=load_judge_prompt("prompts/judge/pairwise.md")), chat_model=fake_chat_model(["x"]))
+        LangChainJudge(
+            "fake",
+            JudgeSettings(prompt=load_judge_prompt("prompts/judge/pairwise.md")),
+            chat_model=fake_chat_model(["x"]),
+        )
 
 
 def test_a_forecast_counts_what_is_not_answered_yet(fake_chat_model: Make, verdict: Make) -> None:
     cache, items = DictCache(), [item(str(i)) for i in range(10)]
-    judge = LangChainJudge("fake", JudgeSettings(price_in=1.0, concurrency=2), cache, chat_model=fake_chat_model([verdict(3)]))
+    judge = LangChainJudge(
+        "fake", JudgeSettings(price_in=1.0, concurrency=2), cache, chat_model=fake_chat_model([verdict(3)])
+    )
     before = judge.forecast(items)
     assert (before.calls, before.seconds) == (10, None) and before.cost and 400 < before.tokens_in / 10 < 1500
     judge.score(items[:4])
@@ -227,8 +256,14 @@ def test_the_rate_is_limited(fake_chat_model: Make, verdict: Make, monkeypatch: 
     from langchain_core.rate_limiters import InMemoryRateLimiter
 
     asked: list[bool] = []
-    monkeypatch.setattr(InMemoryRateLimiter, "acquire", lambda self, blocking=True: asked.append(blocking) is None and len(asked) % 2 == 0)
-    judge = LangChainJudge("fake", JudgeSettings(requests_per_second=1000.0, concurrency=1), chat_model=fake_chat_model([verdict(3)]))
+    monkeypatch.setattr(
+        InMemoryRateLimiter,
+        "acquire",
+        lambda self, blocking=True: asked.append(blocking) is None and len(asked) % 2 == 0,
+    )
+    judge = LangChainJudge(
+        "fake", JudgeSettings(requests_per_second=1000.0, concurrency=1), chat_model=fake_chat_model([verdict(3)])
+    )
     judge.score([item("1"), item("2")])
     assert asked == [False] * 4  # never blocking, so that a stop is heard
 

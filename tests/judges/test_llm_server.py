@@ -1,4 +1,6 @@
-"""The judge over real HTTP: a local server in the shape of OpenAI's chat completions, clean or misbehaving as a test tells it to."""
+"""The judge over real HTTP: a local server in the shape of OpenAI's chat completions, clean or misbehaving as a test
+tells it to.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def clean(prompt: str) -> str:
 
 
 class Server:
-    """Counts what it was asked and what it answered, by content. `fault(prompt, time)` may give another reply than the clean one."""
+    """Counts what it was asked and what it answered, by content. `fault(prompt, time)` may give another reply than the
+    clean one.
+    """
 
     def __init__(self, fault: Callable[[str, int], Reply | None] = lambda prompt, time: None, port: int = 0) -> None:
         self.asked: Counter[str] = Counter()
@@ -69,14 +73,29 @@ class Server:
                     with server.lock:
                         server.answered[prompt] += 1
                 message = {"role": "assistant", "content": text}
-                usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": 30, "total_tokens": len(prompt) // 4 + 30}
+                usage = {
+                    "prompt_tokens": len(prompt) // 4,
+                    "completion_tokens": 30,
+                    "total_tokens": len(prompt) // 4 + 30,
+                }
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice], "usage": usage}
-                data = json.dumps(answer if status == 200 else {"error": {"message": text or "no", "code": status}}).encode()
+                answer = {
+                    "id": "1",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": "stub",
+                    "choices": [choice],
+                    "usage": usage,
+                }
+                data = json.dumps(
+                    answer if status == 200 else {"error": {"message": text or "no", "code": status}}
+                ).encode()
                 if headers.get("X-Garbled"):
                     data = data[: len(data) // 2]
                 self.send_response(status)
-                for name, value in (headers | {"Content-Type": "application/json", "Content-Length": str(len(data))}).items():
+                for name, value in (
+                    headers | {"Content-Type": "application/json", "Content-Length": str(len(data))}
+                ).items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
@@ -116,7 +135,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
 
 
 def item(index: int) -> JudgeItem:
-    return JudgeItem(f"c{index}", f"What helps against ailment {index // 4}?", f"Answer number {index}.", "Rest.", key_points=("rest",))
+    return JudgeItem(
+        f"c{index}",
+        f"What helps against ailment {index // 4}?",
+        f"Answer number {index}.",
+        "Rest.",
+        key_points=("rest",),
+    )
 
 
 ITEMS = [item(index) for index in range(60)]
@@ -208,7 +233,9 @@ def test_a_budget_stops_and_a_larger_one_goes_on_without_loss(serve: Callable[..
 
 def test_a_server_without_structured_output_is_asked_without(serve: Callable[..., Server]) -> None:
     server = serve()
-    server.fault = lambda prompt, nth: (400, "response_format is not supported", {}) if "response_format" in server.bodies[-1] else None
+    server.fault = lambda prompt, nth: (
+        (400, "response_format is not supported", {}) if "response_format" in server.bodies[-1] else None
+    )
     verdicts = make_judge("stub", settings(server, concurrency=1)).score(ITEMS[:5])
     assert {v.status for v in verdicts} == {"scored"} and [v.attempts for v in verdicts] == [2, 1, 1, 1, 1]
 
@@ -216,7 +243,9 @@ def test_a_server_without_structured_output_is_asked_without(serve: Callable[...
 def test_what_is_sent(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")  # what is meant for this machine goes through no proxy
+        monkeypatch.setenv(
+            name, f"http://127.0.0.1:{free_port()}"
+        )  # what is meant for this machine goes through no proxy
     make_judge("stub", settings(server, temperature=0.25, max_new_tokens=77)).score(ITEMS[:1])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-from-the-environment")
     make_judge("openai:stub", settings(server)).score(ITEMS[1:2])
@@ -234,11 +263,21 @@ def test_what_is_sent(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPa
 def round_(run: Run) -> tuple[list[Question], list[Candidate]]:
     questions = [
         Question(
-            f"q{n}", "medquad_style", "train", "s", f"g{n}", f"What helps against ailment {n}?", reference="Rest.", key_points=("rest",)
+            f"q{n}",
+            "medquad_style",
+            "train",
+            "s",
+            f"g{n}",
+            f"What helps against ailment {n}?",
+            reference="Rest.",
+            key_points=("rest",),
         )
         for n in range(10)
     ]
-    candidates = [Candidate(f"k{n}", 1, f"q{n // 4}", "p", "s", n % 4, 0, 0, f"Answer number {n}.", 4, "stop", -1.0, {}) for n in range(40)]
+    candidates = [
+        Candidate(f"k{n}", 1, f"q{n // 4}", "p", "s", n % 4, 0, 0, f"Answer number {n}.", 4, "stop", -1.0, {})
+        for n in range(40)
+    ]
     run.store.write({"questions": questions, "candidates": candidates})
     return questions, candidates
 
@@ -247,11 +286,15 @@ def judged(run: Run, judge: Any, round_: tuple[list[Question], list[Candidate]])
     return judge_round(SimpleNamespace(run=run, screen=Screen(), judge=judge), 1, *round_)  # type: ignore[arg-type]
 
 
-def test_a_dead_endpoint_stops_the_round_and_the_same_command_goes_on(serve: Callable[..., Server], run: Run, round_: Any) -> None:
+def test_a_dead_endpoint_stops_the_round_and_the_same_command_goes_on(
+    serve: Callable[..., Server], run: Run, round_: Any
+) -> None:
     port = free_port()
     where = JudgeSettings(base_url=f"http://127.0.0.1:{port}/v1", backoff=0.005, retries=2, concurrency=2, timeout=20.0)
     cache = AnswerCache(run.store)
-    with pytest.raises(RlaifError, match=rf"no answer from the judge at 127.0.0.1:{port}.*refused.*run the same command again") as caught:
+    with pytest.raises(
+        RlaifError, match=rf"no answer from the judge at 127.0.0.1:{port}.*refused.*run the same command again"
+    ) as caught:
         judged(run, make_judge("stub", where, cache), round_)
     assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
     assert cache.used().calls < 20 and run.done(1, "judge") is None
@@ -288,7 +331,9 @@ def test_another_prompt_is_another_judge_and_the_old_scores_stay(
         path.write_text(path.read_text("utf-8").replace("an experienced clinician", "a strict pharmacist"), "utf-8")
     assert ids[0] != ids[1] and scores[0] != scores[1]
     assert [v.score for v in load_verdicts(run, 1, ids[0])] == scores[0]
-    rows = run.store.query("SELECT judge_id, model, text FROM judges JOIN prompts USING (prompt_sha256) WHERE kind = 'judge' ORDER BY text")
+    rows = run.store.query(
+        "SELECT judge_id, model, text FROM judges JOIN prompts USING (prompt_sha256) WHERE kind = 'judge' ORDER BY text"
+    )
     assert [row["judge_id"] for row in rows] == [ids[1], ids[0]] and "strict pharmacist" in rows[0]["text"]
     (agreement,) = run.store.query("SELECT n, judge_a, judge_b FROM judge_agreement")
     assert agreement["n"] == 40 and {agreement["judge_a"], agreement["judge_b"]} == set(ids)

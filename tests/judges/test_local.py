@@ -1,4 +1,6 @@
-"""The local judge on a real model: the embedded base, which was never taught to judge, is enough to check the reading of logits."""
+"""The local judge on a real model: the embedded base, which was never taught to judge, is enough to check the reading
+of logits.
+"""
 
 from __future__ import annotations
 
@@ -82,10 +84,17 @@ def test_where_the_marks_hold_little_the_text_decides(judge: LocalJudge, monkeyp
     untaught = judge.score(ITEMS[:1])[0]
     assert untaught.status == "unparsed" and untaught.score is None
     assert "the marks hold" in untaught.reason and untaught.raw
-    said = json.dumps({"factual_accuracy": 5, "completeness": 3, "key_point_coverage": 1, "rationale": "two are missing"})
+    said = json.dumps(
+        {"factual_accuracy": 5, "completeness": 3, "key_point_coverage": 1, "rationale": "two are missing"}
+    )
     monkeypatch.setattr(judge, "speak", lambda prompts: [said for _ in prompts])
     taught = judge.score(ITEMS[:1])[0]
-    assert (taught.status, taught.score, taught.completeness, taught.rationale) == ("scored", 0.625, 0.5, "two are missing")
+    assert (taught.status, taught.score, taught.completeness, taught.rationale) == (
+        "scored",
+        0.625,
+        0.5,
+        "two are missing",
+    )
     assert MIN_MASS == 0.8
 
 

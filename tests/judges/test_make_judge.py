@@ -21,14 +21,21 @@ def test_reference_is_made() -> None:
 
 @pytest.mark.parametrize("name", ["gpt-4o", "", "Reference", "opnai:gpt-4o", "openai:", ":x"])
 def test_any_other_name_says_what_there_is(name: str) -> None:
-    with pytest.raises(UsageError, match="names no judge; use 'reference', 'provider:name' such as .* or .* judge.base_url") as caught:
+    with pytest.raises(
+        UsageError, match="names no judge; use 'reference', 'provider:name' such as .* or .* judge.base_url"
+    ) as caught:
         make_judge(name)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "model"),
-    [("tiny", "openai:tiny"), ("qwen3:8b", "openai:qwen3:8b"), ("openai:a/b:c", "openai:a/b:c"), (" tiny ", "openai:tiny")],
+    [
+        ("tiny", "openai:tiny"),
+        ("qwen3:8b", "openai:qwen3:8b"),
+        ("openai:a/b:c", "openai:a/b:c"),
+        (" tiny ", "openai:tiny"),
+    ],
 )
 def test_a_served_model(monkeypatch: pytest.MonkeyPatch, name: str, model: str) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -66,7 +73,10 @@ def test_where_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)
     assert (endpoint("openai:x", "").host, endpoint("openai:x", "").local) == ("api.openai.com", False)
-    assert (endpoint("x", "http://10.0.0.1:8000/v1").host, endpoint("x", "http://10.0.0.1:8000/v1").local) == ("10.0.0.1:8000", False)
+    assert (endpoint("x", "http://10.0.0.1:8000/v1").host, endpoint("x", "http://10.0.0.1:8000/v1").local) == (
+        "10.0.0.1:8000",
+        False,
+    )
     assert endpoint("ollama:x", "").local and "anthropic" in endpoint("anthropic:x", "").host
     monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1")
     monkeypatch.setenv("OLLAMA_HOST", "192.168.1.9:11434")
@@ -76,7 +86,8 @@ def test_where_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("url", "local"),
-    [("http://localhost:1/v1", True), ("http://127.8.9.1/v1", True), ("http://[::1]:80/v1", True), ("http://0.0.0.0/v1", False),
+    [("http://localhost:1/v1", True), ("http://127.8.9.1/v1", True), ("http://[::1]:80/v1", True), ("http://0.0.0.0/v1",
+    False),
      ("http://localhost.example.org/v1", False), ("http://127.0.0.1.example.org", False), ("", False)],
 )  # fmt: skip
 def test_loopback(url: str, local: bool) -> None:

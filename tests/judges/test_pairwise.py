@@ -8,7 +8,10 @@ from rlaif.prompts import load_judge_prompt
 from rlaif.types import JudgeItem, RlaifError, UsageError
 
 PROMPT = load_judge_prompt("prompts/judge/pairwise.md")
-GOOD, BAD, OTHER = (JudgeItem(name, "What helps?", text) for name, text in (("g", "rest and water"), ("b", "poison"), ("o", "who knows")))
+GOOD, BAD, OTHER = (
+    JudgeItem(name, "What helps?", text)
+    for name, text in (("g", "rest and water"), ("b", "poison"), ("o", "who knows"))
+)
 
 
 def settings(**changes):
@@ -70,7 +73,9 @@ def test_a_judge_that_likes_the_first_place_says_nothing(fake_chat_model):
 def test_a_failure_has_no_winner_and_a_dead_endpoint_keeps_what_was_answered(fake_chat_model):
     one, two = PairwiseJudge("fake", settings(), chat_model=fake_chat_model(["no idea"])).compare([(GOOD, BAD)])
     assert {(v.winner, v.status) for v in (one, two)} == {(None, "unparsed")} and one.reason
-    judge = PairwiseJudge("fake", settings(budget=Budget(calls=2), concurrency=1), chat_model=fake_chat_model([says("tie")]))
+    judge = PairwiseJudge(
+        "fake", settings(budget=Budget(calls=2), concurrency=1), chat_model=fake_chat_model([says("tie")])
+    )
     with pytest.raises(PairwiseStopped, match="budget") as stopped:
         judge.compare([(GOOD, BAD), (GOOD, OTHER)])
     assert [(v.candidate_b, v.winner) for v in stopped.value.verdicts] == [("b", "tie"), ("b", "tie")]

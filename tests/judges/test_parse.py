@@ -141,7 +141,8 @@ def test_points_become_the_three_criteria() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"points": [1, 0], "errors": 0}', '{"points": [1, 1, 2], "errors": 0}', '{"points": 3, "errors": 0}', '{"points": [1, 1, 1]}',
+    ['{"points": [1, 0], "errors": 0}', '{"points": [1, 1, 2], "errors": 0}', '{"points": 3, "errors": 0}',
+    '{"points": [1, 1, 1]}',
      '{"points": [1, 1, true], "errors": 0}', '{"points": [1, 1, 1], "errors": -1}', "points: 1, 1, 1"],
 )  # fmt: skip
 def test_points_that_do_not_fit_are_not_accepted(text: str) -> None:

@@ -1,4 +1,6 @@
-"""The LangChain judge over a real `transformers serve` process with the shipped judge as its model: it has to write its verdicts."""
+"""The LangChain judge over a real `transformers serve` process with the shipped judge as its model: it has to write its
+verdicts.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +52,17 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("serve")
     command = [sys.executable, "-P", "-m", "transformers.cli.transformers", "serve", str(JUDGE)]
     command += ["--device", "cpu", "--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | {"HF_HOME": str(folder), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}  # asks nobody outside
+    environment = os.environ | {
+        "HF_HOME": str(folder),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    }  # asks nobody outside
     environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     log = folder / "log"
     with log.open("wb") as out:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
     try:
         wait_until_ready(server, f"http://127.0.0.1:{port}/health", log)
         yield f"http://127.0.0.1:{port}/v1"
@@ -68,17 +76,23 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on this machine is asked without a proxy
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # what is on this machine is asked without a proxy
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            pytest.fail(f"transformers serve ended with {server.returncode}:\n{log.read_text('utf-8', 'replace')[-3000:]}")
+            pytest.fail(
+                f"transformers serve ended with {server.returncode}:\n{log.read_text('utf-8', 'replace')[-3000:]}"
+            )
         try:
             with direct.open(url, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    pytest.fail(f"transformers serve was not ready after {READY_SECONDS} s:\n{log.read_text('utf-8', 'replace')[-3000:]}")
+    pytest.fail(
+        f"transformers serve was not ready after {READY_SECONDS} s:\n{log.read_text('utf-8', 'replace')[-3000:]}"
+    )
 
 
 def test_what_the_judge_writes_can_be_read_and_agrees_with_its_logits(base_url: str, items: list[JudgeItem]) -> None:
@@ -90,7 +104,9 @@ def test_what_the_judge_writes_can_be_read_and_agrees_with_its_logits(base_url: 
     assert all(v.tokens_in > 0 and v.tokens_out > 0 for v in written), "the server reports what it used"
 
     read = load_local_judge(str(JUDGE), PROMPT).score(items)
-    pairs = [(w.score, r.score) for w, r in zip(written, read, strict=True) if w.score is not None and r.score is not None]
+    pairs = [
+        (w.score, r.score) for w, r in zip(written, read, strict=True) if w.score is not None and r.score is not None
+    ]
     assert len(pairs) >= 0.95 * N
     # Loose: one is the likeliest mark and sees the marks before it, the other the mean of a mark without them.
     assert spearmanr(*zip(*pairs, strict=True)).statistic > 0.7

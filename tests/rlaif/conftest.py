@@ -18,7 +18,10 @@ from stores.store import Store
 if TYPE_CHECKING:
     from rlaif.models.base import Base
 
-TEXT = "what helps against asthma fever cough ? a doctor gives yes no maybe rest water tablets and of the is . Answer: Question: yes"
+TEXT = (
+    "what helps against asthma fever cough ? a doctor gives yes no maybe rest water tablets and of the is . "
+    "Answer: Question: yes"
+)
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}<|im_start|>"
 
 
@@ -35,14 +38,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         core.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=448, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=448, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        )
         core.train_from_iterator([TEXT] * 8, trainer)
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token=special[0], pad_token=special[0], eos_token=special[2])
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=core, unk_token=special[0], pad_token=special[0], eos_token=special[2]
+        )
         tokenizer.chat_template = TEMPLATE
         torch.manual_seed(0)
         config = Qwen2Config(
-            vocab_size=core.get_vocab_size(), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=2, pad_token_id=0, bos_token_id=None,
+            vocab_size=core.get_vocab_size(), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, eos_token_id=2,
+            pad_token_id=0, bos_token_id=None,
             initializer_range=0.3,
         )  # fmt: skip
         folder = tmp_path_factory.mktemp("tiny")
@@ -58,7 +67,9 @@ def paired_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def paired_run(paired_folder: Path, tmp_path: Path) -> Run:
-    """A run without weights: 6 train and 80 gate questions, an SFT champion, 4 kept pairs and a dropped one. Each test has its own copy."""
+    """A run without weights: 6 train and 80 gate questions, an SFT champion, 4 kept pairs and a dropped one. Each test
+    has its own copy.
+    """
     return open_run(Path(shutil.copytree(paired_folder, tmp_path / "run")))
 
 
@@ -82,12 +93,35 @@ def make_paired_run(folder: Path, *overrides: str) -> Run:
         for side, (candidate_id, text) in enumerate(zip(ids, texts, strict=True)):
             sampling = {"temperature": 0.8}
             candidates.append(
-                Candidate(candidate_id, 1, question.question_id, "sft0", prompt.sha256, side, 0, 1, text, 9, "stop", -1.0, sampling)
+                Candidate(
+                    candidate_id,
+                    1,
+                    question.question_id,
+                    "sft0",
+                    prompt.sha256,
+                    side,
+                    0,
+                    1,
+                    text,
+                    9,
+                    "stop",
+                    -1.0,
+                    sampling,
+                )
             )
         kept = i < 4
         preferences.append(
             Preference(
-                f"p{i}", 1, question.question_id, "j0", "kept" if kept else "dropped", "" if kept else "tie: same", *ids, 0.9, 0.4, 0.5
+                f"p{i}",
+                1,
+                question.question_id,
+                "j0",
+                "kept" if kept else "dropped",
+                "" if kept else "tie: same",
+                *ids,
+                0.9,
+                0.4,
+                0.5,
             )
         )
     run.store.write(
@@ -95,8 +129,21 @@ def make_paired_run(folder: Path, *overrides: str) -> Run:
             "questions": [*train[:6], *gate[:56], *labelled],
             "prompts": [{"prompt_sha256": prompt.sha256, "kind": "policy", "name": prompt.name, "text": prompt.text}],
             "policies": [
-                {"policy_id": "base0", "kind": "base", "round": 0, "path": "embedded", "recipe": {"quantization": "gptq"}},
-                {"policy_id": "sft0", "kind": "sft", "round": 0, "parent_id": "base0", "path": "policies/sft0", "recipe": {"lora_r": 16}},
+                {
+                    "policy_id": "base0",
+                    "kind": "base",
+                    "round": 0,
+                    "path": "embedded",
+                    "recipe": {"quantization": "gptq"},
+                },
+                {
+                    "policy_id": "sft0",
+                    "kind": "sft",
+                    "round": 0,
+                    "parent_id": "base0",
+                    "path": "policies/sft0",
+                    "recipe": {"lora_r": 16},
+                },
             ],
             "policy_items": [{"policy_id": "sft0", "item_id": q.question_id, "role": "sft"} for q in train[:6]],
             "candidates": candidates,
@@ -117,13 +164,17 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = make_paired_run(tmp_path_factory.mktemp("trained") / "run")
     base = load_base(run.config.model)
     known = base_row(base, run.config) | {"policy_id": "base0"}
-    write_policies(run, {"base0": known, "sft0": {"sha256": save_random_adapter(base, run, "sft0"), "base_sha256": base.sha256}})
+    write_policies(
+        run, {"base0": known, "sft0": {"sha256": save_random_adapter(base, run, "sft0"), "base_sha256": base.sha256}}
+    )
     return run
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The same on the embedded base in float32: sft0 is a whole model with all weights moved, dpo1 an adapter on top of it."""
+    """The same on the embedded base in float32: sft0 is a whole model with all weights moved, dpo1 an adapter on top of
+    it.
+    """
     import torch
 
     from rlaif.config import ModelConfig
@@ -147,7 +198,14 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     known = base_row(base, run.config) | {"policy_id": "base0"}
     write_policies(run, {"base0": known, "sft0": made | {"recipe": {"method": "sft", "whole": True}}})
     adapter = save_random_adapter(load_whole(base, run.policies / "sft0"), run, "dpo1")
-    row = {"policy_id": "dpo1", "parent_id": "sft0", "kind": "dpo", "round": 1, "path": "policies/dpo1", "recipe": {"lora_r": 16}}
+    row = {
+        "policy_id": "dpo1",
+        "parent_id": "sft0",
+        "kind": "dpo",
+        "round": 1,
+        "path": "policies/dpo1",
+        "recipe": {"lora_r": 16},
+    }
     run.store.write({"policies": [row | {"sha256": adapter, "base_sha256": base.sha256}]})
     return run
 
@@ -183,7 +241,8 @@ def judged_run(tmp_path: Path) -> Run:
     row = {"run_id": "r", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
     store = Store.create(tmp_path / "run", row)
     questions = [
-        Question(q, "d", "train", q, q, f"Why {q}?", context=f"leaflet {q}", reference="rest and water") for q in ("q1", "q2", "q3")
+        Question(q, "d", "train", q, q, f"Why {q}?", context=f"leaflet {q}", reference="rest and water")
+        for q in ("q1", "q2", "q3")
     ]
     candidates = [
         Candidate(c, 1, q, "p", "s", k % 2, 0, 0, f"answer {c} [bold]x[/bold]", 10 + k, "stop", -1.0, {"k": 2})
@@ -197,5 +256,13 @@ def judged_run(tmp_path: Path) -> Run:
         Preference("p4", 1, "q4", "j1", "dropped", "too_few_scored: 1 of 2"),
     ]
     judges = [{"judge_id": "j1", "model": "model-one", "prompt_name": "default"}]
-    store.write({"questions": questions, "candidates": candidates, "judges": judges, "verdicts": verdicts, "preferences": preferences})
+    store.write(
+        {
+            "questions": questions,
+            "candidates": candidates,
+            "judges": judges,
+            "verdicts": verdicts,
+            "preferences": preferences,
+        }
+    )
     return Run(tmp_path / "run", store, config)

@@ -23,7 +23,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     row = {"run_id": "r1", "profile": "embedded", "config": flat(CONFIG), "config_hash": CONFIG.config_hash, "seed": 7}
     store = Store.create(folder, row)
-    names = {"base": ("base", 0), "sft": ("sft", 0), "dpo1": ("dpo", 1), "dpo2": ("dpo", 2), "dpo3": ("dpo", 3), "dpo4": ("dpo", 4)}
+    names = {
+        "base": ("base", 0),
+        "sft": ("sft", 0),
+        "dpo1": ("dpo", 1),
+        "dpo2": ("dpo", 2),
+        "dpo3": ("dpo", 3),
+        "dpo4": ("dpo", 4),
+    }
     policies: list[dict[str, Any]] = [
         {
             "policy_id": f"id-{name}",
@@ -48,7 +55,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i, (a, b, c, d) in enumerate(closed)
     ]
     decisions = [Decision(r["round"], "gate", r["decision"], "why", {"policy_id": r["champion_out"]}) for r in rounds]
-    kept = {"round": 1, "question_id": "q", "judge_id": "j", "status": "kept", "chosen_id": "a", "rejected_id": "b", "margin": 0.3}
+    kept = {
+        "round": 1,
+        "question_id": "q",
+        "judge_id": "j",
+        "status": "kept",
+        "chosen_id": "a",
+        "rejected_id": "b",
+        "margin": 0.3,
+    }
     store.write(
         {
             "policies": policies,
@@ -83,14 +98,21 @@ def last_decision(run: Run) -> dict:
 
 
 def contents(run: Run) -> list:
-    return [run.store.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("decisions", "preferences", "policies")]
+    return [
+        run.store.query(f"SELECT * FROM {table} ORDER BY ALL") for table in ("decisions", "preferences", "policies")
+    ]
 
 
 def test_promote_by_hand_is_recorded_and_changes_the_champion(run: Run) -> None:
     line = admin.promote(run, "id-dpo1", "reads better\nto our nurses")
     assert run.champion() == "id-dpo1"
     row = last_decision(run)
-    assert (row["kind"], row["action"], row["round"], row["reason"]) == ("manual", "PROMOTE", 4, "reads better to our nurses")
+    assert (row["kind"], row["action"], row["round"], row["reason"]) == (
+        "manual",
+        "PROMOTE",
+        4,
+        "reads better to our nurses",
+    )
     assert row["evidence"] == {"policy_id": "id-dpo1", "previous": "id-dpo2"}
     assert line == "id-dpo1 (dpo, round 1) is champion now; before: id-dpo2"
 
@@ -135,7 +157,12 @@ def test_promote_refuses_what_was_pruned_or_is_gone(run: Run) -> None:
 def test_exclude_drops_the_pair_and_names_who_was_trained_on_it(run: Run) -> None:
     line = admin.exclude(run, "ab1", "a wrong dose")
     pair = run.store.query("SELECT * FROM preferences WHERE pair_id = 'ab12'")[0]
-    assert (pair["status"], pair["reason"], pair["chosen_id"], pair["margin"]) == ("dropped", "excluded by hand: a wrong dose", "a", 0.3)
+    assert (pair["status"], pair["reason"], pair["chosen_id"], pair["margin"]) == (
+        "dropped",
+        "excluded by hand: a wrong dose",
+        "a",
+        0.3,
+    )
     row = last_decision(run)
     assert (row["kind"], row["action"], row["reason"]) == ("manual", "EXCLUDE", "a wrong dose")
     assert row["evidence"] == {"pair_id": "ab12", "trained": ["id-dpo1"]}
@@ -269,7 +296,9 @@ def test_list_runs_shows_a_running_one(tmp_path: Path, make_run: Callable[[Path]
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "noise"])
-def test_a_damaged_database_gives_a_row_that_says_so(tmp_path: Path, make_run: Callable[[Path], Run], damage: str) -> None:
+def test_a_damaged_database_gives_a_row_that_says_so(
+    tmp_path: Path, make_run: Callable[[Path], Run], damage: str
+) -> None:
     make_run(tmp_path / "good")
     path = make_run(tmp_path / "bad").folder / DATABASE
     path.write_bytes({"empty": b"", "cut": path.read_bytes()[:9000], "noise": b"no database " * 999}[damage])

@@ -11,7 +11,14 @@ from rlaif.config_file import apply_override, load_config, profile_names, to_tom
 from rlaif.types import UsageError
 
 OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}
-OUTSIDE |= {"judge.concurrency", "judge.retries", "judge.timeout", "judge.requests_per_second", "judge.price_in", "judge.price_out"}
+OUTSIDE |= {
+    "judge.concurrency",
+    "judge.retries",
+    "judge.timeout",
+    "judge.requests_per_second",
+    "judge.price_in",
+    "judge.price_out",
+}
 OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost", "evaluation.judge_base_url"}
 OUTSIDE |= {"train.report_to"} | {key for key in flat(Config()) if key.startswith("recipe.")}
 # A value that differs from the default and is allowed, for keys where default + 1 is not.
@@ -71,8 +78,15 @@ def written(folder: Path, text: str) -> str:
 
 def test_the_default_is_the_offline_one() -> None:
     config = load_config()
-    assert (config.profile, config.model.path, config.data.pubmedqa, config.data.medquad) == ("embedded", *["embedded"] * 3)
-    assert (config.judge.model, config.evaluation.judge, config.judge.require_licence) == ("local:embedded", "reference", True)
+    assert (config.profile, config.model.path, config.data.pubmedqa, config.data.medquad) == (
+        "embedded",
+        *["embedded"] * 3,
+    )
+    assert (config.judge.model, config.evaluation.judge, config.judge.require_licence) == (
+        "local:embedded",
+        "reference",
+        True,
+    )
     assert (config.sampling.k, config.pairs.min_margin) == (4, 0.05)
     assert (config.gate.alpha_sft, config.gate.alpha_dpo, config.dpo.beta) == (0.01, 0.04, 0.1)
 
@@ -259,11 +273,16 @@ def test_train_and_the_loops_sft_share_their_settings(tmp_path: Path) -> None:
     assert (both.train.epochs, both.sft.epochs) == (2, 5)
 
 
-SETS = "[[data.sets]]\nformat = 'csv'\npath = 'a.csv'\nwhere = {qtype = 'x'}\n[[data.sets]]\nformat = 'wikidoc'\npath = 'b.json'\n"
+SETS = (
+    "[[data.sets]]\nformat = 'csv'\npath = 'a.csv'\nwhere = {qtype = 'x'}\n[[data.sets]]\nformat = "
+    "'wikidoc'\npath = 'b.json'\n"
+)
 
 
 def test_one_key_of_one_data_set_can_be_set(tmp_path: Path) -> None:
-    config = load_config(written(tmp_path, SETS), ["data.sets.1.path=7", "data.sets.0.where={qtype = ['y', 'z']}", "data.sets.0.limit=5"])
+    config = load_config(
+        written(tmp_path, SETS), ["data.sets.1.path=7", "data.sets.0.where={qtype = ['y', 'z']}", "data.sets.0.limit=5"]
+    )
     assert [s.path for s in config.data.sets] == ["a.csv", "7"]
     assert config.data.sets[0].where == {"qtype": ("y", "z")} and config.data.sets[0].limit == 5
     assert validate(tomllib.loads(to_toml(config)), "test") == config

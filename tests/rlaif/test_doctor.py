@@ -59,7 +59,8 @@ def server() -> Iterator[HTTPServer]:
 def test_tested_versions_reads_pins_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "constraints.txt"
     path.write_text(
-        "# tested\ntorch==2.13.0\nHuggingface_Hub == 2.4.0 ; python_version > '3'\nnumpy>=2\n--extra-index-url x\nrich==15.0.0 # why\n"
+        "# tested\ntorch==2.13.0\nHuggingface_Hub == 2.4.0 ; python_version > "
+        "'3'\nnumpy>=2\n--extra-index-url x\nrich==15.0.0 # why\n"
     )
     assert doctor.tested_versions(path) == {"torch": "2.13.0", "huggingface-hub": "2.4.0", "rich": "15.0.0"}
     assert doctor.tested_versions(tmp_path / "none.txt") == {}

@@ -75,7 +75,9 @@ def test_a_missing_file_and_bad_bytes(tmp_path: Path) -> None:
         load_prompt(tmp_path / "bad.md")
 
 
-def test_a_relative_path_is_read_here_first_and_then_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_read_here_first_and_then_beside_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     relative = Path("prompts", "policy", "answer.md")
     assert load_prompt(relative).text == ANSWER.read_text("utf-8")
@@ -109,11 +111,19 @@ Mark.
 
 def test_a_judge_prompt_is_read(tmp_path: Path) -> None:
     prompt = load_judge_prompt(written(tmp_path, JUDGE))
-    assert (prompt.name, prompt.mode, prompt.criteria, prompt.scale) == ("mine", "pointwise", ("factual_accuracy", "completeness"), (1, 5))
+    assert (prompt.name, prompt.mode, prompt.criteria, prompt.scale) == (
+        "mine",
+        "pointwise",
+        ("factual_accuracy", "completeness"),
+        (1, 5),
+    )
     assert (prompt.weights, prompt.system, prompt.user) == ((0.75, 0.25), "Mark.", "{question}\n{answer}")
     assert (prompt.text, prompt.sha256) == (JUDGE, hashlib.sha256(JUDGE.encode()).hexdigest())
     same = load_judge_prompt(
-        written(tmp_path, JUDGE.replace("0.75, 0.25", "[0.75, 0.25]").replace("1-5", "0 to 10").replace("mode: pointwise\n", ""))
+        written(
+            tmp_path,
+            JUDGE.replace("0.75, 0.25", "[0.75, 0.25]").replace("1-5", "0 to 10").replace("mode: pointwise\n", ""),
+        )
     )
     assert (same.weights, same.scale, same.mode) == ((0.75, 0.25), (0, 10), "pointwise")
 
@@ -173,7 +183,10 @@ def test_filling_is_one_pass(question: str, context: str) -> None:
 
 
 def test_braces_in_values_stay() -> None:
-    assert fill("{question} / {context}", {"question": "{context}", "context": "{question}\\1"}) == "{context} / {question}\\1"
+    assert (
+        fill("{question} / {context}", {"question": "{context}", "context": "{question}\\1"})
+        == "{context} / {question}\\1"
+    )
 
 
 def test_a_line_with_only_empty_placeholders_vanishes_with_its_label() -> None:
@@ -191,6 +204,9 @@ def test_a_policy_prompt_is_raw_only_where_it_says_so(tmp_path: Path) -> None:
         return f"---\nname: a\nkind: policy\n{line}---\n# system\nBe brief.\n# user\n{{qtype}}: {{question}}\n"
 
     assert load_prompt(written(tmp_path, text("format: raw\n"))).raw
-    assert not load_prompt(written(tmp_path, text(""))).raw and not load_prompt(written(tmp_path, text("format: chat\n"))).raw
+    assert (
+        not load_prompt(written(tmp_path, text(""))).raw
+        and not load_prompt(written(tmp_path, text("format: chat\n"))).raw
+    )
     with pytest.raises(UsageError, match="format is 'alpaca'; it must be chat or raw"):
         load_prompt(written(tmp_path, text("format: alpaca\n")))

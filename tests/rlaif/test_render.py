@@ -14,10 +14,26 @@ from rlaif.types import Question
 PROMPT = Prompt("p", "policy", "Be brief.", "Leaflet: {context}\nQuestion: {question}", "0" * 64, "")
 ANSWER = Path(__file__).parents[2] / "prompts" / "policy" / "answer.md"
 QUESTION = Question(
-    "q", "medquad_style", "gate", "s", "g", "What is gout?", context="Gout hurts.", reference="SECRET ANSWER", key_points=("SECRET POINT",)
+    "q",
+    "medquad_style",
+    "gate",
+    "s",
+    "g",
+    "What is gout?",
+    context="Gout hurts.",
+    reference="SECRET ANSWER",
+    key_points=("SECRET POINT",),
 )
 LABELLED = Question(
-    "q", "pubmedqa_style", "gate", "s", "g", "Does it help?", context="Trial text.", reference="SECRET CONCLUSION", label="maybe"
+    "q",
+    "pubmedqa_style",
+    "gate",
+    "s",
+    "g",
+    "Does it help?",
+    context="Trial text.",
+    reference="SECRET CONCLUSION",
+    label="maybe",
 )
 
 
@@ -62,7 +78,12 @@ def test_pubmedqa_is_asked_in_the_words_of_the_harness() -> None:
 
 def test_no_prompt_shows_the_answer() -> None:
     shipped = load_prompt(ANSWER)
-    texts = [answer_prompt(tokenizer(t), p, q) for t in (None, "any") for p in (PROMPT, shipped) for q in (QUESTION, LABELLED)]
+    texts = [
+        answer_prompt(tokenizer(t), p, q)
+        for t in (None, "any")
+        for p in (PROMPT, shipped)
+        for q in (QUESTION, LABELLED)
+    ]
     assert all("SECRET" not in text and "maybe" not in text for text in [*texts, pubmedqa_prompt(LABELLED)])
 
 
@@ -74,13 +95,17 @@ def test_a_raw_prompt_is_all_that_the_model_reads() -> None:
     for template in (None, "x"):
         text = answer_prompt(tokenizer(template), shipped("qlora.md"), LABELLED)
         assert text == (
-            "### Instruction:\nAnswer the following medical question.\n\nTrial text.\nQuestion: Does it help?\n\n### Response:\n"
+            "### Instruction:\nAnswer the following medical question.\n\nTrial text.\nQuestion: Does it "
+            "help?\n\n### Response:\n"
         )
 
 
 def test_the_symptoms_template_tells_the_type_where_there_is_one() -> None:
     prompt, typed = shipped("symptoms.md"), dataclasses.replace(QUESTION, qtype="symptoms")
-    assert answer_prompt(tokenizer("x"), prompt, typed) == "### Question Type: symptoms\n### Question: What is gout?\n### Answer:\n"
+    assert (
+        answer_prompt(tokenizer("x"), prompt, typed)
+        == "### Question Type: symptoms\n### Question: What is gout?\n### Answer:\n"
+    )
     assert answer_prompt(tokenizer("x"), prompt, QUESTION) == "### Question: What is gout?\n### Answer:\n"
 
 

@@ -108,7 +108,9 @@ def test_a_folder_with_a_lock_and_a_half_made_database_is_a_new_run(tmp_path: Pa
     assert not (tmp_path / f"{DATABASE}.new").exists()
 
 
-def test_a_start_killed_before_its_database_appeared_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_killed_before_its_database_appeared_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -187,7 +189,9 @@ def test_an_interrupted_stage_can_be_done_again(run: Run) -> None:
 def test_the_last_stage_of_a_round_replaces_its_row_in_rounds(run: Run) -> None:
     run.store.write({"rounds": [{"round": 1, "champion_in": "a"}]})
     with run.stage(1, "gate") as stage:
-        stage.rows = {"rounds": [{"round": 1, "champion_in": "a", "challenger": "b", "champion_out": "a", "decision": "REJECT"}]}
+        stage.rows = {
+            "rounds": [{"round": 1, "champion_in": "a", "challenger": "b", "champion_out": "a", "decision": "REJECT"}]
+        }
     assert run.store.query("SELECT challenger, decision FROM rounds") == [{"challenger": "b", "decision": "REJECT"}]
 
 
@@ -200,7 +204,14 @@ def test_time_in_a_failing_model_counts_too() -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(None, 0), (RlaifError("a"), 1), (UsageError("b"), 2), (DataError("c"), 2), (ZeroDivisionError(), 1), (KeyboardInterrupt(), 130)],
+    [
+        (None, 0),
+        (RlaifError("a"), 1),
+        (UsageError("b"), 2),
+        (DataError("c"), 2),
+        (ZeroDivisionError(), 1),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_a_session_records_how_it_ended(run: Run, error: BaseException | None, code: int) -> None:
     started = now()
@@ -228,7 +239,9 @@ def test_a_session_records_the_values_that_stand_outside_the_hash(run: Run) -> N
     for each in (run, again):
         with session(each, now()):
             pass
-    first, second = (json.loads(r["overrides"]) for r in run.store.query("SELECT overrides FROM sessions ORDER BY started_at"))
+    first, second = (
+        json.loads(r["overrides"]) for r in run.store.query("SELECT overrides FROM sessions ORDER BY started_at")
+    )
     assert (first["judge.failure_limit"], second["judge.failure_limit"]) == (0.02, 0.5)
     assert "seed" not in second
 
@@ -260,7 +273,9 @@ def test_a_policy_is_found_by_name_by_id_and_by_the_beginning_of_its_id(run: Run
     assert run.policy(DPO["policy_id"])["kind"] == "dpo"
 
 
-@pytest.mark.parametrize(("name", "problem"), [("5f7", "ambiguous"), ("0000", "no policy"), ("%", "no policy"), ("b", "ba5e")])
+@pytest.mark.parametrize(
+    ("name", "problem"), [("5f7", "ambiguous"), ("0000", "no policy"), ("%", "no policy"), ("b", "ba5e")]
+)
 def test_a_policy_that_is_not_one_lists_those_there_are(run: Run, name: str, problem: str) -> None:
     run.store.write({"policies": [BASE, SFT, DPO, BASE | {"policy_id": "bbbb" * 4, "kind": "sft"}]})
     with pytest.raises(UsageError, match=problem) as caught:

@@ -8,7 +8,9 @@ from rich.console import Console
 from rlaif import screen as progress
 from rlaif.screen import Screen, clean, make_table
 
-BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode property Bidi_Control
+BIDI_CONTROLS = (
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode property Bidi_Control
+)
 
 
 def plain() -> tuple[Screen, io.StringIO]:
@@ -51,7 +53,9 @@ def test_a_long_line_is_not_broken() -> None:
     assert out.getvalue() == "x" * 300 + "\n"
 
 
-@pytest.mark.parametrize("text", ["[bold]hi[/bold]", "[/]", "[link=http://x]y[/link]", "a [red", ":smile:", "{task.id} %s"])
+@pytest.mark.parametrize(
+    "text", ["[bold]hi[/bold]", "[/]", "[link=http://x]y[/link]", "a [red", ":smile:", "{task.id} %s"]
+)
 def test_markup_in_a_text_is_shown_as_it_is(text: str) -> None:
     for screen, out in (plain(), terminal()):
         screen.line(text)
@@ -102,7 +106,9 @@ def test_table_cells_are_shown_as_they_are() -> None:
 
 
 def test_columns_of_numbers_stand_to_the_right() -> None:
-    table = make_table("", ["name", "mean", "size", "what"], [["1", "0.5", "3.0 MB", "a"], ["2", "", "1,200.5 MB", "5"]], 80)
+    table = make_table(
+        "", ["name", "mean", "size", "what"], [["1", "0.5", "3.0 MB", "a"], ["2", "", "1,200.5 MB", "5"]], 80
+    )
     assert [c.justify for c in table.columns] == ["left", "right", "right", "left"]
 
 
@@ -116,7 +122,9 @@ def test_a_long_cell_is_folded_and_not_cut() -> None:
 @pytest.mark.parametrize("width, whole", [(30, True), (20, False)])
 def test_ids_are_folded_last_and_nothing_is_lost(width: int, whole: bool) -> None:
     out = io.StringIO()
-    Console(file=out, width=width).print(make_table("", ["run", "state"], [["runs/default", "finished round 3 of several"]], width))
+    Console(file=out, width=width).print(
+        make_table("", ["run", "state"], [["runs/default", "finished round 3 of several"]], width)
+    )
     lines = out.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
     assert ("runs/default" in out.getvalue()) == whole

@@ -74,7 +74,10 @@ def test_rouge_l_by_hand() -> None:
     [("Rest and drink water.", "Rest, and drink plenty of water."), ("fever", "fever"), ("", "fever"), ("tea", "a b")],
 )
 def test_bleu_is_that_of_sacrebleu(answer: str, reference: str) -> None:
-    assert sentence_bleu(answer, reference) == sacrebleu.BLEU(effective_order=True).sentence_score(answer, [reference]).score
+    assert (
+        sentence_bleu(answer, reference)
+        == sacrebleu.BLEU(effective_order=True).sentence_score(answer, [reference]).score
+    )
     answers, references = [answer, "see a doctor about it"], [reference, "see your doctor about it"]
     assert corpus_bleu(answers, references) == sacrebleu.BLEU().corpus_score(answers, [references]).score
 
@@ -91,4 +94,6 @@ def test_shuffled_words_lose_what_their_order_was_worth() -> None:
     found = shuffled_rouge_l(reference, reference, "a")
     assert found is not None and 0 < found < 0.8 and rouge_l(reference, reference) == 1.0
     assert shuffled_rouge_l(reference, reference, "a") == found, "the same order each time"
-    assert shuffled_rouge_l("rest and water", reference, "a") is shuffled_rouge_l(reference, "rest and water", "a") is None
+    assert (
+        shuffled_rouge_l("rest and water", reference, "a") is shuffled_rouge_l(reference, "rest and water", "a") is None
+    )

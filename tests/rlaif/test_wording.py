@@ -19,12 +19,16 @@ def test_number(value: float | None, text: str) -> None:
     assert words.number(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0123, "+0.012"), (0.0, "0.000"), (0.0001, "0.000"), (-0.0123, "−0.012"), (None, "–")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0123, "+0.012"), (0.0, "0.000"), (0.0001, "0.000"), (-0.0123, "−0.012"), (None, "–")]
+)
 def test_signed(value: float | None, text: str) -> None:
     assert words.signed(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.00001, "< 0.0001"), (0.00432, "0.0043"), (0.0432, "0.043"), (1.0, "1.000"), (None, "–")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.00001, "< 0.0001"), (0.00432, "0.0043"), (0.0432, "0.043"), (1.0, "1.000"), (None, "–")]
+)
 def test_p_value(value: float | None, text: str) -> None:
     assert words.p_value(value) == text
 
@@ -77,9 +81,14 @@ def test_setting(key: str, value: object, text: str) -> None:
 
 def test_policies_that_would_be_called_the_same_keep_the_beginning_of_their_id() -> None:
     policies = [
-        {"policy_id": i * 16, "kind": kind, "round": round} for i, kind, round in (("a", "base", 0), ("b", "dpo", 2), ("c", "dpo", 2))
+        {"policy_id": i * 16, "kind": kind, "round": round}
+        for i, kind, round in (("a", "base", 0), ("b", "dpo", 2), ("c", "dpo", 2))
     ]
-    assert words.policy_names(policies) == {"a" * 16: "base", "b" * 16: "round 2 (bbbbbbbb)", "c" * 16: "round 2 (cccccccc)"}
+    assert words.policy_names(policies) == {
+        "a" * 16: "base",
+        "b" * 16: "round 2 (bbbbbbbb)",
+        "c" * 16: "round 2 (cccccccc)",
+    }
 
 
 def test_join_and_control_characters() -> None:

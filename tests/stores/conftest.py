@@ -33,7 +33,9 @@ def other_process() -> Callable:
     @contextmanager
     def start(code: str, *args: object) -> Iterator[subprocess.Popen]:
         environment = os.environ | {"PYTHONPATH": str(Path(stores.__file__).parent.parent)}
-        process = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True, env=environment
+        )
         try:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
             yield process
@@ -63,7 +65,9 @@ def preference(pair: str, chosen: str | None, rejected: str | None, status: str 
     return row | {"chosen_id": chosen, "rejected_id": rejected, "reason": "" if status == "kept" else "tie"} | more
 
 
-def eval_item(item: str, metric: str, value: float | None, prediction: str = "", target: str = "", **more: object) -> dict:
+def eval_item(
+    item: str, metric: str, value: float | None, prediction: str = "", target: str = "", **more: object
+) -> dict:
     row: dict = {"policy_id": "p1", "benchmark": "pubmedqa_style", "split": "gate", "item_id": item, "metric": metric}
     row |= {"prediction": prediction, "target": target, "value": value}
     return row | {"status": "failed" if value is None else "scored", "reason": "why" if value is None else ""} | more

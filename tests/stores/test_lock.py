@@ -18,7 +18,9 @@ with run_lock(Path(sys.argv[1])):
 
 def test_a_second_loop_is_refused_and_the_first_one_named(tmp_path, other_process):
     with other_process(LOCK, tmp_path) as process:
-        refused = pytest.raises(RlaifError, match=rf"another loop \(pid {process.pid}\) is running on .*{tmp_path.name}")
+        refused = pytest.raises(
+            RlaifError, match=rf"another loop \(pid {process.pid}\) is running on .*{tmp_path.name}"
+        )
         with refused, run_lock(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)

@@ -6,8 +6,12 @@ from stores import migrations
 from stores.migrations import Migration
 from stores.store import Store
 
-FIRST = Migration("0001_first", "CREATE TABLE runs (run_id VARCHAR PRIMARY KEY); CREATE VIEW ids AS SELECT run_id FROM runs")
-SECOND = Migration("0002_second", "ALTER TABLE runs ADD COLUMN note VARCHAR DEFAULT 'none'; CREATE TABLE extra (a INTEGER)")
+FIRST = Migration(
+    "0001_first", "CREATE TABLE runs (run_id VARCHAR PRIMARY KEY); CREATE VIEW ids AS SELECT run_id FROM runs"
+)
+SECOND = Migration(
+    "0002_second", "ALTER TABLE runs ADD COLUMN note VARCHAR DEFAULT 'none'; CREATE TABLE extra (a INTEGER)"
+)
 BROKEN = Migration("0003_broken", "CREATE TABLE extra2 (a INTEGER); CREATE TABLE extra (a INTEGER)")
 
 
@@ -48,7 +52,9 @@ def test_a_newer_database_is_refused_by_name(tmp_path, version):
     version(FIRST, SECOND)
     Store.create(tmp_path, {"run_id": "r"})
     version(FIRST)
-    with pytest.raises(UsageError, match=r"newer version of rlaif \(it has 0002_second; this version ends at 0001_first\)"):
+    with pytest.raises(
+        UsageError, match=r"newer version of rlaif \(it has 0002_second; this version ends at 0001_first\)"
+    ):
         Store.open(tmp_path)
 
 

@@ -10,20 +10,24 @@ SCHEMA = {
     "stages": "round stage status started_at finished_at seconds model_seconds peak_memory_mb detail",
     "policies": "policy_id parent_id reference_id kind round path sha256 base_sha256 created_at recipe",
     "policy_items": "policy_id item_id role",
-    "questions": "question_id dataset split source_id group_id focus qtype question context reference key_points label flags",
+    "questions": "question_id dataset split source_id group_id focus qtype question context "
+    "reference key_points label flags",
     "prompts": "prompt_sha256 kind name text",
     "candidates": "candidate_id round question_id policy_id prompt_sha256 sample_index batch seed text n_tokens "
     "finish_reason logprob sampling",
     "judges": "judge_id model weights_sha256 prompt_name prompt_sha256 decoding",
-    "verdicts": "candidate_id judge_id replicate status score factual_accuracy completeness key_point_coverage rationale "
+    "verdicts": "candidate_id judge_id replicate status score factual_accuracy completeness "
+    "key_point_coverage rationale "
     "raw reason flags attempts tokens_in tokens_out cost seconds created_at",
     "pairwise_verdicts": "judge_id candidate_a candidate_b order winner status reason",
     "judge_cache": "key judge_id attempt raw finish tokens_in tokens_out cost seconds calls created_at",
     "judge_usage": "usage_id judge_id calls tokens_in tokens_out cost created_at",
-    "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status reason kind origin",
+    "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status "
+    "reason kind origin",
     "imported_answers": "candidate_id question_id text",
     "answers": "candidate_id question_id text policy_id prompt_sha256 n_tokens",
-    "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id protocol_hash data_sha256",
+    "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id "
+    "protocol_hash data_sha256",
     "gates": "round look champion challenger condition benchmark metric test n n_clusters b c champion_mean "
     "challenger_mean delta ci_low ci_high p_value p_adjusted alpha threshold mde passed detail",
     "monitors": "round name value threshold red",
@@ -33,12 +37,15 @@ SCHEMA = {
     "leaks": "question_id kind matched similarity question matched_question dropped",
     "exam_items": "exam judge_id item_type pair outcome good_score bad_score reason question good bad",
     "licences": "exam judge_id passed n pair_accuracy lower_bound kappa reasons bounds exam_sha256 created_at",
-    "preference_pairs": "round pair_id question_id question chosen rejected chosen_score rejected_score margin judge_model "
+    "preference_pairs": "round pair_id question_id question chosen rejected chosen_score rejected_score margin "
+    "judge_model "
     "prompt_name chosen_id rejected_id judge_id kind",
-    "round_summary": "round candidates scored_verdicts unscored_verdicts mean_score pairs_kept pairs_dropped pair_yield "
+    "round_summary": "round candidates scored_verdicts unscored_verdicts mean_score pairs_kept "
+    "pairs_dropped pair_yield "
     "champion_in challenger champion_out decision",
     "leaderboard": "policy_id kind round benchmark split metric mean n n_unscored judge_id protocol_hash data_sha256",
-    "judge_agreement": "judge_a judge_b model_a model_b prompt_a prompt_b n mean_difference pearson spearman n_ordered same_order",
+    "judge_agreement": "judge_a judge_b model_a model_b prompt_a prompt_b n mean_difference pearson "
+    "spearman n_ordered same_order",
 }
 
 
@@ -51,7 +58,9 @@ def test_exact_schema(store):
 
 
 def test_times_lists_and_dicts_have_the_promised_types(store):
-    found = store.query("SELECT DISTINCT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal")
+    found = store.query(
+        "SELECT DISTINCT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
+    )
     types = {(row["column_name"], row["data_type"]) for row in found}
     times = {"applied_at", "created_at", "started_at", "ended_at", "finished_at", "opened_at"}
     assert {kind for name, kind in types if name in times} == {"TIMESTAMP"}

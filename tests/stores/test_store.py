@@ -61,7 +61,9 @@ def test_dataclasses_go_in_whole_and_come_out_the_same(store):
     assert row == {name: getattr(candidate, name) for name in row}
     assert store.query("SELECT judge_id FROM judges") == [{"judge_id": identity.judge_id}]
     assert store.query("SELECT key_points, flags FROM questions") == [{"key_points": ["one", "two"], "flags": []}]
-    assert store.query("SELECT completeness, created_at IS NOT NULL AS dated FROM verdicts") == [{"completeness": None, "dated": True}]
+    assert store.query("SELECT completeness, created_at IS NOT NULL AS dated FROM verdicts") == [
+        {"completeness": None, "dated": True}
+    ]
 
 
 def test_a_second_insert_changes_nothing_and_replace_does(store, rows):
@@ -158,7 +160,8 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store.open(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
-    store.write({"prompts": [{"prompt_sha256": str(i), "kind": "judge", "name": "n", "text": str(i) * 9999} for i in range(200)]})
+    row = {"kind": "judge", "name": "n"}
+    store.write({"prompts": [row | {"prompt_sha256": str(i), "text": str(i) * 9999} for i in range(200)]})
 except RlaifError as error:
     print("ready")
     print(error)

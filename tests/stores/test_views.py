@@ -63,7 +63,9 @@ def test_leaderboard_means_leave_unscored_items_out_and_count_them(store, rows):
             rows.eval_item("1", "", 1.0) | style | {"split": "sealed"},
         ],
     })  # fmt: skip
-    found = store.query("SELECT kind, split, metric, mean, n, n_unscored, protocol_hash FROM leaderboard ORDER BY split, protocol_hash")
+    found = store.query(
+        "SELECT kind, split, metric, mean, n, n_unscored, protocol_hash FROM leaderboard ORDER BY split, protocol_hash"
+    )
     assert [tuple(row.values()) for row in found] == [
         ("sft", "gate", "token_f1", pytest.approx(0.4), 2, 1, ""),
         ("sft", "gate", "token_f1", 1.0, 1, 0, "another"),
@@ -153,7 +155,14 @@ def test_judge_agreement_is_what_its_first_version_was_wherever_all_judges_score
 
 def test_judge_agreement_counts_orders_of_pairs_beside_scores(store, rows):
     def said(judge, a, b, order, winner, status="scored"):
-        row = {"judge_id": judge, "candidate_a": a, "candidate_b": b, "order": order, "winner": winner, "status": status}
+        row = {
+            "judge_id": judge,
+            "candidate_a": a,
+            "candidate_b": b,
+            "order": order,
+            "winner": winner,
+            "status": status,
+        }
         return row | {"reason": "" if winner else "why"}
 
     scores = {"a": 0.9, "b": 0.1, "c": 0.4, "d": 0.4, "e": 0.2, "f": 0.3}

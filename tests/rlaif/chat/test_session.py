@@ -1,4 +1,6 @@
-"""The parts of `chat` that need no model: what is shown of a text, which question is a known one, what the commands refuse."""
+"""The parts of `chat` that need no model: what is shown of a text, which question is a known one, what the commands
+refuse.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ SHOWN = "[bold]a[/bold] \ufffd[31mred\ufffd[0m\ufffd \ufffdback :warning: [link=
 def session(**answerer: Any) -> tuple[Session, io.StringIO]:
     out = io.StringIO()
     who = SimpleNamespace(run=None, champion="base", **answerer)
-    return Session(who, {"policy_id": "base", "kind": "base", "round": 0}, "", Console(file=out, width=200, highlight=False)), out
+    return Session(
+        who, {"policy_id": "base", "kind": "base", "round": 0}, "", Console(file=out, width=200, highlight=False)
+    ), out
 
 
 def said(*texts: str) -> list[Any]:
@@ -105,7 +109,18 @@ def test_verdicts_in_words() -> None:
 
 def test_what_cannot_be_done_is_said_and_the_session_goes_on() -> None:
     talk, out = session(config=SimpleNamespace(evaluation=SimpleNamespace(max_new_tokens=9)))
-    lines: list[Any] = ["", "/wy", "/why", "/both", "/policy nobody", KeyboardInterrupt(), "/context @none", "/help", "/quit", "not read"]
+    lines: list[Any] = [
+        "",
+        "/wy",
+        "/why",
+        "/both",
+        "/policy nobody",
+        KeyboardInterrupt(),
+        "/context @none",
+        "/help",
+        "/quit",
+        "not read",
+    ]
 
     def read(prompt: str) -> str:
         assert prompt == "base> "

@@ -12,7 +12,13 @@ from rlaif.data.choices import ChoiceQuestion
 from rlaif.types import DataError
 
 OPTIONS = {"A": "Rest", "B": "Surgery ", "C": "Nothing", "D": "Sport"}
-ROW: dict[str, Any] = {"question": "What helps?", "options": OPTIONS, "answer_idx": "B", "answer": "Surgery", "meta_info": "step1"}
+ROW: dict[str, Any] = {
+    "question": "What helps?",
+    "options": OPTIONS,
+    "answer_idx": "B",
+    "answer": "Surgery",
+    "meta_info": "step1",
+}
 
 
 def write(path: Path, *rows: dict[str, Any]) -> str:
@@ -25,7 +31,13 @@ def test_the_official_medqa_file_has_neither_ids_nor_splits(tmp_path: Path) -> N
     first, second = load_questions("medqa", source).questions
     assert isinstance(first, ChoiceQuestion)
     assert (first.options, first.label, first.reference) == (("Rest", "Surgery", "Nothing", "Sport"), "B", "Surgery")
-    assert (first.dataset, first.split, first.qtype, second.qtype, first.part) == ("medqa", "sealed", "step1", "step2&3", "")
+    assert (first.dataset, first.split, first.qtype, second.qtype, first.part) == (
+        "medqa",
+        "sealed",
+        "step1",
+        "step2&3",
+        "",
+    )
     assert first.source_id and first.source_id != second.source_id
 
 

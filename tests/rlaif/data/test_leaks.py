@@ -74,8 +74,17 @@ def test_a_reworded_question_is_found(reworded: str) -> None:
 
 
 def test_half_an_abstract_is_found_though_less_than_half_of_its_13_grams_match() -> None:
-    item = made("trial", "sealed", "pubmedqa", context=ABSTRACT, focus="", reference="", question="Does it work in practice?")
-    half = made("copy", "train", "pubmedqa", context=" ".join(ABSTRACT.split()[:80]) + " and so on", focus="", question="Unrelated title?")
+    item = made(
+        "trial", "sealed", "pubmedqa", context=ABSTRACT, focus="", reference="", question="Does it work in practice?"
+    )
+    half = made(
+        "copy",
+        "train",
+        "pubmedqa",
+        context=" ".join(ABSTRACT.split()[:80]) + " and so on",
+        focus="",
+        question="Unrelated title?",
+    )
     assert kinds([*TRAIN, half], [item]) == {item.question_id: {"passage_50"}}
     most = replace(half, context=" ".join(ABSTRACT.split()[:120]))
     assert kinds([*TRAIN, most], [item])[item.question_id] >= {"passage_50", "ngram_13"}
@@ -85,22 +94,48 @@ def test_half_an_abstract_is_found_though_less_than_half_of_its_13_grams_match()
 
 def test_a_reworded_answer_is_found() -> None:
     long = EVAL[0].reference + " It comes and goes over weeks and months and is often worse in winter than in summer."
-    item, planted = replace(EVAL[0], reference=long), made("x", reference=long.replace("often worse", "worse"), focus="")
+    item, planted = (
+        replace(EVAL[0], reference=long),
+        made("x", reference=long.replace("often worse", "worse"), focus=""),
+    )
     assert "minhash_text" in kinds([*TRAIN, planted], [item])[item.question_id]
 
 
 def test_drop_takes_the_eval_item_of_medquad_and_the_training_question_of_an_official_test() -> None:
     copied = made("x", reference=EVAL[0].reference, focus="")
-    official = made("trial", "sealed", "pubmedqa", question="Does word reduce numbering?", context=ABSTRACT, focus="", reference="It does.")
-    copies = [made(f"copy{i}", question=f"About {i}?", context=ABSTRACT, focus="", reference=f"Nothing {i}.") for i in (1, 2)]
+    official = made(
+        "trial",
+        "sealed",
+        "pubmedqa",
+        question="Does word reduce numbering?",
+        context=ABSTRACT,
+        focus="",
+        reference="It does.",
+    )
+    copies = [
+        made(f"copy{i}", question=f"About {i}?", context=ABSTRACT, focus="", reference=f"Nothing {i}.") for i in (1, 2)
+    ]
     kept, rows, report = check_leaks([*TRAIN, copied, *copies, *EVAL, official], "drop")
     assert [q.question_id for q in kept] == [q.question_id for q in (*TRAIN, copied, EVAL[1], official)]
     texts = {"question": EVAL[0].question, "matched_question": copied.question, "dropped": "question"}
-    assert {"question_id": EVAL[0].question_id, "kind": "exact_answer", "matched": copied.question_id, "similarity": 1.0} | texts in rows
+    assert {
+        "question_id": EVAL[0].question_id,
+        "kind": "exact_answer",
+        "matched": copied.question_id,
+        "similarity": 1.0,
+    } | texts in rows
     assert {r["dropped"] for r in rows if r["question_id"] == official.question_id} == {"matched"}
     assert {r["matched"] for r in rows if r["question_id"] == official.question_id} == {c.question_id for c in copies}
-    assert (report["medquad"]["found"], report["medquad"]["eval_dropped"], report["medquad"]["train_dropped"]) == (1, 1, 0)
-    assert (report["pubmedqa"]["found"], report["pubmedqa"]["eval_dropped"], report["pubmedqa"]["train_dropped"]) == (1, 0, 2)
+    assert (report["medquad"]["found"], report["medquad"]["eval_dropped"], report["medquad"]["train_dropped"]) == (
+        1,
+        1,
+        0,
+    )
+    assert (report["pubmedqa"]["found"], report["pubmedqa"]["eval_dropped"], report["pubmedqa"]["train_dropped"]) == (
+        1,
+        0,
+        2,
+    )
     assert report["medquad"]["examples"][0]["question"] == EVAL[0].question
     assert len({(r["question_id"], r["kind"], r["matched"]) for r in rows}) == len(rows)  # the table's key
     assert check_leaks(kept, "drop")[1] == []
@@ -108,7 +143,9 @@ def test_drop_takes_the_eval_item_of_medquad_and_the_training_question_of_an_off
 
 def test_stop_says_what_leaks_and_off_looks_at_nothing() -> None:
     copied = made("x", reference=EVAL[0].reference, focus="")
-    with pytest.raises(DataError, match=r"1 of 2 gate and sealed items leak into training .*exact_answer.*data.leaks=drop"):
+    with pytest.raises(
+        DataError, match=r"1 of 2 gate and sealed items leak into training .*exact_answer.*data.leaks=drop"
+    ):
         check_leaks([*TRAIN, copied, *EVAL], "stop")
     assert check_leaks([*TRAIN, *EVAL], "stop")[1] == []
     kept, rows, report = check_leaks([*TRAIN, copied, *EVAL], "off")
@@ -116,7 +153,9 @@ def test_stop_says_what_leaks_and_off_looks_at_nothing() -> None:
 
 
 def test_a_split_by_rows_stops_and_one_shared_focus_is_dropped() -> None:
-    by_rows = [made(name, "gate", question_id=f"{name}-other", question=f"How to prevent {name}?") for name in NAMES[:10]]
+    by_rows = [
+        made(name, "gate", question_id=f"{name}-other", question=f"How to prevent {name}?") for name in NAMES[:10]
+    ]
     assert shared_focus(TRAIN, [*by_rows, *EVAL]) == {"medquad": pytest.approx(10 / 12)}
     with pytest.raises(DataError, match="medquad is split by rows: 83%"):
         check_leaks([*TRAIN, *by_rows, *EVAL], "drop")
@@ -133,7 +172,9 @@ def test_the_gate_check() -> None:
     check = gate_check({"medquad": {"leaks": dropped["medquad"]}})
     assert check.passed and "1 of 2 items leaked" in check.detail and "1 of them dropped" in check.detail
     _, _, off = check_leaks(TRAIN + EVAL, "off")
-    assert not gate_check({"medquad": {"leaks": off["medquad"]}}).passed and summary(off["medquad"]) == "leaks not checked"
+    assert (
+        not gate_check({"medquad": {"leaks": off["medquad"]}}).passed and summary(off["medquad"]) == "leaks not checked"
+    )
     assert not gate_check({"medquad": {"splits": {}}}).passed  # a run from before the check
     assert not gate_check({}).passed
 
@@ -185,9 +226,18 @@ def test_leaks_planted_in_the_real_data_are_found_and_nothing_else(shared: Path,
     half = abstract.context.split()[: len(abstract.context.split()) // 2]
     asked = " ".join(reversed(title.question.rstrip("?").split()))  # all its words in another order
     planted = [
-        replace(abstract, question_id="p1", split="train", question="Is this another title?", context=" ".join(half), reference=""),
+        replace(
+            abstract,
+            question_id="p1",
+            split="train",
+            question="Is this another title?",
+            context=" ".join(half),
+            reference="",
+        ),
         replace(title, question_id="p2", split="train", question=f"Please tell: {asked}?", context="", reference=""),
-        replace(answer, question_id="p3", split="train", question="What helps with something quite different?", focus=""),
+        replace(
+            answer, question_id="p3", split="train", question="What helps with something quite different?", focus=""
+        ),
     ]
     _, rows, _ = check_leaks([*clean, *planted], "drop")
     found = {(r["question_id"], r["matched"]): r["kind"] for r in rows if r["kind"] != "minhash_text"}
@@ -210,7 +260,9 @@ def test_prepare_stops_as_configured(tmp_path: Path) -> None:
         prepare_questions(Config(data=DataConfig(medquad=str(path), leaks="stop")))
     questions, report = prepare_questions(Config(data=DataConfig(medquad=str(path))))
     dropped = report["medquad"]["leaks"]["eval_dropped"]
-    assert dropped > 0 and report["medquad"]["splits"]["train"] == sum(q.split == "train" and q.dataset == "medquad" for q in questions)
+    assert dropped > 0 and report["medquad"]["splits"]["train"] == sum(
+        q.split == "train" and q.dataset == "medquad" for q in questions
+    )
     rows = take_leak_rows(report)
     assert len({r["question_id"] for r in rows}) == dropped
 
@@ -218,9 +270,16 @@ def test_prepare_stops_as_configured(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_prepare_says_so_where_nothing_is_left(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    row = {"question": "Does it help?", "context": {"contexts": ["We looked."]}, "long_answer": "It does.", "final_decision": "yes"}
+    row = {
+        "question": "Does it help?",
+        "context": {"contexts": ["We looked."]},
+        "long_answer": "It does.",
+        "final_decision": "yes",
+    }
     path.write_text("".join(json.dumps(row | {"pubid": i}) + "\n" for i in range(4)))
-    with pytest.raises(DataError, match=r"no train questions among its 3 left \(3 of 3 items leaked \(.*1 training questions dropped\)"):
+    with pytest.raises(
+        DataError, match=r"no train questions among its 3 left \(3 of 3 items leaked \(.*1 training questions dropped\)"
+    ):
         prepare_questions(Config(data=DataConfig(pubmedqa=str(path))))
     _, report = prepare_questions(Config(data=DataConfig(pubmedqa=str(path), leaks="off")))
     assert take_leak_rows(report) == [] and not gate_check(report).passed

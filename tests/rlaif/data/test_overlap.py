@@ -39,18 +39,26 @@ def test_shared_grams() -> None:
 
 
 def test_topic_leaves_out_the_template() -> None:
-    assert topic("What are the symptoms of Kaposi's sarcoma?") == topic("Which signs would a person with Kaposi sarcoma show?")
+    assert topic("What are the symptoms of Kaposi's sarcoma?") == topic(
+        "Which signs would a person with Kaposi sarcoma show?"
+    )
     assert topic("What are the treatments for asthma?") != topic("What are the treatments for gout?")
     assert topic("What causes it?") == frozenset()
 
 
 def test_near_topics_weighs_rare_words() -> None:
-    train = [f"What are the symptoms of {name} syndrome?" for name in ("Alport", "Majeed", "Costeff", "Gitelman", "Bartter")]
-    found = list(near_topics(["Does someone with Gitelman syndrome have symptoms?", "What is Griscelli syndrome?"], train, 0.75))
+    train = [
+        f"What are the symptoms of {name} syndrome?" for name in ("Alport", "Majeed", "Costeff", "Gitelman", "Bartter")
+    ]
+    found = list(
+        near_topics(["Does someone with Gitelman syndrome have symptoms?", "What is Griscelli syndrome?"], train, 0.75)
+    )
     assert [(i, j) for i, j, _ in found] == [(0, 3)]
 
 
 def test_near_texts_returns_exact_similarities() -> None:
     changed = TEXT.replace("sixteen", "seventeen")
-    found = list(near_texts(Texts([TEXT, "some other words that have nothing to do with it"]), Texts([changed, TEXT]), 3, 0.8))
+    found = list(
+        near_texts(Texts([TEXT, "some other words that have nothing to do with it"]), Texts([changed, TEXT]), 3, 0.8)
+    )
     assert sorted(found) == [(0, 0, pytest.approx(13 / 15)), (0, 1, 1.0)]

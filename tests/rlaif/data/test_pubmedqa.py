@@ -144,7 +144,10 @@ def test_eval_only_takes_every_row_and_trains_on_none(tmp_path):
         ([row(cv_fold=1)], "column cv_fold without split"),
         (
             [{"id": 1, "question": "q"}],
-            "columns pubid, context, long_answer, final_decision missing; found id, question; needed pubid, question, context",
+            (
+                "columns pubid, context, long_answer, final_decision missing; found id, question; needed "
+                "pubid, question, context"
+            ),
         ),
     ],
 )

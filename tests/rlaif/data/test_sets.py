@@ -1,4 +1,6 @@
-"""Every adapter on a small file in its data set's own schema, and what is done with any set: filters, groups, splits, errors."""
+"""Every adapter on a small file in its data set's own schema, and what is done with any set: filters, groups, splits,
+errors.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ ULTRA = {
 }
 
 
-def preference(prompt: str = "Which nerve?", chosen: str = "The radial nerve.", rejected: str = "The ulnar nerve.") -> dict[str, Any]:
+def preference(
+    prompt: str = "Which nerve?", chosen: str = "The radial nerve.", rejected: str = "The ulnar nerve."
+) -> dict[str, Any]:
     def turns(answer: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
@@ -78,7 +82,10 @@ def test_wikidoc_without_its_empty_rows(tmp_path: Path, name: str) -> None:
 def test_mediqa_divides_question_and_passage(tmp_path: Path) -> None:
     row = MEADOW | {"input": "What helps against gout? Gout comes from uric acid. Rest helps."}
     (question,) = loaded(written(tmp_path, "m.json", [row]), "mediqa")
-    assert (question.question, question.context) == ("What helps against gout?", "Gout comes from uric acid. Rest helps.")
+    assert (question.question, question.context) == (
+        "What helps against gout?",
+        "Gout comes from uric acid. Rest helps.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,9 @@ def test_divide(text: str, parts: tuple[str, str]) -> None:
 
 
 def test_cord19_groups_by_abstract_and_not_by_its_one_question(tmp_path: Path) -> None:
-    rows = [{"instruction": "Please summerize", "input": f"Abstract number {i}.", "output": f"Title {i}"} for i in range(40)]
+    rows = [
+        {"instruction": "Please summerize", "input": f"Abstract number {i}.", "output": f"Title {i}"} for i in range(40)
+    ]
     questions = loaded(written(tmp_path, "c.json", rows), "cord19")
     assert len({q.group_id for q in questions}) == 40
     assert {q.split for q in questions} == {"train", "gate", "sealed"}
@@ -115,21 +124,39 @@ def test_ultramedical_without_an_answer_names_file_and_line(tmp_path: Path, turn
 
 def test_ultramedical_preference_as_questions(tmp_path: Path) -> None:
     (question,) = loaded(written(tmp_path, "p.jsonl", [preference()]), "ultramedical-preference")
-    assert (question.question, question.reference, question.dataset) == ("Which nerve?", "The radial nerve.", "ultramedical_preference")
+    assert (question.question, question.reference, question.dataset) == (
+        "Which nerve?",
+        "The radial nerve.",
+        "ultramedical_preference",
+    )
 
 
 @pytest.mark.parametrize("name", ["p.json", "p.parquet"])
 def test_ultramedical_preference_as_pairs(tmp_path: Path, name: str) -> None:
     rows = [preference(), preference(), preference(rejected="The radial nerve."), preference(rejected="None.")]
     pairs = load_pairs(written(tmp_path, name, rows))
-    assert [(p.chosen, p.rejected) for p in pairs] == [("The radial nerve.", "The ulnar nerve."), ("The radial nerve.", "None.")]
-    assert (pairs[0].question, pairs[0].kind, pairs[0].chosen_score, pairs[0].rejected_score) == ("Which nerve?", "easy", 5.0, 2.0)
+    assert [(p.chosen, p.rejected) for p in pairs] == [
+        ("The radial nerve.", "The ulnar nerve."),
+        ("The radial nerve.", "None."),
+    ]
+    assert (pairs[0].question, pairs[0].kind, pairs[0].chosen_score, pairs[0].rejected_score) == (
+        "Which nerve?",
+        "easy",
+        5.0,
+        2.0,
+    )
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        {"question": "Which?", "options": {"A": "one", "B": "two"}, "answer": "two", "answer_idx": "B", "meta_info": "step1"},
+        {
+            "question": "Which?",
+            "options": {"A": "one", "B": "two"},
+            "answer": "two",
+            "answer_idx": "B",
+            "meta_info": "step1",
+        },
         {
             "question": "Which?",
             "options": [{"key": "A", "value": "one"}, {"key": "B", "value": "two"}],
@@ -151,13 +178,17 @@ def test_a_right_answer_that_is_no_option(tmp_path: Path) -> None:
 
 
 def test_rows_of_an_official_test_are_never_trained_on(tmp_path: Path) -> None:
-    rows = [{"question": f"Which {i}?", "choices": ["one", "two"], "answer": 1, "split": "test" if i % 2 else "dev"} for i in range(20)]
+    rows = [
+        {"question": f"Which {i}?", "choices": ["one", "two"], "answer": 1, "split": "test" if i % 2 else "dev"}
+        for i in range(20)
+    ]
     questions = loaded(written(tmp_path, "q.jsonl", rows), "mmlu", fractions=(1, 0, 0))
     assert [q.split for q in questions] == ["train", "sealed"] * 10
 
 
 TABLE = [
-    {"Question": f"What are the signs of d{i}?", "Answer": f"Sign {i}.", "qtype": "symptoms" if i % 2 else "causes"} for i in range(40)
+    {"Question": f"What are the signs of d{i}?", "Answer": f"Sign {i}.", "qtype": "symptoms" if i % 2 else "causes"}
+    for i in range(40)
 ]
 COLUMNS = {"question": "Question", "answer": "Answer", "qtype": "qtype"}
 
@@ -166,7 +197,11 @@ COLUMNS = {"question": "Question", "answer": "Answer", "qtype": "qtype"}
 def test_a_table_of_any_layout_with_a_filter(tmp_path: Path, format: str) -> None:
     path = written(tmp_path, f"t.{format}", TABLE)
     questions = loaded(path, format, name="medquad_symptoms", where={"QTYPE": "Symptoms"}, **COLUMNS)
-    assert len(questions) == 20 and {q.qtype for q in questions} == {"symptoms"} and {q.dataset for q in questions} == {"medquad_symptoms"}
+    assert (
+        len(questions) == 20
+        and {q.qtype for q in questions} == {"symptoms"}
+        and {q.dataset for q in questions} == {"medquad_symptoms"}
+    )
     assert len(loaded(path, format, where={"qtype": ("symptoms", "causes")}, **COLUMNS)) == 40
 
 
@@ -206,7 +241,9 @@ def test_a_stratified_split_keeps_the_shares_and_does_not_depend_on_the_order() 
     assert sides == stratified(dict(reversed(strata.items())), (0.8, 0.1, 0.1), seed=1)
     assert sides != stratified(strata, (0.8, 0.1, 0.1), seed=2)
     for stratum, n in (("a", 200), ("b", 100)):
-        counts = [sum(sides[g] == side for g, s in strata.items() if s == stratum) for side in ("train", "gate", "sealed")]
+        counts = [
+            sum(sides[g] == side for g, s in strata.items() if s == stratum) for side in ("train", "gate", "sealed")
+        ]
         assert all(abs(count - share * n) <= 1 for count, share in zip(counts, (0.8, 0.1, 0.1), strict=True))
 
 
@@ -222,7 +259,9 @@ def test_a_side_without_a_share_stays_empty() -> None:
 
 
 def test_no_question_and_no_focus_stands_on_two_sides(tmp_path: Path) -> None:
-    rows = [{"question": f"What is d{i % 30}?", "answer": f"Answer {i}.", "focus": f"d{i % 30 // 2}"} for i in range(120)]
+    rows = [
+        {"question": f"What is d{i % 30}?", "answer": f"Answer {i}.", "focus": f"d{i % 30 // 2}"} for i in range(120)
+    ]
     questions = loaded(written(tmp_path, "t.jsonl", rows), "jsonl", focus="focus", fractions=(0.4, 0.3, 0.3))
     sides: dict[str, set[str]] = {}
     for q in questions:
@@ -240,7 +279,11 @@ def test_sets_are_concatenated_with_the_benchmarks(tmp_path: Path) -> None:
     two = {"format": "wikidoc", "path": written(tmp_path, "w.json", [MEADOW])}
     questions, report = prepare_questions(configured(one, two))
     names = {q.dataset for q in questions}
-    assert {"mine", "wikidoc"} < names and any(n.startswith("medquad") for n in names) and any(n.startswith("pubmedqa") for n in names)
+    assert (
+        {"mine", "wikidoc"} < names
+        and any(n.startswith("medquad") for n in names)
+        and any(n.startswith("pubmedqa") for n in names)
+    )
     assert report["mine"]["rows"] == 40 and report["wikidoc"]["source"] == two["path"]
 
 

@@ -44,7 +44,10 @@ prompt = "prompts/policy/symptoms.md"
 def run(tmp_path: Path) -> Run:
     path = tmp_path / "t.jsonl"
     kinds = ("symptoms", "causes", "treatment")
-    rows = [{"Question": f"What are {kinds[i % 3]} of d{i}?", "Answer": f"It is {i} and more.", "qtype": kinds[i % 3]} for i in range(120)]
+    rows = [
+        {"Question": f"What are {kinds[i % 3]} of d{i}?", "Answer": f"It is {i} and more.", "qtype": kinds[i % 3]}
+        for i in range(120)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     profile = tmp_path / "mine.toml"
     profile.write_text(PROFILE.format(path=json.dumps(str(path))))
@@ -90,7 +93,10 @@ def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pas
     from rlaif.loop.rounds import gate_check
 
     same = "signs that most people notice first are " + " ".join(f"sign{i}" for i in range(40))
-    rows = [{"q": f"What are signs of d{i}?", "a": f"Of d{i}: {same}" if i % 4 == 0 else f"It is {i} and {i * i}."} for i in range(120)]
+    rows = [
+        {"q": f"What are signs of d{i}?", "a": f"Of d{i}: {same}" if i % 4 == 0 else f"It is {i} and {i * i}."}
+        for i in range(120)
+    ]
     files = []
     for name, some in (("mine", rows), ("other", rows[1::4])):
         files.append(tmp_path / f"{name}.jsonl")
@@ -107,7 +113,9 @@ def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pas
     assert found["eval_dropped"] == found["found"] >= 2
     left = [q for q in questions if q.dataset == "medquad_mine" and q.split != "train"]
     assert not any("sign39" in q.reference for q in left) and len(left) == found["checked"] - found["found"]
-    assert report["medquad_mine"]["splits"].get("gate", 0) + report["medquad_mine"]["splits"].get("sealed", 0) == len(left)
+    assert report["medquad_mine"]["splits"].get("gate", 0) + report["medquad_mine"]["splits"].get("sealed", 0) == len(
+        left
+    )
     assert sum(report["all sets"]["splits"].values()) == len(questions)
     assert "leaks" not in report["other"], "it has no items at the gate"
     assert gate_check(report).passed, "and so does not hold up a promotion"

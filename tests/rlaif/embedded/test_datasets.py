@@ -52,7 +52,9 @@ def test_sizes(benchmark: str) -> None:
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_the_sets_never_pass_for_the_real_ones(benchmark: str) -> None:
     assert {q.dataset for q in questions(benchmark)} == {NAMES[benchmark]}
-    assert load_questions(benchmark, "embedded").report["splits"] == dict(Counter(q.split for q in questions(benchmark)))  # type: ignore[arg-type]
+    assert load_questions(benchmark, "embedded").report["splits"] == dict(
+        Counter(q.split for q in questions(benchmark))
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
@@ -95,7 +97,8 @@ def printed_trial(q: Question) -> tuple[int, int, int, str]:
         assert total and int(total[1]) % 2 == 0, methods
         n = int(total[1]) // 2
     rates = re.search(
-        rf"With {arm} (\d+)% had .* (\d+)% \(|(\d+)% after {arm} against (\d+)% after|(\d+)% \({arm}\) and (\d+)% \(", results
+        rf"With {arm} (\d+)% had .* (\d+)% \(|(\d+)% after {arm} against (\d+)% after|(\d+)% \({arm}\) and (\d+)% \(",
+        results,
     )
     p = re.search(r"p = ([01]\.\d{3})", results)
     assert rates and p, results
@@ -104,7 +107,9 @@ def printed_trial(q: Question) -> tuple[int, int, int, str]:
 
 
 def p_value(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """Pearson's chi-squared test of a of n against b of n without correction: the pooled two-proportion z test, squared."""
+    """Pearson's chi-squared test of a of n against b of n without correction: the pooled two-proportion z test,
+    squared.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):  # nobody has the outcome: no p
         statistic = (a - b) ** 2 * 2 * n / ((a + b) * (2 * n - a - b))
     return chi2.sf(statistic, df=1)
@@ -124,7 +129,9 @@ def label_by_rule(a: int, b: int, p: float) -> str:
 
 
 def test_every_label_follows_from_the_numbers_in_the_text() -> None:
-    """Of all counts that round to the printed percentages, some give the printed p, and every one of those gives the label."""
+    """Of all counts that round to the printed percentages, some give the printed p, and every one of those gives the
+    label.
+    """
     for q in questions("pubmedqa"):
         n, with_it, without, printed = printed_trial(q)
         counts = [[k for k in range(n + 1) if abs(100 * k / n - share) <= 0.5 + 1e-9] for share in (with_it, without)]

@@ -55,7 +55,10 @@ def test_every_topic_is_complete() -> None:
         for section, points in topic.points.items():
             assert len(points) >= 3, (topic.name, section)
             assert len(set(points)) == len(points), (topic.name, section)
-            assert all(p == p.strip() and p and not p.endswith(".") and ";" not in p for p in points), (topic.name, section)
+            assert all(p == p.strip() and p and not p.endswith(".") and ";" not in p for p in points), (
+                topic.name,
+                section,
+            )
             assert topic.prose[section].strip().endswith("."), (topic.name, section)
 
 
@@ -81,7 +84,9 @@ def test_no_corpus_document_is_about_a_held_out_topic(documents: list[str]) -> N
     text = "\n".join(documents).lower()
     names = "|".join(sorted((re.escape(t.name.lower()) for t in held), key=len, reverse=True))
     assert not re.findall(rf"^(?:{names}) is ", text, re.MULTILINE)
-    trials = "\n".join(d for d in documents if d.startswith("Abstract:")).lower()  # points of train topics name some conditions, too
+    trials = "\n".join(
+        d for d in documents if d.startswith("Abstract:")
+    ).lower()  # points of train topics name some conditions, too
     assert trials and not re.findall(rf"people (?:with|taking) (?:{names})\b(?! of some kind)", trials)
     lines = set(text.split("\n"))
     for topic in held:

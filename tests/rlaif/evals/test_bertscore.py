@@ -62,7 +62,9 @@ def test_each_pair_is_scored_as_it_would_be_alone(folder: Path, batch_size: int)
     assert sum(steps) == len(ANSWERS)
     for i, (answer, reference) in enumerate(zip(ANSWERS, REFERENCES, strict=True)):
         if answer.strip() and reference.strip():
-            assert (found[i].precision, found[i].recall, found[i].f1) == pytest.approx(directly(folder, answer, reference), abs=1e-5)
+            assert (found[i].precision, found[i].recall, found[i].f1) == pytest.approx(
+                directly(folder, answer, reference), abs=1e-5
+            )
     assert found[3] == found[4] == BertScore(0.0, 0.0, 0.0), "an empty text shares nothing"
     assert found[5].f1 == pytest.approx(1.0, abs=1e-5)
     assert found[0].f1 != pytest.approx(found[1].f1, abs=1e-3)

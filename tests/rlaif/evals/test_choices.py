@@ -15,7 +15,9 @@ def question(
     i: int, dataset: str = "medqa", options: tuple[str, ...] = ("rest", "water and tablets", "cough", "a doctor")
 ) -> ChoiceQuestion:
     text = f"what helps against fever {i} ?"
-    return ChoiceQuestion(f"q{i}", dataset, "sealed", f"s{i}", "g", text, label="B", qtype="college_medicine", options=options)
+    return ChoiceQuestion(
+        f"q{i}", dataset, "sealed", f"s{i}", "g", text, label="B", qtype="college_medicine", options=options
+    )
 
 
 def test_prompts_are_those_of_lm_eval() -> None:
@@ -44,9 +46,13 @@ def test_predictions_by_hand(tiny_model: Path) -> None:
 
     longer = ("a", "rest rest rest rest rest rest rest", "water", "fever of the doctor")
     questions = [question(i, options=longer if i % 2 else question(0).options) for i in range(6)]
-    questions.append(question(7, options=(" ".join(["tablets"] * 300), "rest", "water", "cough")))  # longer than the model's window
+    questions.append(
+        question(7, options=(" ".join(["tablets"] * 300), "rest", "water", "cough"))
+    )  # longer than the model's window
     steps: list[int] = []
-    items = choices.evaluate(base.model, base.tokenizer, "p", questions, EvalConfig(batch_size=4), "d", lambda n, tokens: steps.append(n))
+    items = choices.evaluate(
+        base.model, base.tokenizer, "p", questions, EvalConfig(batch_size=4), "d", lambda n, tokens: steps.append(n)
+    )
     assert sum(steps) == 7 and [i.item_id for i in items] == [q.question_id for q in questions for _ in range(3)]
     found = {(i.item_id, i.metric): i for i in items}
     normalising_matters = False

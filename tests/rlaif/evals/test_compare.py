@@ -35,8 +35,12 @@ def losses(nats: list[float] | list[None], tokens: list[float] | list[None]) -> 
     return dict(zip(LOSS, (results(LOSS[0], nats), results(LOSS[1], tokens)), strict=True))
 
 
-BEFORE = {"token_f1": results("token_f1", [0.2, 0.4, 0.6, 0.8], ["a", "a b", "a b c", "a"])} | losses([4, 6, 8, 2], [2, 2, 4, 2])
-AFTER = {"token_f1": results("token_f1", [0.6, 0.4, 0.4, 0.9], ["a", "a b", "a b c d", "a"])} | losses([2, 4, 4, 2], [2, 2, 4, 2])
+BEFORE = {"token_f1": results("token_f1", [0.2, 0.4, 0.6, 0.8], ["a", "a b", "a b c", "a"])} | losses(
+    [4, 6, 8, 2], [2, 2, 4, 2]
+)
+AFTER = {"token_f1": results("token_f1", [0.6, 0.4, 0.4, 0.9], ["a", "a b", "a b c d", "a"])} | losses(
+    [2, 4, 4, 2], [2, 2, 4, 2]
+)
 
 
 def test_loss_is_over_all_tokens_and_its_difference_too() -> None:
@@ -71,7 +75,11 @@ def test_accuracy_has_mcnemar_macro_f1_and_a_confusion_matrix() -> None:
         for given in answers
     )
     found = differences_of(before, after, seed=0)
-    assert (found["accuracy"]["b"], found["accuracy"]["c"], found["accuracy"]["p_value"]) == (3, 1, pytest.approx(0.625))
+    assert (found["accuracy"]["b"], found["accuracy"]["c"], found["accuracy"]["p_value"]) == (
+        3,
+        1,
+        pytest.approx(0.625),
+    )
     assert found["accuracy"]["delta"] == pytest.approx(2 / 6)
     assert found["macro_f1"]["delta"] == pytest.approx((4 / 6 + 2 / 3 + 1) / 3 - (0 + 4 / 8 + 0) / 3)
     matrix = errors_of("pubmedqa", before, after, dict.fromkeys("012345", 7))
@@ -89,7 +97,11 @@ def test_one_group_has_no_interval() -> None:
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["base"], "two or more different"), (["sft", "champion"], "sft0 is named twice"), (["base", "nobody"], "is no policy of this run")],
+    [
+        (["base"], "two or more different"),
+        (["sft", "champion"], "sft0 is named twice"),
+        (["base", "nobody"], "is no policy of this run"),
+    ],
 )
 def test_wrong_policies_are_one_line(paired_run: Run, names: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -98,7 +110,9 @@ def test_wrong_policies_are_one_line(paired_run: Run, names: list[str], message:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ["medquad", "pubmedqa"])
-def test_two_policies_on_the_same_items(trained_run: Run, benchmark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_policies_on_the_same_items(
+    trained_run: Run, benchmark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rlaif.report.plots import write_plots
 
     quiet = Screen(Console(file=io.StringIO()))
@@ -121,7 +135,9 @@ def test_two_policies_on_the_same_items(trained_run: Run, benchmark: str, tmp_pa
     show(first, Screen(Console(file=out, width=140)))
     assert "base base0" in out.getvalue() and "SFT sft0 (champion)" in out.getvalue() and "perplexity" in out.getvalue()
 
-    trained_run.store.write({"train_log": [{"policy_id": "sft0", "step": i, "name": "loss", "value": 1 / i} for i in range(1, 9)]})
+    trained_run.store.write(
+        {"train_log": [{"policy_id": "sft0", "step": i, "name": "loss", "value": 1 / i} for i in range(1, 9)]}
+    )
     wanted = {"scores", "training_loss", "learning_curve"} | {"pubmedqa": {"confusion"}, "medquad": set()}[benchmark]
     wanted |= {"error_lengths"} if any(p["errors"]["n"] for p in first["policies"]) else set()
     files = write_plots(trained_run, first, tmp_path / "plots")
@@ -130,7 +146,9 @@ def test_two_policies_on_the_same_items(trained_run: Run, benchmark: str, tmp_pa
 
     for path in files:
         picture = matplotlib.image.imread(path)
-        assert min(picture.shape[:2]) > 300 and len({tuple(p) for p in picture[::5, ::5, :3].reshape(-1, 3).round(2)}) > 4, path
+        assert (
+            min(picture.shape[:2]) > 300 and len({tuple(p) for p in picture[::5, ::5, :3].reshape(-1, 3).round(2)}) > 4
+        ), path
 
 
 def test_the_plots_folder_that_cannot_be_made_is_one_line(paired_run: Run, tmp_path: Path) -> None:
@@ -138,27 +156,43 @@ def test_the_plots_folder_that_cannot_be_made_is_one_line(paired_run: Run, tmp_p
     from rlaif.types import RlaifError
 
     (tmp_path / "file").touch()
-    result = {"policies": [{"policy_id": "base0", "metrics": {}, "errors": {"n": 0}, "error_lengths": []}], "benchmark": "medquad_style"}
+    result = {
+        "policies": [{"policy_id": "base0", "metrics": {}, "errors": {"n": 0}, "error_lengths": []}],
+        "benchmark": "medquad_style",
+    }
     with pytest.raises(RlaifError, match="--plots .*file"):
         write_plots(paired_run, result, tmp_path / "file" / "plots")
 
 
 def test_a_metric_without_an_interval_of_its_own_has_that_of_its_difference() -> None:
-    from rlaif.report.plots import compared_points, own_interval
+    from rlaif.report.drawing import own_interval
+    from rlaif.report.training_plots import compared_points
 
-    metrics = {"token_f1": {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6}, "loss": {"mean": 2.0}, "perplexity": {"mean": math.exp(2.0)}}
-    against = {"policy_id": "b", "metric": "loss", "delta": -0.5, "ci_low": -0.7, "ci_high": -0.2}  # the first policy's is 2.5
+    metrics = {
+        "token_f1": {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6},
+        "loss": {"mean": 2.0},
+        "perplexity": {"mean": math.exp(2.0)},
+    }
+    against = {
+        "policy_id": "b",
+        "metric": "loss",
+        "delta": -0.5,
+        "ci_low": -0.7,
+        "ci_high": -0.2,
+    }  # the first policy's is 2.5
     assert own_interval(metrics, "token_f1", against) == (0.4, 0.6)
     assert own_interval(metrics, "loss", against) == pytest.approx((1.8, 2.3))
     assert own_interval(metrics, "perplexity", against) == pytest.approx((math.exp(1.8), math.exp(2.3)))
     assert own_interval(metrics, "loss", None) == (None, None)
     first = {"policy_id": "a", "metrics": {"loss": {"mean": 2.5}}}
-    points = compared_points({"policies": [first, {"policy_id": "b", "metrics": metrics}], "differences": [against]}, "loss")
+    points = compared_points(
+        {"policies": [first, {"policy_id": "b", "metrics": metrics}], "differences": [against]}, "loss"
+    )
     assert points == {"a": (2.5, None, None), "b": pytest.approx((2.0, 1.8, 2.3))}
 
 
 def test_the_running_mean_is_over_neighbours() -> None:
-    from rlaif.report.plots import running_mean
+    from rlaif.report.training_plots import running_mean
 
     assert running_mean([1.0, 2.0, 6.0]) == [1.0, 2.0, 6.0], "too few to average"
     smooth = running_mean([float(i % 2) for i in range(40)])

@@ -37,7 +37,9 @@ def test_nats_and_tokens_of_what_stands_behind_the_prompt(base: Base) -> None:
     rows = loss.evaluate(base.model, base.tokenizer, "p", [*QUESTIONS, LABELLED], PROMPT, "d", steps.append)
     found = {(r.item_id, r.metric): r for r in rows}
     assert sum(steps) == 4 and len(found) == len(rows) == 8
-    assert {(r.status, r.reason, r.protocol_hash, r.data_sha256) for r in rows} == {("scored", "", loss.protocol_hash(PROMPT), "d")}
+    assert {(r.status, r.reason, r.protocol_hash, r.data_sha256) for r in rows} == {
+        ("scored", "", loss.protocol_hash(PROMPT), "d")
+    }
     window = base.model.config.max_position_embeddings
     texts = {q.question_id: (answer_prompt(base.tokenizer, PROMPT, q), q.reference) for q in QUESTIONS}
     texts["l"] = (pubmedqa_prompt(LABELLED), " maybe")
@@ -54,7 +56,9 @@ def test_nats_and_tokens_of_what_stands_behind_the_prompt(base: Base) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("text", "reference", "why"), [("fever " * 400, "rest", "no room"), ("fever ?", "", "has no reference")])
+@pytest.mark.parametrize(
+    ("text", "reference", "why"), [("fever " * 400, "rest", "no room"), ("fever ?", "", "has no reference")]
+)
 def test_where_nothing_can_be_read_both_are_null_and_say_why(base: Base, text: str, reference: str, why: str) -> None:
     none = Question("none", "medquad", "gate", "s", "g", text, reference=reference)
     alone = rows_of(base, [none])

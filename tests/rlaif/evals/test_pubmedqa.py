@@ -61,11 +61,17 @@ class Tokenizer:
 
 
 def generate(
-    monkeypatch: pytest.MonkeyPatch, said: dict[str, str], questions: Sequence[Question], template: str = "raw", window: int = 400
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, str],
+    questions: Sequence[Question],
+    template: str = "raw",
+    window: int = 400,
 ) -> tuple[list[Any], list[str]]:
     asked: list[str] = []
 
-    def fake(model: Any, tokenizer: Any, prompts: list[str], *, max_new_tokens: int, seed: int, greedy: bool) -> list[Generation]:
+    def fake(
+        model: Any, tokenizer: Any, prompts: list[str], *, max_new_tokens: int, seed: int, greedy: bool
+    ) -> list[Generation]:
         assert (max_new_tokens, greedy) == (10, True)
         asked.extend(prompts)
         return [Generation(next(v for k, v in said.items() if k in p), 3, "stop", 0.0) for p in prompts]

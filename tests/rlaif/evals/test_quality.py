@@ -17,7 +17,9 @@ from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import EvalItem, Question, UsageError, Verdict
 
-ANSWER = EvalItem("p", "medquad_style", "gate", "q", "token_f1", "Rest.", "Rest and water.", 0.5, protocol_hash="h", data_sha256="d")
+ANSWER = EvalItem(
+    "p", "medquad_style", "gate", "q", "token_f1", "Rest.", "Rest and water.", 0.5, protocol_hash="h", data_sha256="d"
+)
 LABELS = ScriptedJudge({})
 
 
@@ -34,7 +36,9 @@ def test_a_judge_that_does_not_label_is_taken() -> None:
     assert judge is not None and judge.identity == ReferenceJudge().identity
 
 
-@pytest.mark.parametrize("labelling", [ReferenceJudge(), Jury((LABELS, ReferenceJudge()))], ids=["itself", "of the jury"])
+@pytest.mark.parametrize(
+    "labelling", [ReferenceJudge(), Jury((LABELS, ReferenceJudge()))], ids=["itself", "of the jury"]
+)
 def test_the_judge_that_labels_is_refused(labelling: Any) -> None:
     with pytest.raises(UsageError, match=r"evaluation\.judge = 'reference' is the judge that labels .* token_f1"):
         make_gate_judge(config("evaluation.judge=reference"), labelling)
@@ -48,8 +52,16 @@ def test_a_prompt_or_an_address_without_a_judge_is_a_mistake(key: str) -> None:
 
 def test_it_has_its_own_name_prompt_and_address_and_shares_the_rest() -> None:
     texts = ["judge.model=openai:a", "judge.prompt=p.md", "judge.temperature=0.5", "judge.retries=7"]
-    own = gate_judge_config(config(*texts, "evaluation.judge=served", "evaluation.judge_base_url=http://127.0.0.1:1/v1")).judge
-    assert (own.model, own.prompt, own.base_url, own.temperature, own.retries) == ("served", "", "http://127.0.0.1:1/v1", 0.5, 7)
+    own = gate_judge_config(
+        config(*texts, "evaluation.judge=served", "evaluation.judge_base_url=http://127.0.0.1:1/v1")
+    ).judge
+    assert (own.model, own.prompt, own.base_url, own.temperature, own.retries) == (
+        "served",
+        "",
+        "http://127.0.0.1:1/v1",
+        0.5,
+        7,
+    )
 
 
 def test_a_mark_stands_beside_the_answers_other_metrics() -> None:
@@ -72,17 +84,26 @@ def test_evaluate_asks_the_gates_judge_else_the_one_that_labels(paired_run: Run)
     assert (judge.identity.model, metric) == ("reference", "quality")
 
 
-def test_marks_are_stored_as_they_come_and_failed_ones_without_a_number(paired_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_are_stored_as_they_come_and_failed_ones_without_a_number(
+    paired_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("rlaif.evals.quality.CHUNK", 2)
-    questions = [Question(f"q{i}", "medquad_style", "gate", "s", "g", "What helps?", reference="Rest and water.") for i in range(5)]
+    questions = [
+        Question(f"q{i}", "medquad_style", "gate", "s", "g", "What helps?", reference="Rest and water.")
+        for i in range(5)
+    ]
     answers = [replace(ANSWER, item_id=q.question_id) for q in questions]
     judge = ScriptedJudge(lambda item: 0.5, failed=["p/q3"])
     made = mark_answers(paired_run, judge, "labelling_quality", answers, questions, Screen())
     assert [(m.item_id, m.value, m.status) for m in made] == [
         (f"q{i}", None if i == 3 else 0.5, "failed" if i == 3 else "scored") for i in range(5)
     ]
-    kept = paired_run.store.query("SELECT item_id, value, reason, judge_id FROM eval_items WHERE metric = 'labelling_quality' ORDER BY 1")
+    kept = paired_run.store.query(
+        "SELECT item_id, value, reason, judge_id FROM eval_items WHERE metric = 'labelling_quality' ORDER BY 1"
+    )
     assert [(k["item_id"], k["value"]) for k in kept] == [(m.item_id, m.value) for m in made]
-    assert kept[3]["reason"] == "failed: scripted failure" and {k["judge_id"] for k in kept} == {judge.identity.judge_id}
+    assert kept[3]["reason"] == "failed: scripted failure" and {k["judge_id"] for k in kept} == {
+        judge.identity.judge_id
+    }
     judges = paired_run.store.query("SELECT model FROM judges WHERE judge_id = ?", [judge.identity.judge_id])
     assert judges == [{"model": judge.identity.model}], "who gave them is on record"

@@ -42,19 +42,28 @@ def run(tmp_path: Path) -> Run:
     run.store.write(
         {
             "policies": [{"policy_id": p, "kind": kind, "round": int(p == "cccc")} for p, kind in kinds.items()],
-            "rounds": [{"round": r, "champion_in": "aaaa", "challenger": c, "decision": "PROMOTE"} for r, c in enumerate(("bbbb", "cccc"))],
-            "decisions": [Decision(r, "gate", "PROMOTE", "better", {"policy_id": c}) for r, c in enumerate(("bbbb", "cccc"))],
+            "rounds": [
+                {"round": r, "champion_in": "aaaa", "challenger": c, "decision": "PROMOTE"}
+                for r, c in enumerate(("bbbb", "cccc"))
+            ],
+            "decisions": [
+                Decision(r, "gate", "PROMOTE", "better", {"policy_id": c}) for r, c in enumerate(("bbbb", "cccc"))
+            ],
         }
     )
     return run
 
 
 def opened(run: Run, limit: int = 0) -> sealed.Opening:
-    return sealed.record_opening(run, f"session{len(run.store.query('FROM sealed_tests'))}", contenders(run), limit, {"medquad": 4})
+    return sealed.record_opening(
+        run, f"session{len(run.store.query('FROM sealed_tests'))}", contenders(run), limit, {"medquad": 4}
+    )
 
 
 def concluded(run: Run, number: int = 1) -> None:
-    run.decide(Decision(1, sealed.KIND, "RESULT", in_words(ROWS), {"opening": number, "policies": POLICIES, "rows": ROWS}))
+    run.decide(
+        Decision(1, sealed.KIND, "RESULT", in_words(ROWS), {"opening": number, "policies": POLICIES, "rows": ROWS})
+    )
 
 
 def marks(run: Run) -> list[str]:
@@ -102,7 +111,12 @@ def test_a_second_opening_has_to_be_forced_and_marks_the_run(run: Run) -> None:
     assert opened(run).number == 2
     concluded(run, 2)
     actions = run.store.query("SELECT action, reason FROM decisions WHERE kind = 'sealed' ORDER BY seq")
-    assert [a["action"] for a in actions] == ["OPENED", "RESULT", "REOPENED", "RESULT"] and "opening 2, forced" in actions[2]["reason"]
+    assert [a["action"] for a in actions] == [
+        "OPENED",
+        "RESULT",
+        "REOPENED",
+        "RESULT",
+    ] and "opening 2, forced" in actions[2]["reason"]
     assert marks(run) == ["the sealed test was opened 2 times: only the first result is an honest one"]
     assert marks(run)[0] in shown(run)
 
@@ -126,8 +140,12 @@ def test_further_rounds_are_refused_or_marked_once(run: Run) -> None:
         opening = sealed.goes_on_after(run, 3, allowed=True)
         assert opening is not None
         sealed.record_going_on(run, opening, 3)
-    assert [d["action"] for d in run.store.query("SELECT action FROM decisions WHERE kind = 'sealed' ORDER BY seq")][2:] == ["WENT_ON"]
-    assert marks(run) == ["the loop went on after the sealed test was opened at round 1: later champions have no untouched test"]
+    assert [d["action"] for d in run.store.query("SELECT action FROM decisions WHERE kind = 'sealed' ORDER BY seq")][
+        2:
+    ] == ["WENT_ON"]
+    assert marks(run) == [
+        "the loop went on after the sealed test was opened at round 1: later champions have no untouched test"
+    ]
     assert marks(run)[0] in shown(run)
 
 
@@ -158,7 +176,9 @@ def test_sealed_items_are_no_benchmark_for_anything_else(run: Run) -> None:
 def test_the_items_need_two_groups(run: Run) -> None:
     with pytest.raises(UsageError, match="no sealed items"):
         sealed_questions(run, 0)
-    questions = [Question(f"q{i}", "medquad_style", "sealed", "s", f"g{i // 2}", "What?", reference="this") for i in range(4)]
+    questions = [
+        Question(f"q{i}", "medquad_style", "sealed", "s", f"g{i // 2}", "What?", reference="this") for i in range(4)
+    ]
     run.store.write({"questions": questions})
     assert [q.question_id for q in sealed_questions(run, 3)["medquad"]] == ["q0", "q1", "q2"]
     with pytest.raises(UsageError, match="one group"):
@@ -169,14 +189,24 @@ def test_the_table_has_means_differences_and_what_is_unscored(run: Run) -> None:
     opened(run)
     concluded(run)
     text = shown(run)
-    for part in ("Sealed test, opened after round 1", "token_f1", "1 unscored", "champion cccc", "0.7000", "+0.2000", "+0.100..+0.300"):
+    for part in (
+        "Sealed test, opened after round 1",
+        "token_f1",
+        "1 unscored",
+        "champion cccc",
+        "0.7000",
+        "+0.2000",
+        "+0.100..+0.300",
+    ):
         assert part in text
     assert "the same policy" in text
 
 
 def items(policy_id: str, metric: str, cells: dict[str, tuple[Any, str, str]]) -> list[EvalItem]:
     return [
-        EvalItem(policy_id, "b", "sealed", i, metric, said, target, value, "scored" if value is not None else "failed", "why")
+        EvalItem(
+            policy_id, "b", "sealed", i, metric, said, target, value, "scored" if value is not None else "failed", "why"
+        )
         for i, (value, said, target) in cells.items()
     ]
 

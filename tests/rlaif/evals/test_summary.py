@@ -15,8 +15,21 @@ from rlaif.text_metrics import corpus_bleu
 from rlaif.types import EvalItem
 
 
-def row(item: str, metric: str, value: float | None, prediction: str = "", target: str = "", benchmark: str = "medquad") -> EvalItem:
-    return EvalItem("p", benchmark, "gate", item, metric, prediction, target, value, "scored" if value is not None else "failed", "why")
+def row(
+    item: str, metric: str, value: float | None, prediction: str = "", target: str = "", benchmark: str = "medquad"
+) -> EvalItem:
+    return EvalItem(
+        "p",
+        benchmark,
+        "gate",
+        item,
+        metric,
+        prediction,
+        target,
+        value,
+        "scored" if value is not None else "failed",
+        "why",
+    )
 
 
 def label(item: str, target: str, prediction: str) -> EvalItem:
@@ -62,8 +75,13 @@ def test_bleu_of_the_corpus_is_not_the_mean_of_the_sentences() -> None:
 def test_means_by_kind_of_question() -> None:
     rows = [row("a", "token_f1", 0.2), row("b", "token_f1", 0.4), row("c", "token_f1", 0.9), row("c", "rouge_l", 0.5)]
     found = summary.by_type(rows, {"a": "causes", "b": "causes", "c": ""})
-    assert found == {"causes": {"n": 2, "token_f1": pytest.approx(0.3)}, "other": {"n": 1, "token_f1": 0.9, "rouge_l": 0.5}}
-    assert summary.by_type(rows, dict.fromkeys("abc", "causes")) == summary.by_type(rows, dict.fromkeys("abc", "")) == {}
+    assert found == {
+        "causes": {"n": 2, "token_f1": pytest.approx(0.3)},
+        "other": {"n": 1, "token_f1": 0.9, "rouge_l": 0.5},
+    }
+    assert (
+        summary.by_type(rows, dict.fromkeys("abc", "causes")) == summary.by_type(rows, dict.fromkeys("abc", "")) == {}
+    )
 
 
 def mark(item: str, value: float | None) -> EvalItem:
@@ -81,7 +99,11 @@ def test_a_judges_marks_have_an_interval_and_what_has_no_mark_is_counted() -> No
     assert interval is not None and interval[0] < 0 and interval[1] > 1
     assert (found["quality.low"], found["quality.high"]) == (0.0, 1.0), "a mark is never outside"
     many = [mark(str(i), i % 5 / 4) for i in range(40)]
-    assert summary.metrics(many)["quality.low"] == grouped_mean([m.value for m in many], [m.item_id for m in many]).interval[0] > 0.3  # type: ignore[index]
+    assert (
+        summary.metrics(many)["quality.low"]
+        == grouped_mean([m.value for m in many], [m.item_id for m in many]).interval[0]
+        > 0.3
+    )  # type: ignore[index]
     assert not any(name.startswith("token_f1.") for name in found), "only marks can be missing"
 
 
@@ -98,7 +120,9 @@ def test_marks_by_kind_of_question() -> None:
 
 def shown(result: dict[str, object]) -> list[str]:
     out = io.StringIO()
-    summary.show({"policy": "p", "benchmark": "medquad", "split": "gate", "n": 5} | result, Screen(Console(file=out, width=160)))
+    summary.show(
+        {"policy": "p", "benchmark": "medquad", "split": "gate", "n": 5} | result, Screen(Console(file=out, width=160))
+    )
     return [" ".join(line.replace("│", " ").split()) for line in out.getvalue().splitlines()]
 
 
@@ -110,7 +134,9 @@ def test_marks_are_shown_with_who_gave_them() -> None:
     }
     judge = {"metric": "quality", "model": "openai:x", "judge_id": "j1", "labels": False, "passed_exam": None}
     lines = shown(result | {"judge": judge})
-    assert {"quality 0.5000 (0.2500 to 0.7500), 2 unscored", "causes 3 0.5000", "tests 2 no mark, 2 unscored"} <= set(lines)
+    assert {"quality 0.5000 (0.2500 to 0.7500), 2 unscored", "causes 3 0.5000", "tests 2 no mark, 2 unscored"} <= set(
+        lines
+    )
     assert "quality by openai:x (j1), which has not sat the exam in this run; it does not label" in lines
     lines = shown(result | {"judge": judge | {"metric": "labelling_quality", "labels": True, "passed_exam": False}})
     assert any("has failed the embedded exam; it labels too" in line for line in lines)

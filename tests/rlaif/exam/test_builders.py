@@ -63,7 +63,9 @@ def page(source: str, number: int, focus: str, qtype: str, answer: str) -> dict[
     return row | {"question": f"{asked} {focus} ?", "answer": answer}
 
 
-NAMES = "gout asthma anemia rickets scurvy mumps measles cholera rabies tetanus malaria leprosy psoriasis migraine epilepsy".split()
+NAMES = (
+    "gout asthma anemia rickets scurvy mumps measles cholera rabies tetanus malaria leprosy psoriasis migraine epilepsy"
+).split()
 
 
 @pytest.fixture
@@ -83,14 +85,16 @@ def medquad_file(tmp_path: Path) -> Path:
                 i,
                 name,
                 "symptoms",
-                f"Fever is common. The {name} nodes swell. Pain in the night lasts {i + 20} days in all of those people.",
+                f"Fever is common. The {name} nodes swell. Pain in the night lasts {i + 20} days in all "
+                "of those people.",
             ),
             page(
                 "B",
                 i,
                 name,
                 "treatment",
-                f"Doctors treat {name} with rest, tablets, cold packs and much water, and they watch the {name} closely.",
+                f"Doctors treat {name} with rest, tablets, cold packs and much water, and they watch the "
+                f"{name} closely.",
             ),
         ]
     path = tmp_path / "pages.jsonl"
@@ -138,8 +142,14 @@ def test_human_pairs_stand_two_apart_and_the_reference_is_no_candidate(tmp_path:
         ("Q2", "nothing to compare with", 1),
     ]
     exam = human_exam(scored(tmp_path / "h.jsonl", rows))
-    assert [(i.good.answer, i.bad.answer, i.good.reference) for i in exam.items] == [("a decent answer", "wrong", rows[0][1])]
-    assert [(a.answer, score) for a, score in exam.graded] == [("a decent answer", 3), ("related words", 2), ("wrong", 1)]
+    assert [(i.good.answer, i.bad.answer, i.good.reference) for i in exam.items] == [
+        ("a decent answer", "wrong", rows[0][1])
+    ]
+    assert [(a.answer, score) for a, score in exam.graded] == [
+        ("a decent answer", 3),
+        ("related words", 2),
+        ("wrong", 1),
+    ]
 
 
 @pytest.mark.parametrize("score", [0, 5, 2.5, "good", None, True])

@@ -50,7 +50,9 @@ def test_a_number_that_is_told_is_changed_to_one_that_is_nowhere() -> None:
     assert corrupt.change_number(ANSWER, random.Random(0), "Nothing of it.") is None
 
 
-@pytest.mark.parametrize("text", ["Type 2 diabetes and vitamin B12.", "In 1998 it was found.", "COVID-19 spreads.", "Step 3 follows."])
+@pytest.mark.parametrize(
+    "text", ["Type 2 diabetes and vitamin B12.", "In 1998 it was found.", "COVID-19 spreads.", "Step 3 follows."]
+)
 def test_names_and_years_are_no_numbers_to_change(text: str) -> None:
     assert corrupt.change_number(text, random.Random(0), text) is None
 
@@ -71,7 +73,10 @@ def test_half_of_the_sentences_go_and_the_rest_keeps_its_order() -> None:
 def test_of_one_sentence_the_half_with_the_verb_stays() -> None:
     assert corrupt.drop_half(PROSE, random.Random(0)) == "Doctors may look at the retina, check urine."
     late = "Water pills, salty food, poor sleep and heavy meals can raise it."
-    assert corrupt.drop_half("Old water pills, salty food, poor sleep and heavy meals can raise it.", random.Random(0)) is not None
+    assert (
+        corrupt.drop_half("Old water pills, salty food, poor sleep and heavy meals can raise it.", random.Random(0))
+        is not None
+    )
     assert str(corrupt.drop_half(late, random.Random(0))).endswith("can raise it.")
     assert corrupt.drop_half("Rest helps.", random.Random(0)) is None
 
@@ -94,7 +99,9 @@ def test_demands_take_turns_and_the_plain_one_comes_often() -> None:
 
 
 @settings(max_examples=60)
-@given(st.text(max_size=200) | st.lists(st.sampled_from([*ANSWER.split(), *PROSE.split(), "\n", "not", ","])).map(" ".join))
+@given(
+    st.text(max_size=200) | st.lists(st.sampled_from([*ANSWER.split(), *PROSE.split(), "\n", "not", ","])).map(" ".join)
+)
 def test_any_text_is_spoiled_or_refused_without_a_crash(text: str) -> None:
     for function in (corrupt.negate, corrupt.drop_half, corrupt.pad):
         made = function(text, random.Random(0))

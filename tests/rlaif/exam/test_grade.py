@@ -41,10 +41,15 @@ class Changed:
 
 
 def knows(exam: Exam) -> ScriptedJudge:
-    """A judge without fault: 0.9 for the answers that are good somewhere, 0.3 for their spoiled forms, 0 for those that say nothing."""
+    """A judge without fault: 0.9 for the answers that are good somewhere, 0.3 for their spoiled forms, 0 for those that
+    say nothing.
+    """
     bad = {i.bad.candidate_id for i in exam.items if i.item_type in (*POOLED, "half_dropped")}
     nothing = {i.bad.candidate_id for i in exam.items if i.item_type == "empty"}
-    scores = {a.candidate_id: 0.0 if a.candidate_id in nothing else 0.3 if a.candidate_id in bad else 0.9 for a in exam.answers}
+    scores = {
+        a.candidate_id: 0.0 if a.candidate_id in nothing else 0.3 if a.candidate_id in bad else 0.9
+        for a in exam.answers
+    }
     demanded = {i.bad.candidate_id for i in exam.items if i.item_type == "injected"}
     return ScriptedJudge(scores | dict.fromkeys(demanded, 0.3))
 
@@ -107,7 +112,9 @@ def test_answers_that_say_nothing_must_all_be_scored_low(small_exam: Exam) -> No
 
     def lose(item: JudgeItem, verdict: Verdict) -> Verdict:
         return (
-            Verdict(item.candidate_id, verdict.judge_id, 0, "unparsed", reason="?") if item.candidate_id == empty.candidate_id else verdict
+            Verdict(item.candidate_id, verdict.judge_id, 0, "unparsed", reason="?")
+            if item.candidate_id == empty.candidate_id
+            else verdict
         )
 
     assert blamed(sit(small_exam, Changed(lose))) == {"empty"}
@@ -115,7 +122,9 @@ def test_answers_that_say_nothing_must_all_be_scored_low(small_exam: Exam) -> No
 
 def test_a_judge_that_fails_to_answer_is_no_refusal_but_an_error(small_exam: Exam) -> None:
     ids = [a.candidate_id for a in small_exam.answers]
-    with pytest.raises(RlaifError, match=rf"embedded exam: {len(ids)} of {len(ids)} answers got no verdict \(e.g. scripted failure\)"):
+    with pytest.raises(
+        RlaifError, match=rf"embedded exam: {len(ids)} of {len(ids)} answers got no verdict \(e.g. scripted failure\)"
+    ):
         sit(small_exam, ScriptedJudge({}, failed=ids))
 
 
@@ -126,7 +135,9 @@ def test_too_few_items_of_a_type_license_nobody(small_exam: Exam) -> None:
 
 
 def graded(*pairs: tuple[float | None, int]) -> list[tuple[Verdict, int]]:
-    return [(Verdict("c", "j", 0, "scored" if s is not None else "failed", s, reason="x"), people) for s, people in pairs]
+    return [
+        (Verdict("c", "j", 0, "scored" if s is not None else "failed", s, reason="x"), people) for s, people in pairs
+    ]
 
 
 def test_kappa_of_agreement_reversal_and_of_a_case_worked_by_hand() -> None:

@@ -50,7 +50,9 @@ def test_a_judge_that_fails_is_refused_with_its_reasons(run: Run) -> None:
     with pytest.raises(RlaifError, match=r"was refused a licence \(wrong_question: pair accuracy 0.000 < 0.95"):
         ensure_licence(run, POOR, Screen(), hold_here=True)
     assert check_licence(run, POOR.identity.judge_id) is False
-    assert run.store.query("SELECT DISTINCT outcome FROM exam_items WHERE item_type = 'negated'") == [{"outcome": "tie"}]
+    assert run.store.query("SELECT DISTINCT outcome FROM exam_items WHERE item_type = 'negated'") == [
+        {"outcome": "tie"}
+    ]
 
 
 def test_the_override_is_recorded_once_for_each_judge(run: Run) -> None:
@@ -91,7 +93,11 @@ def test_a_small_exam_is_shown_as_json_and_neither_licenses_nor_replaces(tmp_pat
 
 
 def test_people_and_medquad_are_exams_of_their_own(tmp_path: Path) -> None:
-    said = ("{} does help against pain and fever in most adults", 4), ("it helps against pain and fever", 4), ("bananas are yellow", 1)
+    said = (
+        ("{} does help against pain and fever in most adults", 4),
+        ("it helps against pain and fever", 4),
+        ("bananas are yellow", 1),
+    )
     rows = [{"question": f"Does {n} help?", "answer": a.format(n), "score": s} for n in "abcdefghijkl" for a, s in said]
     path = tmp_path / "human.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), "utf-8")

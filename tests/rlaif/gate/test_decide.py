@@ -36,7 +36,9 @@ def policy(right, score, name="p", order=None):
     wrong = {"yes": "no", "no": "yes", "maybe": "yes"}
     predictions = [TARGETS[i % 5] if ok else wrong[TARGETS[i % 5]] for i, ok in enumerate(right)]
     rouge_l = metric("rouge_l", score if order is None else order) if order != [] else None
-    return PolicyResults(name, metric("accuracy", [float(ok) for ok in right], predictions), metric("token_f1", score), rouge_l)
+    return PolicyResults(
+        name, metric("accuracy", [float(ok) for ok in right], predictions), metric("token_f1", score), rouge_l
+    )
 
 
 def judged(champion, challenger, look=LOOK, checks=Checks(), **changes):  # noqa: B008
@@ -62,7 +64,9 @@ CHAMPION = policy(RIGHT, SCORE)
 def test_promoted_on_accuracy_with_the_other_metrics_level():
     result = judged(CHAMPION, policy(BETTER, LEVEL))
     assert result.action == "PROMOTE"
-    assert result.reason.startswith("DPO look 1, alpha 0.0243: accuracy 0.6000 -> 0.6500 (+0.0500, n=300, adjusted p 0.0001)")
+    assert result.reason.startswith(
+        "DPO look 1, alpha 0.0243: accuracy 0.6000 -> 0.6500 (+0.0500, n=300, adjusted p 0.0001)"
+    )
     found = row(result, "better", "accuracy")
     assert (found.b, found.c, found.n, found.n_clusters, found.test) == (15, 0, 300, 150, "mcnemar_exact")
     assert found.p_value == pytest.approx(2**-15)
@@ -125,7 +129,9 @@ def test_words_that_lost_their_order_are_rejected_whatever_token_f1_says():
     assert shuffled.action == "REJECT" and ": worse: rouge_l 0." in shuffled.reason
     found = row(shuffled, "not_worse", "rouge_l")
     assert not found.passed and found.ci_high < 0 and found.threshold == -0.05
-    assert all(r.passed for r in shuffled.rows if r.condition == "not_worse" and r.metric != "rouge_l"), "nothing else would have seen it"
+    assert all(r.passed for r in shuffled.rows if r.condition == "not_worse" and r.metric != "rouge_l"), (
+        "nothing else would have seen it"
+    )
 
 
 def test_the_margin_of_word_order_decides_when_nothing_else_does():
@@ -137,7 +143,10 @@ def test_the_margin_of_word_order_decides_when_nothing_else_does():
 
 def test_word_order_is_no_way_to_a_promotion():
     result = judged(CHAMPION, policy(RIGHT, SCORE, order=[value + 0.2 for value in SCORE]))
-    assert result.action == "REJECT" and {r.metric for r in result.rows if r.condition == "better"} == {"accuracy", "token_f1"}
+    assert result.action == "REJECT" and {r.metric for r in result.rows if r.condition == "better"} == {
+        "accuracy",
+        "token_f1",
+    }
 
 
 def with_shuffled(results, order, shuffled):
@@ -289,7 +298,10 @@ def test_malformed_results_are_refused():
 
 
 def test_metric_results_from_evaluation_rows():
-    items = [EvalItem("p", "medquad", "gate", i, "token_f1", "a", "b", v, "scored", "", "", "h", "d") for i, v in (("x", 0.5), ("y", None))]
+    items = [
+        EvalItem("p", "medquad", "gate", i, "token_f1", "a", "b", v, "scored", "", "", "h", "d")
+        for i, v in (("x", 0.5), ("y", None))
+    ]
     results = MetricResults.of(items, {"x": "g1", "y": "g2"})
     assert (results.item_ids, results.values, results.groups) == (("x", "y"), (0.5, None), ("g1", "g2"))
     assert (results.metric, results.protocol_hash, results.data_sha256) == ("token_f1", "h", "d")

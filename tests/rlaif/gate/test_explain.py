@@ -28,11 +28,15 @@ def policy(name: str, right: np.ndarray, score: np.ndarray) -> PolicyResults:
         n = len(values)
         ids, groups = tuple(f"{kind}{i}" for i in range(n)), tuple(f"g{i // 2}" for i in range(n))
         targets = ("yes",) * n
-        return MetricResults(benchmark, kind, ids, tuple(values.tolist()), tuple(says), targets, groups, ("scored",) * n, "h", "d")
+        return MetricResults(
+            benchmark, kind, ids, tuple(values.tolist()), tuple(says), targets, groups, ("scored",) * n, "h", "d"
+        )
 
     says = ["yes" if ok else "no" for ok in right]
     return PolicyResults(
-        name, metric("accuracy", "pubmedqa", right.astype(float), says), metric("token_f1", "medquad", score, [""] * len(score))
+        name,
+        metric("accuracy", "pubmedqa", right.astype(float), says),
+        metric("token_f1", "medquad", score, [""] * len(score)),
     )
 
 
@@ -70,22 +74,36 @@ def shown(result: dict) -> str:
 
 
 def test_every_condition_is_a_row_with_words(run: Run) -> None:
-    result = judged(run, 1, policy("chall", gained(25), SCORE), Checks((Check("leaks", True, "none"),), (Guard("kl", False, True),)))
+    result = judged(
+        run, 1, policy("chall", gained(25), SCORE), Checks((Check("leaks", True, "none"),), (Guard("kl", False, True),))
+    )
     found = explain(run, 1)
     assert len(found["conditions"]) == len(result.rows)
-    assert [c["condition"] for c in found["conditions"]] == sorted((r.condition for r in result.rows), key=list(QUESTIONS).index)
+    assert [c["condition"] for c in found["conditions"]] == sorted(
+        (r.condition for r in result.rows), key=list(QUESTIONS).index
+    )
     assert all(c["words"] and c["question"] for c in found["conditions"])
     assert found["action"] == "PROMOTE" and found["verdict"].startswith("PROMOTE: better on accuracy beyond chance")
     better = next(c for c in found["conditions"] if (c["condition"], c["metric"]) == ("better", "accuracy"))
-    assert "(+0.1000)" in better["words"] and "25 items won, 0 lost" in better["words"] and "needs 0.0243 or less" in better["words"]
+    assert (
+        "(+0.1000)" in better["words"]
+        and "25 items won, 0 lost" in better["words"]
+        and "needs 0.0243 or less" in better["words"]
+    )
     assert "250 items in 125 groups" in better["words"]
     assert (found["look"], found["champion"], found["challenger"]) == (1, "champ", "chall")
     json.dumps(found)
     text = shown(found)
     assert "same items, prompt and data for both, and no answer without a score" in text and "leaks: none" in text
-    assert len(text.splitlines()) < len(found["conditions"]) + 8 and "same_items" not in text and "monitor kl" not in text
+    assert (
+        len(text.splitlines()) < len(found["conditions"]) + 8 and "same_items" not in text and "monitor kl" not in text
+    )
     assert "kl: green" in text
-    assert text.startswith("PROMOTE") and "DPO look 1, alpha 0.0243: chall against champ" in text and "in 80% of cases" in text
+    assert (
+        text.startswith("PROMOTE")
+        and "DPO look 1, alpha 0.0243: chall against champ" in text
+        and "in 80% of cases" in text
+    )
 
 
 def test_round_0_and_the_latest_round(run: Run) -> None:
@@ -101,10 +119,20 @@ def test_round_0_and_the_latest_round(run: Run) -> None:
     ("right", "score", "checks", "verdict"),
     [
         (gained(25), SCORE, Checks((Check("exam", False, "no licence"),)), "may not be compared (exam)"),
-        (gained(25), SCORE, Checks((), (Guard("kl", True, True, "0.3 > 0.1"),)), "better on accuracy, but held up by a red monitor (kl)"),
+        (
+            gained(25),
+            SCORE,
+            Checks((), (Guard("kl", True, True, "0.3 > 0.1"),)),
+            "better on accuracy, but held up by a red monitor (kl)",
+        ),
         (RIGHT, SCORE - 0.05, Checks(), "REJECT: worse on token F1."),
         (gained(3), SCORE + RNG.normal(0, 0.3, 120), Checks(), "cannot tell a gain from chance"),
-        (gained(25), SCORE + (x := RNG.normal(0, 0.3, 120)) - x.mean(), Checks(), "a loss on token F1 is not ruled out; about"),
+        (
+            gained(25),
+            SCORE + (x := RNG.normal(0, 0.3, 120)) - x.mean(),
+            Checks(),
+            "a loss on token F1 is not ruled out; about",
+        ),
     ],
 )
 def test_verdicts(run: Run, right: np.ndarray, score: np.ndarray, checks: Checks, verdict: str) -> None:
@@ -132,10 +160,15 @@ def test_simulate_on_the_runs_own_results(run: Run, monkeypatch: pytest.MonkeyPa
     challenger = policy("chall", gained(25), SCORE + RNG.normal(0, 0.05, 120))
     judged(run, 1, challenger)
     monkeypatch.setattr(simulate_own, "load_prompt", lambda name: None)
-    monkeypatch.setattr(simulate_own, "results", lambda run, policy_id, *_: {"champ": CHAMPION, "chall": challenger}[policy_id])
+    monkeypatch.setattr(
+        simulate_own, "results", lambda run, policy_id, *_: {"champ": CHAMPION, "chall": challenger}[policy_id]
+    )
     monkeypatch.setattr(simulate_own, "POWER_DRAWS", 2)
     result = simulate_own.simulate_own(run, 3, 2, screen)
-    assert result["sizes"] == {"accuracy": {"n": 250, "groups": 125, "discordance": 0.1}, "token_f1": {"n": 120, "groups": 60}}
+    assert result["sizes"] == {
+        "accuracy": {"n": 250, "groups": 125, "discordance": 0.1},
+        "token_f1": {"n": 120, "groups": 60},
+    }
     assert result["null"]["draws"] == 3 and len(result["null"]["by_look"]) == 2
     assert {(p["metric"], p["gain"], p["look"]) for p in result["power"]} == {
         *(("accuracy", g, k) for g in (0.02, 0.03, 0.05, 0.08) for k in (1, 2)),

@@ -19,7 +19,9 @@ def policy(name: str, right: list[bool], score: list[float]) -> PolicyResults:
         n = len(values)
         groups = tuple(f"g{i // 4}" for i in range(n))
         ids = tuple(f"{kind}{i}" for i in range(n))
-        return MetricResults("b", kind, ids, tuple(values), tuple(says), tuple(targets), groups, ("scored",) * n, "h", "d")
+        return MetricResults(
+            "b", kind, ids, tuple(values), tuple(says), tuple(targets), groups, ("scored",) * n, "h", "d"
+        )
 
     targets = [TARGETS[i % 5] for i in range(len(right))]
     says = [t if ok else "unparsed" for t, ok in zip(targets, right, strict=True)]
@@ -49,7 +51,9 @@ def test_own_pairs_have_no_gain_whatever_the_run_had() -> None:
     pairs = taken(own_pairs(CHAMPION, CHALLENGER), 400)
     assert mean_gain(pairs) == pytest.approx((0, 0), abs=0.006)
     own = np.mean(np.array(CHAMPION.accuracy.values) != np.array(CHALLENGER.accuracy.values))
-    assert np.mean([(p.accuracy.champion != p.accuracy.challenger).mean() for p in pairs]) == pytest.approx(own, abs=0.01)
+    assert np.mean([(p.accuracy.champion != p.accuracy.challenger).mean() for p in pairs]) == pytest.approx(
+        own, abs=0.01
+    )
     one = pairs[0].accuracy
     assert len(set(one.groups.tolist())) == 100 and len(one.champion) == 400
     for says, values in ((one.champion_says, one.champion), (one.challenger_says, one.challenger)):
@@ -60,11 +64,15 @@ def test_word_order_is_dealt_with_the_score_it_belongs_to() -> None:
     for dealt in taken(own_pairs(CHAMPION, CHALLENGER, 0.0, 0.25), 20):
         assert dealt.order is not None
         assert dealt.order.champion == pytest.approx(dealt.score.champion / 2)
-        assert dealt.order.challenger == pytest.approx((dealt.score.challenger - 0.25) / 2), "the same answers, without the gain added"
+        assert dealt.order.challenger == pytest.approx((dealt.score.challenger - 0.25) / 2), (
+            "the same answers, without the gain added"
+        )
     shuffled = replace(CHAMPION.order, values=(0.125, None, *CHAMPION.order.values[2:]))
     mine = replace(CHAMPION, shuffled=shuffled)
     dealt = next(own_pairs(mine, mine)(np.random.default_rng(0)))
-    assert ((dealt.shuffled.champion == 0.125) | (dealt.shuffled.champion == dealt.order.champion)).all(), "too short: nothing is seen"
+    assert ((dealt.shuffled.champion == 0.125) | (dealt.shuffled.champion == dealt.order.champion)).all(), (
+        "too short: nothing is seen"
+    )
     without = replace(CHAMPION, order=None)
     assert next(own_pairs(without, without)(np.random.default_rng(0))).order is None
 
@@ -74,18 +82,27 @@ def test_own_pairs_have_the_gain_asked_for() -> None:
 
 
 def test_drawn_pairs_have_the_rates_asked_for_and_keep_their_champion() -> None:
-    stream = drawn_pairs(n_accuracy=2000, discordance=0.12, gain_accuracy=0.04, gain_score=0.01, base_rate=0.7, spread=0.1)
+    stream = drawn_pairs(
+        n_accuracy=2000, discordance=0.12, gain_accuracy=0.04, gain_score=0.01, base_rate=0.7, spread=0.1
+    )
     pairs = [p for seed in range(40) for p in taken(stream, 2, seed)]
     assert mean_gain(pairs) == pytest.approx((0.04, 0.01), abs=0.004)
-    assert np.mean([(p.accuracy.champion != p.accuracy.challenger).mean() for p in pairs]) == pytest.approx(0.12, abs=0.004)
+    assert np.mean([(p.accuracy.champion != p.accuracy.challenger).mean() for p in pairs]) == pytest.approx(
+        0.12, abs=0.004
+    )
     assert np.mean([p.accuracy.champion.mean() for p in pairs]) == pytest.approx(0.7, abs=0.01)
     moved = [
-        np.concatenate([m.challenger - m.champion for m in metrics]) for metrics in zip(*((p.score, p.order) for p in pairs), strict=True)
+        np.concatenate([m.challenger - m.champion for m in metrics])
+        for metrics in zip(*((p.score, p.order) for p in pairs), strict=True)
     ]
     assert [float(np.std(m)) for m in moved] == pytest.approx([0.1, 0.1], abs=0.005)
-    assert np.mean(moved[1]) == pytest.approx(0, abs=0.004) and np.corrcoef(*moved)[0, 1] == pytest.approx(0.95, abs=0.01)
+    assert np.mean(moved[1]) == pytest.approx(0, abs=0.004) and np.corrcoef(*moved)[0, 1] == pytest.approx(
+        0.95, abs=0.01
+    )
     first, second = pairs[:2]
-    assert (first.accuracy.champion == second.accuracy.champion).all() and (first.score.champion == second.score.champion).all()
+    assert (first.accuracy.champion == second.accuracy.champion).all() and (
+        first.score.champion == second.score.champion
+    ).all()
     assert not (first.accuracy.challenger == second.accuracy.challenger).all()
     assert ((first.accuracy.champion_says == first.accuracy.targets) == (first.accuracy.champion == 1)).all()
 
@@ -93,7 +110,9 @@ def test_drawn_pairs_have_the_rates_asked_for_and_keep_their_champion() -> None:
 @pytest.mark.slow
 def test_no_promotion_is_screened_out() -> None:
     """Of looks near the line, `could_be_promoted` lets every one through that the whole gate promotes."""
-    stream = drawn_pairs(n_accuracy=250, discordance=0.12, gain_accuracy=0.04, gain_score=0.015, n_score=200, n_groups=100)
+    stream = drawn_pairs(
+        n_accuracy=250, discordance=0.12, gain_accuracy=0.04, gain_score=0.015, n_score=200, n_groups=100
+    )
     outcomes = []
     for seed in range(30):
         (dealt,) = taken(stream, 1, seed)
@@ -124,14 +143,18 @@ def test_promotions_counts_loops_once_and_by_look() -> None:
 
 
 def test_few_loops_without_gain_promote() -> None:
-    found = promotions(drawn_pairs(n_accuracy=250, discordance=0.15, n_score=100, n_groups=50), 60, range(1, 6), SETTINGS, 3)
+    found = promotions(
+        drawn_pairs(n_accuracy=250, discordance=0.15, n_score=100, n_groups=50), 60, range(1, 6), SETTINGS, 3
+    )
     assert found.promoted <= 8  # 4% of 60 is 2.4; more than 8 would be one in a thousand at 5%
     assert sum(found.by_look) == found.promoted
 
 
 @pytest.mark.slow
 def test_word_order_does_not_hold_up_honest_policies() -> None:
-    """What is promoted with that condition is what would be promoted without it, on draws with true gains in accuracy or token F1."""
+    """What is promoted with that condition is what would be promoted without it, on draws with true gains in accuracy
+    or token F1.
+    """
     without, outcomes = replace(SETTINGS, margin_rouge_l=1.0), []
     for seed in range(40):
         gain = {"gain_accuracy": 0.06} if seed % 2 else {"gain_score": 0.02}

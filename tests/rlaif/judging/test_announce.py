@@ -35,17 +35,25 @@ def test_a_judge_elsewhere_says_what_leaves_and_where_to(fake_chat_model: Callab
     assert "leaves this machine" not in said(judge)
     judge.endpoint = Endpoint("api.example.org", False)
     text = said(judge)
-    what = "questions, leaflets (context), reference answers, key points, candidate answers, the judge prompt and the API key; nothing else"
+    what = (
+        "questions, leaflets (context), reference answers, key points, candidate answers, the judge prompt "
+        "and the API key; nothing else"
+    )
     assert f"leaves this machine    to api.example.org: {what}" in text
     assert leaving("{question} {answer} {nonce}") == "questions, candidate answers"
 
 
 def test_calls_cost_and_time_are_said_beforehand(fake_chat_model: Callable[..., Any]) -> None:
     text = said(LangChainJudge("fake", chat_model=fake_chat_model(["x"])), "sampling.questions=50", "sampling.k=4")
-    assert "at most 400 calls, about" in text and "cost unknown (judge.price_in" in text and "time unknown before" in text
+    assert (
+        "at most 400 calls, about" in text and "cost unknown (judge.price_in" in text and "time unknown before" in text
+    )
     priced = LangChainJudge("fake", JudgeSettings(price_in=1.0, price_out=1.0), chat_model=fake_chat_model(["x"]))
     assert "cost about 0.3" in said(priced, "sampling.questions=50", "sampling.k=4")
-    assert describe(Forecast(10, 1000, 20, 1.0, 600.0)) == "10 calls, about 1,000 tokens in and 20 out, cost about 1.00, about 10 min"
+    assert (
+        describe(Forecast(10, 1000, 20, 1.0, 600.0))
+        == "10 calls, about 1,000 tokens in and 20 out, cost about 1.00, about 10 min"
+    )
     assert describe(Forecast(10, 1000, 20, 1.0, 45.0)).endswith("about 45 s")
 
 
@@ -56,7 +64,10 @@ def test_what_changes_between_sessions_is_recorded(tmp_path: Path) -> None:
         run = open_or_create(tmp_path / "run", load_config("embedded", overrides))
         with session(run, now()):
             pass
-    keys = "overrides->>'judge.max_calls' AS calls, overrides->>'judge.concurrency' AS n, overrides->>'judge.price_in' AS price"
+    keys = (
+        "overrides->>'judge.max_calls' AS calls, overrides->>'judge.concurrency' AS n, "
+        "overrides->>'judge.price_in' AS price"
+    )
     rows = run.store.query(f"SELECT {keys} FROM sessions ORDER BY started_at")
     assert rows == [{"calls": "0", "n": "8", "price": "0.0"}, {"calls": "5", "n": "2", "price": "0.5"}]
 
@@ -65,7 +76,10 @@ def test_the_mean_length_of_what_is_known(tmp_path: Path) -> None:
     run = open_or_create(tmp_path / "run", load_config("embedded"))
     assert mean_chars(run) is None
     pool = Question("q", "d", "train", "s", "g", "12345", "123", "12", ("1", "2"))
-    others = [Question("r", "d", "gate", "s", "g", "x" * 100), Question("t", "d", "train", "s", "g", "x" * 100, label="yes")]
+    others = [
+        Question("r", "d", "gate", "s", "g", "x" * 100),
+        Question("t", "d", "train", "s", "g", "x" * 100, label="yes"),
+    ]
     assert mean_chars(run, [pool, *others]) == 12
     run.store.write({"questions": [pool, *others]})
     assert mean_chars(run) == 12

@@ -12,9 +12,26 @@ from rlaif.types import UsageError
 
 
 def test_settings_come_from_the_configuration() -> None:
-    overrides = ["judge.model=m", "judge.base_url=http://h/v1", "judge.temperature=0.5", "judge.max_new_tokens=99", "judge.concurrency=3"]
-    overrides += ["judge.retries=1", "judge.timeout=5", "judge.requests_per_second=2", "judge.price_in=1", "judge.price_out=2"]
-    overrides += ["judge.max_calls=10", "judge.max_tokens=20", "judge.max_cost=3", "judge.prompt=prompts/judge/strict.md"]
+    overrides = [
+        "judge.model=m",
+        "judge.base_url=http://h/v1",
+        "judge.temperature=0.5",
+        "judge.max_new_tokens=99",
+        "judge.concurrency=3",
+    ]
+    overrides += [
+        "judge.retries=1",
+        "judge.timeout=5",
+        "judge.requests_per_second=2",
+        "judge.price_in=1",
+        "judge.price_out=2",
+    ]
+    overrides += [
+        "judge.max_calls=10",
+        "judge.max_tokens=20",
+        "judge.max_cost=3",
+        "judge.prompt=prompts/judge/strict.md",
+    ]
     strict = load_judge_prompt("prompts/judge/strict.md")
     assert judge_settings(load_config("embedded", overrides)) == JudgeSettings(
         strict, "http://h/v1", 0.5, 99, 3, 1, 5.0, 2.0, 1.0, 2.0, Budget(10, 20, 3.0)

@@ -37,7 +37,9 @@ def test_what_both_orders_confirm_stays(judged_run, fake_chat_model):
         "p2": "the rejected answer wins in both orders, margin 0.11",
         "p3": "the winner turns with the order, margin 0.11",
     }
-    rows = judged_run.store.query('SELECT candidate_a, candidate_b, "order", winner, status FROM pairwise_verdicts ORDER BY ALL')
+    rows = judged_run.store.query(
+        'SELECT candidate_a, candidate_b, "order", winner, status FROM pairwise_verdicts ORDER BY ALL'
+    )
     assert [tuple(r.values()) for r in rows][:2] == [("a", "b", "ab", "a", "scored"), ("a", "b", "ba", "a", "scored")]
     assert len(rows) == len(chat.prompts) == 6
     assert confirm(judged_run, judge(judged_run, chat), PAIRS, ITEMS) == fallen and len(chat.prompts) == 6

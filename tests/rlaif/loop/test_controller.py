@@ -52,7 +52,8 @@ def test_each_red_monitor_has_its_action(monitor, action, settings):
 def test_every_monitor_and_lever_is_in_the_table():
     assert {r.action for r in RULES} == set(LEVERS)
     assert {m.name for m in GREEN} == {
-        "logps_falling", "overfit", "length_ratio", "distinct_2", "pair_yield", "score_spread", "judge_up", "kl_to_sft", "truncated",
+        "logps_falling", "overfit", "length_ratio", "distinct_2", "pair_yield", "score_spread", "judge_up", "kl_to_sft",
+        "truncated",
     }  # fmt: skip
 
 
@@ -67,7 +68,9 @@ def test_too_few_pairs_ask_for_more_candidates_and_then_stop():
 def test_a_gamed_judge_rolls_back_where_there_is_something_to_go_back_to():
     chosen = act("judge_up", may_roll_back=True)
     assert (chosen.name, chosen.settings) == ("roll_back", {"pairs.min_margin": 0.15})
-    assert act("judge_up", may_roll_back=True, settings={"pairs.min_margin": 0.25}).name == "roll_back", "also with the margin at its limit"
+    assert act("judge_up", may_roll_back=True, settings={"pairs.min_margin": 0.25}).name == "roll_back", (
+        "also with the margin at its limit"
+    )
 
 
 def test_one_thing_at_a_time_the_gravest_first():
@@ -88,7 +91,11 @@ def test_steps_add_up_and_end_at_the_limit():
 
 def test_a_monitor_that_only_warns_never_stops_the_loop():
     chosen = act("pair_yield", "score_spread", settings={"sampling.k": 8})
-    assert chosen.name == "continue" and chosen.settings == {"sampling.k": 8} and "pair_yield, score_spread" in chosen.reason
+    assert (
+        chosen.name == "continue"
+        and chosen.settings == {"sampling.k": 8}
+        and "pair_yield, score_spread" in chosen.reason
+    )
 
 
 def test_the_next_rule_has_its_turn_where_the_first_has_nothing_left():

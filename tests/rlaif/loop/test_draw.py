@@ -15,7 +15,10 @@ from rlaif.run import Run
 from rlaif.types import Candidate, Question, Verdict
 from stores.store import Store
 
-FREE = [Question(f"q{i:02}", "medquad_style", "train", f"s{i}", f"g{i}", f"What is {i}?", reference="An answer.") for i in range(20)]
+FREE = [
+    Question(f"q{i:02}", "medquad_style", "train", f"s{i}", f"g{i}", f"What is {i}?", reference="An answer.")
+    for i in range(20)
+]
 NEVER = [
     replace(FREE[0], question_id="gate1", split="gate"),
     replace(FREE[0], question_id="sealed1", split="sealed"),
@@ -54,7 +57,9 @@ def answered(store: Store, round: int, scores: dict[str, list[float | None]]) ->
             name = f"c{round}{question_id}{k}"
             candidates.append(Candidate(name, round, question_id, "p", "s", k, 0, 1, "text", 1, "stop", -1.0, {}))
             status: Any = "failed" if value is None else "scored"
-            verdicts.append(Verdict(name, "j", 0, status, value, value, value, value, reason="down" if value is None else ""))
+            verdicts.append(
+                Verdict(name, "j", 0, status, value, value, value, value, reason="down" if value is None else "")
+            )
     store.write({"candidates": candidates, "verdicts": verdicts})
 
 

@@ -21,12 +21,21 @@ from rlaif.types import Decision
 from stores.store import Store
 
 CONFIG = load_config("embedded")
-ROUGH = ["rest and water help most people", "a doctor should see a high fever", "take the tablets with food twice a day"]
+ROUGH = [
+    "rest and water help most people",
+    "a doctor should see a high fever",
+    "take the tablets with food twice a day",
+]
 
-LONGER = [f"{text} and {more}" for text, more in zip(ROUGH, ["then some more", "soon if it stays", "not on an empty stomach"], strict=True)]
+LONGER = [
+    f"{text} and {more}"
+    for text, more in zip(ROUGH, ["then some more", "soon if it stays", "not on an empty stomach"], strict=True)
+]
 
 
-def answers(round: int, policy: str, questions: int, spread: float, mean: float = 0.6, cut: int = 0) -> dict[str, list[dict[str, Any]]]:
+def answers(
+    round: int, policy: str, questions: int, spread: float, mean: float = 0.6, cut: int = 0
+) -> dict[str, list[dict[str, Any]]]:
     """Two answers to each of so many questions, scored mean +- spread."""
     candidates, verdicts = [], []
     for n in range(2 * questions):
@@ -44,39 +53,57 @@ def pairs(round: int, questions: int, kept: int) -> list[dict[str, Any]]:
     for n in range(questions):
         status = {"status": "kept", "reason": ""} if n < kept else {"status": "dropped", "reason": "tie"}
         ids = {"chosen_id": f"c{round}-{2 * n + 1:03}", "rejected_id": f"c{round}-{2 * n:03}"}
-        row = {"pair_id": f"p{round}-{n:03}", "round": round, "question_id": f"q{round}-{n:03}", "judge_id": "j", "margin": 0.4}
+        row = {
+            "pair_id": f"p{round}-{n:03}",
+            "round": round,
+            "question_id": f"q{round}-{n:03}",
+            "judge_id": "j",
+            "margin": 0.4,
+        }
         rows.append(row | ids | status)
     return rows
 
 
 def results(policy: str, texts: list[str], value: float) -> list[dict[str, Any]]:
     return [
-        {"policy_id": policy, "benchmark": "medquad_style", "split": "gate", "item_id": f"i{n}", "metric": "token_f1", "prediction": text,
+        {"policy_id": policy, "benchmark": "medquad_style", "split": "gate", "item_id": f"i{n}", "metric": "token_f1",
+        "prediction": text,
          "target": "t", "value": value, "status": "scored", "judge_id": "", "protocol_hash": "x", "data_sha256": "y"}
         for n, text in enumerate(texts)
     ]  # fmt: skip
 
 
 def training(policy: str, chosen: float, rejected: float, again: float | None = None) -> list[dict[str, Any]]:
-    """The log of three steps, one epoch, in which half of the pairs were right; where `again` is given, three more with that accuracy."""
+    """The log of three steps, one epoch, in which half of the pairs were right; where `again` is given, three more with
+    that accuracy.
+    """
     rows = []
     for step in range(1, 4 if again is None else 7):
         accuracy = 0.5 if step <= 3 or again is None else again
         done = min(step, 3) - 1
-        values = {"rewards/chosen": chosen * done, "rewards/rejected": rejected * done, "rewards/accuracies": accuracy, "epoch": step / 3}
+        values = {
+            "rewards/chosen": chosen * done,
+            "rewards/rejected": rejected * done,
+            "rewards/accuracies": accuracy,
+            "epoch": step / 3,
+        }
         rows += [{"policy_id": policy, "step": step, "name": name, "value": value} for name, value in values.items()]
     return rows
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Base, SFT promoted, and round 1 with champion sft and challenger d1, which was promoted; round 2 has begun with d1."""
+    """Base, SFT promoted, and round 1 with champion sft and challenger d1, which was promoted; round 2 has begun with
+    d1.
+    """
     row = {"run_id": "r", "profile": "embedded", "config": flat(CONFIG), "config_hash": CONFIG.config_hash, "seed": 0}
     store = Store.create(tmp_path_factory.mktemp("watch"), row)
     chain = [("base", None, "base", 0), ("sft", "base", "sft", 0), ("d1", "sft", "dpo", 1), ("d2", "d1", "dpo", 2)]
     store.write(
         {
-            "policies": [{"policy_id": i, "parent_id": p, "kind": k, "round": r, "path": f"policies/{i}"} for i, p, k, r in chain],
+            "policies": [
+                {"policy_id": i, "parent_id": p, "kind": k, "round": r, "path": f"policies/{i}"} for i, p, k, r in chain
+            ],
             "rounds": [
                 {"round": 0, "champion_in": "base", "challenger": "sft", "champion_out": "sft", "decision": "PROMOTE"},
                 {"round": 1, "champion_in": "sft", "challenger": "d1", "champion_out": "d1", "decision": "PROMOTE"},
@@ -103,7 +130,9 @@ def run(made: Path, tmp_path: Path) -> Run:
     return Run(tmp_path, Store(Path(shutil.copy(made, tmp_path))), CONFIG)
 
 
-def second(run: Run, *, spread=0.2, mean=0.6, cut=0, kept=16, texts=ROUGH, chosen=0.1, rejected=-0.1, again=None, drift=0.5):
+def second(
+    run: Run, *, spread=0.2, mean=0.6, cut=0, kept=16, texts=ROUGH, chosen=0.1, rejected=-0.1, again=None, drift=0.5
+):
     """Round 2 as it would be without a fault, but for what is named; returns its monitors."""
     detail = {"champion": "d1", "logratios": [drift] * 4, "tokens": 40}
     run.store.write(
@@ -124,7 +153,9 @@ def closed(run: Run, found: list[Any], action: str = "INCONCLUSIVE") -> str:
     from rlaif.screen import Screen
 
     winner = "d2" if action == "PROMOTE" else "d1"
-    close_round(SimpleNamespace(run=run, screen=Screen()), 2, "d1", "d2", action, "the gate's reason", {}, monitors=found)  # type: ignore[arg-type]
+    close_round(
+        SimpleNamespace(run=run, screen=Screen()), 2, "d1", "d2", action, "the gate's reason", {}, monitors=found
+    )  # type: ignore[arg-type]
     out = run.store.query("SELECT champion_out FROM rounds WHERE round = 2")[0]["champion_out"]
     assert out == run.champion()
     assert winner in (out, "d1")
@@ -136,14 +167,17 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
     assert [(m.name, m.red, m.value is None) for m in found] == [
         (name, False, False)
         for name in (
-            "logps_falling", "overfit", "length_ratio", "distinct_2", "pair_yield", "score_spread", "judge_up", "kl_to_sft", "truncated",
+            "logps_falling", "overfit", "length_ratio", "distinct_2", "pair_yield", "score_spread", "judge_up",
+            "kl_to_sft", "truncated",
         )
     ]  # fmt: skip
     values = {m.name: m.value for m in found}
     assert values["logps_falling"] == pytest.approx(0.2 / 0.1 / 20), "the last third of three steps, over 20 tokens"
     assert values["kl_to_sft"] == pytest.approx(0.05)
     closed(run, found, "PROMOTE")
-    assert run.store.query("SELECT count(*) AS n, count_if(red) AS red FROM monitors WHERE round = 2") == [{"n": 9, "red": 0}]
+    assert run.store.query("SELECT count(*) AS n, count_if(red) AS red FROM monitors WHERE round = 2") == [
+        {"n": 9, "red": 0}
+    ]
     made = [d for d in watch.decisions(run) if d["round"] == 2]
     assert [(d["kind"], d["action"]) for d in made] == [("gate", "PROMOTE"), ("controller", "continue")]
     assert watch.tuned(run, 3).config is run.config
@@ -175,12 +209,18 @@ def test_a_red_monitor_is_a_decision_and_changes_the_next_round(
     closed(run, found)
     assert [r["name"] for r in run.store.query("SELECT name FROM monitors WHERE red")] == [monitor]
     made = [d for d in watch.decisions(run) if d["round"] == 2]
-    assert [(d["kind"], d["action"]) for d in made] == [("monitor", monitor), ("gate", "INCONCLUSIVE"), ("controller", action)]
+    assert [(d["kind"], d["action"]) for d in made] == [
+        ("monitor", monitor),
+        ("gate", "INCONCLUSIVE"),
+        ("controller", action),
+    ]
     assert made[0]["evidence"]["value"] == pytest.approx(next(m.value for m in found if m.red))
     assert made[2]["evidence"]["settings"] == settings and list(made[2]["evidence"]["red"]) == [monitor]
     now, then = flat(watch.tuned(run, 3).config), flat(run.config)
     assert {key: now[key] for key in now if now[key] != then[key]} == settings
-    assert watch.tuned(run, 2).config is run.config, "the round that is over keeps its settings when it is looked at again"
+    assert watch.tuned(run, 2).config is run.config, (
+        "the round that is over keeps its settings when it is looked at again"
+    )
 
 
 def test_a_gamed_judge_rolls_the_champion_back(run: Run) -> None:
@@ -211,7 +251,13 @@ def test_only_the_configured_guards_block(run: Run) -> None:
 def test_without_a_challenger_what_looks_at_it_is_not_measured(run: Run) -> None:
     run.store.write(answers(2, "d1", 20, 0.2) | {"preferences": pairs(2, 20, 4)})
     found = watch.monitor_round(run, 2, "d1", None)
-    assert [m.name for m in found if m.value is None] == ["logps_falling", "overfit", "length_ratio", "distinct_2", "kl_to_sft"]
+    assert [m.name for m in found if m.value is None] == [
+        "logps_falling",
+        "overfit",
+        "length_ratio",
+        "distinct_2",
+        "kl_to_sft",
+    ]
     assert [m.name for m in found if m.red] == ["pair_yield"]
     assert len(watch.guards(found, run.config)) == 4
 
@@ -231,13 +277,18 @@ def test_three_rejections_in_a_row_end_the_loop_until_a_person_promotes(run: Run
     assert "champion already" in admin.promote(run, "d1", "again")
 
 
-def test_a_stopped_run_says_so_and_loads_nothing(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_says_so_and_loads_nothing(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "rlaif.models.base", None)
     run.store.execute([("UPDATE rounds SET decision = 'INCONCLUSIVE' WHERE round = 2", [])])
     run.decide(Decision(2, "controller", "stop", "3 rejections in a row", {"settings": {}}))
     run_from_command_line(run.folder, CONFIG, 9)
     said = " ".join(capsys.readouterr().err.split())
-    assert "the controller stopped the loop after round 2: 3 rejections in a row; `promote POLICY --why TEXT` lets it go on" in said
+    assert (
+        "the controller stopped the loop after round 2: 3 rejections in a row; `promote POLICY --why "
+        "TEXT` lets it go on" in said
+    )
     assert run.store.query("SELECT count(*) AS n FROM sessions") == [{"n": 0}]
 
 
@@ -251,7 +302,15 @@ def test_round_1_is_measured_against_itself(run: Run) -> None:
 def test_pairs_excluded_by_hand_count_as_kept(run: Run) -> None:
     before = second(run)
     run.store.execute(
-        [("UPDATE preferences SET status = 'dropped', reason = 'excluded by hand: x' WHERE round = 2 AND status = 'kept'", [])]
+        [
+            (
+                (
+                    "UPDATE preferences SET status = 'dropped', reason = 'excluded by hand: x' WHERE round = "
+                    "2 AND status = 'kept'"
+                ),
+                [],
+            )
+        ]
     )
     assert watch.monitor_round(run, 2, "d1", "d2") == before
 
@@ -262,11 +321,24 @@ def test_a_higher_margin_leaves_out_older_narrow_pairs_too(run: Run, monkeypatch
 
     trained: list[dict[str, Any]] = []
     monkeypatch.setattr(stages, "answer_prompt", lambda tokenizer, prompt, question: question.question)
-    monkeypatch.setattr(stages, "train_stage", lambda run, base, stage, screen, row, items, *rest: trained.append(row | {"items": items}))
-    source = {"dataset": "medquad", "split": "train", "source_id": "s", "group_id": "g", "question": "What helps?", "reference": "Rest."}
+    monkeypatch.setattr(
+        stages,
+        "train_stage",
+        lambda run, base, stage, screen, row, items, *rest: trained.append(row | {"items": items}),
+    )
+    source = {
+        "dataset": "medquad",
+        "split": "train",
+        "source_id": "s",
+        "group_id": "g",
+        "question": "What helps?",
+        "reference": "Rest.",
+    }
     run.store.write({"questions": [{"question_id": f"q1-{n:03}"} | source for n in range(20)]})
     run.store.execute([("UPDATE preferences SET margin = 0.12 WHERE pair_id < 'p1-010'", [])])
-    run.decide(Decision(2, "controller", "higher_margin", "length_ratio is red", {"settings": {"pairs.min_margin": 0.15}}))
+    run.decide(
+        Decision(2, "controller", "higher_margin", "length_ratio is red", {"settings": {"pairs.min_margin": 0.15}})
+    )
     for round in (2, 3):
         tuned, thing = watch.tuned(run, round), SimpleNamespace(sha256="x", tokenizer=None)
         stages.dpo(tuned, thing, "sft", round, thing, None)  # type: ignore[arg-type]
@@ -277,5 +349,7 @@ def test_a_higher_margin_leaves_out_older_narrow_pairs_too(run: Run, monkeypatch
 
 def test_no_torch_is_needed() -> None:
     code = "import sys, rlaif.loop.monitor_round; print([m for m in ('torch', 'transformers') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
+    )
     assert done.stdout.strip() == "[]"

@@ -42,7 +42,11 @@ def test_an_empty_champion_answer_divides_by_nothing():
 
 
 def test_distinct_2_falls_when_answers_repeat_themselves():
-    champion = ["rest and water help most people", "a doctor should see a high fever", "take the tablets with food twice daily"]
+    champion = [
+        "rest and water help most people",
+        "a doctor should see a high fever",
+        "take the tablets with food twice daily",
+    ]
     found = monitors.distinct_2(champion, ["rest and water help most people"] * 3, LIMIT)
     assert found.red and found.value is not None and found.value < 0.5
     assert monitors.distinct_2(champion, champion[::-1], LIMIT).value == pytest.approx(1.0)
@@ -83,7 +87,12 @@ def test_score_spread_against_round_1():
 
 @pytest.mark.parametrize(
     ("judge", "measure", "red"),
-    [((0.6, 0.7), (0.5, 0.5), True), ((0.6, 0.7), (0.5, 0.49), True), ((0.6, 0.7), (0.5, 0.51), False), ((0.6, 0.61), (0.5, 0.4), False)],
+    [
+        ((0.6, 0.7), (0.5, 0.5), True),
+        ((0.6, 0.7), (0.5, 0.49), True),
+        ((0.6, 0.7), (0.5, 0.51), False),
+        ((0.6, 0.61), (0.5, 0.4), False),
+    ],
 )
 def test_judge_up_while_the_independent_measure_is_not(judge, measure, red):
     found = monitors.judge_up(judge, measure, "token_f1", LIMIT)

@@ -12,7 +12,9 @@ WORDS = ("fever cough rest water pain heart liver blood sugar sleep diet salt " 
 
 def answer(question, k, score, *, n_tokens=20, text=None, factual=None, finish="stop", status="scored", replicates=1):
     candidate_id = f"{question}-{k}"
-    candidate = Candidate(candidate_id, 1, question, "p", "h", k, 0, 0, text or f"{WORDS[k]} {k}", n_tokens, finish, -1.0, {})
+    candidate = Candidate(
+        candidate_id, 1, question, "p", "h", k, 0, 0, text or f"{WORDS[k]} {k}", n_tokens, finish, -1.0, {}
+    )
     scores = score if isinstance(score, list) else [score] * replicates
     return candidate, [Verdict(candidate_id, "j", r, status, s, factual) for r, s in enumerate(scores)]
 
@@ -90,7 +92,9 @@ def test_a_noisy_judge_asks_for_a_wider_margin():
 
 
 def test_another_pair_of_the_question_is_kept_when_best_against_worst_breaks_a_rule():
-    pair = only(answer("q", 0, 0.9, n_tokens=60), answer("q", 1, 0.8, n_tokens=22), answer("q", 2, 0.2), answer("q", 3, 0.4))
+    pair = only(
+        answer("q", 0, 0.9, n_tokens=60), answer("q", 1, 0.8, n_tokens=22), answer("q", 2, 0.2), answer("q", 3, 0.4)
+    )
     assert (pair.status, pair.chosen_id, pair.rejected_id) == ("kept", "q-1", "q-2")
     assert pair.reason == "fallback: length_ratio: 3.00 outside 0.67-1.50"
     assert pair.pair_id == content_id("j", "q", "q-1", "q-2", 1)
@@ -164,7 +168,9 @@ def confirmed(fallen, *answers, below=0.3):
 
     verdicts = [verdict for _, given in answers for verdict in given]
     settings = PairSettings(confirm_below=below)
-    pairs = prefer([c for c, _ in answers], verdicts, judge_id="j", round=1, sem=0.0, settings=settings, confirm=confirm)
+    pairs = prefer(
+        [c for c, _ in answers], verdicts, judge_id="j", round=1, sem=0.0, settings=settings, confirm=confirm
+    )
     return asked, {p.question_id: (p.status, p.reason) for p in pairs}
 
 
@@ -213,7 +219,9 @@ def test_surplus_of_shorter_answers_is_dropped_and_equal_lengths_count_half():
     dropped = [p.question_id for p in pairs if p.status == "dropped"]
     # shorter: 18 + 3 of 30 is 70%; after dropping 7: 14 of 23 is 61%, after 8: 13 of 22 is 59%
     assert dropped == [f"q{q:02}" for q in range(6, 14)]
-    assert next(p for p in pairs if p.question_id == "q06").reason.startswith("length_balance: chosen is shorter in 70%")
+    assert next(p for p in pairs if p.question_id == "q06").reason.startswith(
+        "length_balance: chosen is shorter in 70%"
+    )
 
 
 def test_a_share_within_the_tolerance_or_a_handful_of_pairs_is_left_alone():
@@ -224,11 +232,15 @@ def test_a_share_within_the_tolerance_or_a_handful_of_pairs_is_left_alone():
 
 @settings(max_examples=30)
 @given(
-    st.lists(st.lists(st.tuples(st.floats(0, 1), st.integers(10, 30)), min_size=1, max_size=4), min_size=1, max_size=40),
+    st.lists(
+        st.lists(st.tuples(st.floats(0, 1), st.integers(10, 30)), min_size=1, max_size=4), min_size=1, max_size=40
+    ),
     st.randoms(),
 )
 def test_one_preference_a_question_whatever_the_order_and_balanced(questions, random):
-    answers = [answer(f"q{q:02}", k, s, n_tokens=n) for q, group in enumerate(questions) for k, (s, n) in enumerate(group)]
+    answers = [
+        answer(f"q{q:02}", k, s, n_tokens=n) for q, group in enumerate(questions) for k, (s, n) in enumerate(group)
+    ]
     pairs = run(*answers)
     assert [p.question_id for p in pairs] == [f"q{q:02}" for q in range(len(questions))]
     shuffled = random.sample(answers, len(answers))

@@ -44,7 +44,9 @@ def test_a_fresh_adapter_is_the_base_and_leaves_the_base_alone(base: Base) -> No
 
 
 def test_the_seed_decides_the_fresh_adapter(base: Base, tmp_path: Path) -> None:
-    hashes = [save_adapter(attach_adapter(base, ModelConfig(), seed), tmp_path / str(i)) for i, seed in enumerate((0, 0, 1))]
+    hashes = [
+        save_adapter(attach_adapter(base, ModelConfig(), seed), tmp_path / str(i)) for i, seed in enumerate((0, 0, 1))
+    ]
     assert hashes[0] == hashes[1] != hashes[2]
 
 

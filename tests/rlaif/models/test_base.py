@@ -34,7 +34,9 @@ def test_the_hash_is_of_tensors_and_not_of_path_or_shards(tmp_path: Path) -> Non
     assert whole == parts != other
 
 
-def test_bases_that_cannot_be_used_are_usage_errors(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bases_that_cannot_be_used_are_usage_errors(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def message(**settings: str) -> str:
         with pytest.raises(UsageError) as raised:
             load_base(ModelConfig(threads=1, **settings))  # type: ignore[arg-type]
@@ -73,4 +75,6 @@ def test_the_tokenizer_is_that_of_the_file(tiny_model: Path, base: Base) -> None
     assert base.tokenizer.encode(text) == Tokenizer.from_file(str(tiny_model / "tokenizer.json")).encode(text).ids
     assert json.loads(base.tokenizer.backend_tokenizer.to_str())["pre_tokenizer"]["type"] == "ByteLevel"
     assert (base.tokenizer.eos_token, base.tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
-    assert base.tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False).startswith("<|im_start|>x<|im_end|>")
+    assert base.tokenizer.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False).startswith(
+        "<|im_start|>x<|im_end|>"
+    )

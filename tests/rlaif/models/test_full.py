@@ -1,4 +1,6 @@
-"""Policies whose weights were all trained, and adapters on top of them, wherever a policy is used: export, serve, chat."""
+"""Policies whose weights were all trained, and adapters on top of them, wherever a policy is used: export, serve,
+chat.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,18 @@ def trained(whole_run: Run) -> dict[str, torch.Tensor]:
     """What each policy says as the loop loads it."""
     base = load_base(whole_run.config.model)
     found = {name: logits(load_policy(whole_run, base, name)) for name in ("base0", "sft0", "dpo1")}
-    assert not torch.allclose(found["base0"], found["sft0"], atol=0.1) and not torch.allclose(found["sft0"], found["dpo1"], atol=0.1)
+    assert not torch.allclose(found["base0"], found["sft0"], atol=0.1) and not torch.allclose(
+        found["sft0"], found["dpo1"], atol=0.1
+    )
     return found
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("sft0", "sft0 was trained in all its weights and has no adapter"), ("dpo1", "dpo1 was trained in all its weights by way of sft0")],
+    [
+        ("sft0", "sft0 was trained in all its weights and has no adapter"),
+        ("dpo1", "dpo1 was trained in all its weights by way of sft0"),
+    ],
 )
 def test_as_an_adapter_they_are_refused(whole_run: Run, tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(UsageError, match=f"^policy {why}.*; use --format merged$"):
@@ -52,7 +59,11 @@ def test_as_an_adapter_they_are_refused(whole_run: Run, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("sft0", "with all its weights trained,"), ("dpo1", "with all its weights trained and with the adapter added in,")]
+    ("name", "words"),
+    [
+        ("sft0", "with all its weights trained,"),
+        ("dpo1", "with all its weights trained and with the adapter added in,"),
+    ],
 )
 def test_exported_they_are_the_model_that_was_trained(
     whole_run: Run, trained: dict[str, torch.Tensor], tmp_path: Path, name: str, words: str
@@ -66,7 +77,9 @@ def test_exported_they_are_the_model_that_was_trained(
     assert words in (out / "README.md").read_text("utf-8")
 
 
-def test_as_gptq_it_is_near_the_model_that_was_trained(whole_run: Run, trained: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_as_gptq_it_is_near_the_model_that_was_trained(
+    whole_run: Run, trained: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     out = tmp_path / "gptq"
     difference = export(whole_run, "sft0", "gptq", out, "float32", QUIET)
     assert difference is not None and difference.loss_after == pytest.approx(difference.loss_before, rel=0.2)
@@ -76,9 +89,13 @@ def test_as_gptq_it_is_near_the_model_that_was_trained(whole_run: Run, trained: 
 
 
 @pytest.mark.parametrize("name", ["sft0", "dpo1"])
-def test_served_and_in_a_chat_they_are_the_model_that_was_trained(whole_run: Run, trained: dict[str, torch.Tensor], name: str) -> None:
+def test_served_and_in_a_chat_they_are_the_model_that_was_trained(
+    whole_run: Run, trained: dict[str, torch.Tensor], name: str
+) -> None:
     served = load_base(ModelConfig(path=str(merged_folder(whole_run, name)), threads=1))
     assert torch.allclose(logits(served.model), trained[name], atol=1e-3)
     answerer = open_answerer(whole_run.folder, Path("nowhere"))
     assert torch.allclose(logits(model_of(answerer, find_policy(answerer, name))), trained[name], atol=1e-3)
-    assert torch.allclose(logits(model_of(answerer, find_policy(answerer, "base0"))), trained["base0"], atol=1e-3), "the base stays"
+    assert torch.allclose(logits(model_of(answerer, find_policy(answerer, "base0"))), trained["base0"], atol=1e-3), (
+        "the base stays"
+    )

@@ -31,7 +31,9 @@ def test_batches_are_sorted_by_length_and_cover_everything_once() -> None:
 
 def test_the_seed_decides_the_answers(base: Base) -> None:
     def run(seed: int) -> list[object]:
-        return list(sample(base.model, base.tokenizer, PROMPTS, temperature=1.0, top_p=0.95, max_new_tokens=12, seed=seed))
+        return list(
+            sample(base.model, base.tokenizer, PROMPTS, temperature=1.0, top_p=0.95, max_new_tokens=12, seed=seed)
+        )
 
     first = run(1)
     torch.manual_seed(99)  # the global generator has no say
@@ -39,12 +41,16 @@ def test_the_seed_decides_the_answers(base: Base) -> None:
 
 
 @pytest.mark.parametrize("greedy", [True, False])
-def test_logprob_is_that_of_the_tokens_with_the_end_token(base: Base, greedy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logprob_is_that_of_the_tokens_with_the_end_token(
+    base: Base, greedy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base.tokenizer, "decode", lambda ids, **_: " ".join(map(str, ids)))  # the very tokens, as text
     prompts = PROMPTS * 8
     ends = [2, *range(256, 300)] if not greedy else [2]  # a random model rarely samples one certain token
     monkeypatch.setattr(base.model.generation_config, "eos_token_id", ends)
-    found = sample(base.model, base.tokenizer, prompts, temperature=2.0, top_p=0.95, max_new_tokens=10, seed=3, greedy=greedy)
+    found = sample(
+        base.model, base.tokenizer, prompts, temperature=2.0, top_p=0.95, max_new_tokens=10, seed=3, greedy=greedy
+    )
     if not greedy:
         assert {g.finish_reason for g in found} == {"stop", "length"}
     for prompt, generation in zip(prompts, found, strict=True):
@@ -63,7 +69,9 @@ def test_greedy_is_generate(base: Base) -> None:
     with torch.inference_mode():
         rows = base.model.generate(**batch, do_sample=False, max_new_tokens=10)[:, batch["input_ids"].shape[1] :]
     expected = base.tokenizer.batch_decode(rows, skip_special_tokens=True)
-    assert [g.text for g in sample(base.model, base.tokenizer, PROMPTS, max_new_tokens=10, seed=0, greedy=True)] == expected
+    assert [
+        g.text for g in sample(base.model, base.tokenizer, PROMPTS, max_new_tokens=10, seed=0, greedy=True)
+    ] == expected
 
 
 def test_answers_do_not_depend_on_who_else_is_in_the_batch_when_greedy(base: Base) -> None:

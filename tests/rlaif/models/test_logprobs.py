@@ -48,7 +48,9 @@ def test_choices_follow_the_rule_of_lm_eval(base: Base, choices: list[str], max_
 
 
 def test_blanks_at_the_end_of_a_context_are_scored_with_the_choice(base: Base) -> None:
-    found = choice_logprobs(base.model, base.tokenizer, ["is asthma cough Answer:\n", "fever"], [["yes", "no"], [" a", " no"]], 4, 64)
+    found = choice_logprobs(
+        base.model, base.tokenizer, ["is asthma cough Answer:\n", "fever"], [["yes", "no"], [" a", " no"]], 4, 64
+    )
     one, two = (naive(base, "is asthma cough Answer:", choice, 64, "\n") for choice in ("yes", "no"))
     np.testing.assert_allclose(found[0], [one, two], atol=1e-4)
 
@@ -58,7 +60,10 @@ def test_no_contexts_give_an_empty_table(base: Base) -> None:
 
 
 def test_completion_loss_is_the_mean_loss_of_the_model(base: Base) -> None:
-    prompts, completions = ["what helps ?", "a doctor gives", "is asthma fever ?"], [" rest and water .", "", " no<|im_end|>"]
+    prompts, completions = (
+        ["what helps ?", "a doctor gives", "is asthma fever ?"],
+        [" rest and water .", "", " no<|im_end|>"],
+    )
     found = completion_loss(base.model, base.tokenizer, prompts, completions, batch_size=2)
     assert [count for _, count in found] == [4, 0, 2]  # words are single tokens here
     assert found[1] == (0.0, 0)

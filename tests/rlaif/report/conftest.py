@@ -33,18 +33,46 @@ def store(tmp_path: Path, empty_database: Path) -> Store:
 
 def policy(name: str, kind: str, round: int, parent: str | None = None) -> dict[str, Any]:
     recipe = {"quantization": "gptq"} if kind == "base" else {"learning_rate": 0.001}
-    row = {"policy_id": name, "kind": kind, "round": round, "parent_id": parent, "recipe": recipe, "sha256": f"{name}abcdef0123456789"}
+    row = {
+        "policy_id": name,
+        "kind": kind,
+        "round": round,
+        "parent_id": parent,
+        "recipe": recipe,
+        "sha256": f"{name}abcdef0123456789",
+    }
     return row | {"reference_id": parent if kind == "dpo" else None, "created_at": T0 + timedelta(minutes=round)}
 
 
-def gate(round: int, champion: str, challenger: str, condition: str, metric: str, passed: bool, **numbers: Any) -> dict[str, Any]:
+def gate(
+    round: int, champion: str, challenger: str, condition: str, metric: str, passed: bool, **numbers: Any
+) -> dict[str, Any]:
     benchmark = "medquad_style" if metric.startswith("token_f1") else "pubmedqa_style"
-    row = {"round": round, "look": max(round, 1), "champion": champion, "challenger": challenger, "condition": condition}
+    row = {
+        "round": round,
+        "look": max(round, 1),
+        "champion": champion,
+        "challenger": challenger,
+        "condition": condition,
+    }
     row |= {"metric": metric, "benchmark": benchmark, "passed": passed, "test": condition}
     if condition == "valid":
         return row | {"detail": "4 and 4 items, 0 not the same in both"}
-    values = {"n": 40, "champion_mean": 0.5, "challenger_mean": 0.6, "delta": 0.1, "ci_low": 0.02, "ci_high": 0.18, "threshold": 0.005}
-    return row | values | ({"p_value": 0.004, "p_adjusted": 0.008, "alpha": 0.01} if condition == "better" else {}) | numbers
+    values = {
+        "n": 40,
+        "champion_mean": 0.5,
+        "challenger_mean": 0.6,
+        "delta": 0.1,
+        "ci_low": 0.02,
+        "ci_high": 0.18,
+        "threshold": 0.005,
+    }
+    return (
+        row
+        | values
+        | ({"p_value": 0.004, "p_adjusted": 0.008, "alpha": 0.01} if condition == "better" else {})
+        | numbers
+    )
 
 
 def answers(policy_id: str, predictions: str, f1: float) -> list[dict[str, Any]]:
@@ -54,15 +82,36 @@ def answers(policy_id: str, predictions: str, f1: float) -> list[dict[str, Any]]
     for i, (letter, target) in enumerate(zip(predictions, ("yes", "no", "maybe", "yes"), strict=True)):
         row = {"policy_id": policy_id, "split": "gate", "status": "scored", "protocol_hash": "p1", "data_sha256": "d1"}
         said = names[letter]
-        right = {"benchmark": "pubmedqa_style", "item_id": f"p{i}", "metric": "accuracy", "prediction": said, "target": target}
+        right = {
+            "benchmark": "pubmedqa_style",
+            "item_id": f"p{i}",
+            "metric": "accuracy",
+            "prediction": said,
+            "target": target,
+        }
         rows.append(row | right | {"value": float(said == target)})
-        rows.append(row | {"benchmark": "medquad_style", "item_id": f"q{i}", "metric": "token_f1", "value": f1 + i / 100})
+        rows.append(
+            row | {"benchmark": "medquad_style", "item_id": f"q{i}", "metric": "token_f1", "value": f1 + i / 100}
+        )
     return rows
 
 
 def candidate(name: str, round: int, question: str, index: int, text: str, tokens: int) -> dict[str, Any]:
-    row = {"candidate_id": name, "round": round, "question_id": question, "policy_id": "sft00000bb", "prompt_sha256": "x"}
-    return row | {"sample_index": index, "batch": 0, "seed": index, "text": text, "n_tokens": tokens, "finish_reason": "stop"}
+    row = {
+        "candidate_id": name,
+        "round": round,
+        "question_id": question,
+        "policy_id": "sft00000bb",
+        "prompt_sha256": "x",
+    }
+    return row | {
+        "sample_index": index,
+        "batch": 0,
+        "seed": index,
+        "text": text,
+        "n_tokens": tokens,
+        "finish_reason": "stop",
+    }
 
 
 def verdict(candidate_id: str, score: float, rationale: str = "2 of 3 key points") -> dict[str, Any]:
@@ -85,7 +134,13 @@ def write_base(store: Store) -> None:
 def write_round_0(store: Store) -> None:
     """SFT is promoted."""
     write_base(store)
-    done = {"round": 0, "champion_in": "base0000aa", "challenger": "sft00000bb", "champion_out": "sft00000bb", "decision": "PROMOTE"}
+    done = {
+        "round": 0,
+        "champion_in": "base0000aa",
+        "challenger": "sft00000bb",
+        "champion_out": "sft00000bb",
+        "decision": "PROMOTE",
+    }
     pair = ("base0000aa", "sft00000bb")
     store.write(
         {
@@ -99,7 +154,9 @@ def write_round_0(store: Store) -> None:
             ],
             "decisions": [Decision(0, "gate", "PROMOTE", "SFT look 1: token_f1 up", {"policy_id": "sft00000bb"})],
             "policy_items": [{"policy_id": "sft00000bb", "item_id": f"t{i}", "role": "sft"} for i in range(3)],
-            "train_log": [{"policy_id": "sft00000bb", "step": i, "name": "loss", "value": 2.0 / i} for i in range(1, 500)],
+            "train_log": [
+                {"policy_id": "sft00000bb", "step": i, "name": "loss", "value": 2.0 / i} for i in range(1, 500)
+            ],
         },
         replace=["rounds"],
     )
@@ -108,13 +165,35 @@ def write_round_0(store: Store) -> None:
 def write_round_1(store: Store) -> None:
     """Round 1 finds nothing: one pair kept, two dropped; one answer could not be scored."""
     write_round_0(store)
-    done = {"round": 1, "champion_in": "sft00000bb", "challenger": "dpo10000cc", "champion_out": "sft00000bb", "decision": "INCONCLUSIVE"}
+    done = {
+        "round": 1,
+        "champion_in": "sft00000bb",
+        "challenger": "dpo10000cc",
+        "champion_out": "sft00000bb",
+        "decision": "INCONCLUSIVE",
+    }
     pair = ("sft00000bb", "dpo10000cc")
     numbers = {"champion_mean": 0.6, "challenger_mean": 0.595, "delta": -0.005, "ci_low": -0.03, "ci_high": 0.02}
-    kept = {"pair_id": "a1", "status": "kept", "chosen_id": "c1", "rejected_id": "c2", "chosen_score": 0.9, "rejected_score": 0.4}
-    dropped = [{"pair_id": f"a{i}", "status": "dropped", "reason": reason} for i, reason in ((2, "tie: both 0.50"), (3, "tie: both 1.00"))]
+    kept = {
+        "pair_id": "a1",
+        "status": "kept",
+        "chosen_id": "c1",
+        "rejected_id": "c2",
+        "chosen_score": 0.9,
+        "rejected_score": 0.4,
+    }
+    dropped = [
+        {"pair_id": f"a{i}", "status": "dropped", "reason": reason}
+        for i, reason in ((2, "tie: both 0.50"), (3, "tie: both 1.00"))
+    ]
     common = {"round": 1, "judge_id": "j1", "question_id": "q1"}
-    unscored = {"candidate_id": "c3", "judge_id": "j1", "replicate": 0, "status": "unparsed", "reason": "no number in it"}
+    unscored = {
+        "candidate_id": "c3",
+        "judge_id": "j1",
+        "replicate": 0,
+        "status": "unparsed",
+        "reason": "no number in it",
+    }
     question = {"question_id": "q1", "dataset": "medquad_style", "split": "train", "source_id": "1", "group_id": "g1"}
     store.write(
         {
@@ -125,9 +204,17 @@ def write_round_1(store: Store) -> None:
             "candidates": [candidate(f"c{i}", 1, "q1", i, f"Answer {i}.", 10 + i) for i in range(1, 4)],
             "verdicts": [verdict("c1", 0.9), verdict("c2", 0.4)],
             "eval_items": answers("dpo10000cc", "ynmn", 0.595),
-            "gates": [gate(1, *pair, "better", "token_f1", False, **numbers), gate(1, *pair, "better", "accuracy", False, b=0, c=0)],
-            "decisions": [Decision(1, "gate", "INCONCLUSIVE", "about 900 items", {"policy_id": "sft00000bb", "items_needed": 900})],
-            "train_log": [{"policy_id": "dpo10000cc", "step": 1, "name": name, "value": 0.5} for name in ("loss", "rewards/margins")],
+            "gates": [
+                gate(1, *pair, "better", "token_f1", False, **numbers),
+                gate(1, *pair, "better", "accuracy", False, b=0, c=0),
+            ],
+            "decisions": [
+                Decision(1, "gate", "INCONCLUSIVE", "about 900 items", {"policy_id": "sft00000bb", "items_needed": 900})
+            ],
+            "train_log": [
+                {"policy_id": "dpo10000cc", "step": 1, "name": name, "value": 0.5}
+                for name in ("loss", "rewards/margins")
+            ],
         },
         replace=["rounds"],
     )
@@ -160,5 +247,8 @@ def finished(tmp_path: Path, finished_database: Path) -> Store:
 def rows() -> SimpleNamespace:
     """The functions above, for tests that make a run of their own."""
     return SimpleNamespace(
-        **{f.__name__: f for f in (policy, gate, candidate, verdict, write_base, write_round_0, write_round_1, end_session)}
+        **{
+            f.__name__: f
+            for f in (policy, gate, candidate, verdict, write_base, write_round_0, write_round_1, end_session)
+        }
     )

@@ -14,8 +14,9 @@ from stores.store import Store
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 QUIET = (
-    "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-extensions".split()
-)
+    "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync "
+    "--disable-extensions"
+).split()
 OWN = (".google.com", ".googleapis.com")  # the browser asks them for itself, whatever page is open
 
 
@@ -38,11 +39,25 @@ def opened(page: Path, folder: Path) -> tuple[str, list[str], list[str]]:
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     events = json.loads(log.read_text("utf-8"))["events"]
     urls = {e["params"]["url"] for e in events if "url" in e.get("params", {})}
-    return done.stdout, console, sorted(u for u in urls if u.startswith("http") and not (urlsplit(u).hostname or "").endswith(OWN))
+    return (
+        done.stdout,
+        console,
+        sorted(u for u in urls if u.startswith("http") and not (urlsplit(u).hostname or "").endswith(OWN)),
+    )
 
 
 def test_no_console_message_and_no_request(finished: Store, tmp_path: Path) -> None:
-    finished.execute([("UPDATE candidates SET text = '<script>console.log(1)</script><img src=\"http://example.invalid/x.png\">'", [])])
+    finished.execute(
+        [
+            (
+                (
+                    "UPDATE candidates SET text = '<script>console.log(1)</script><img "
+                    'src="http://example.invalid/x.png">\''
+                ),
+                [],
+            )
+        ]
+    )
     document, console, urls = opened(write_report(finished.path.parent), tmp_path)
     assert "SFT was promoted" in document
     assert (console, urls) == ([], [])
@@ -50,6 +65,8 @@ def test_no_console_message_and_no_request(finished: Store, tmp_path: Path) -> N
 
 def test_this_check_would_see_both(tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
-    page.write_text('<!doctype html><script>console.log("hello")</script><img src="http://example.invalid/x.png">', "utf-8")
+    page.write_text(
+        '<!doctype html><script>console.log("hello")</script><img src="http://example.invalid/x.png">', "utf-8"
+    )
     _, console, urls = opened(page, tmp_path)
     assert len(console) >= 1 and urls == ["http://example.invalid/x.png"]

@@ -83,7 +83,8 @@ def test_ten_pairs_evenly_over_the_rounds(finished: Store, rows: SimpleNamespace
 
 
 @pytest.mark.parametrize(
-    ("n", "text"), [(7, "7"), (99, "99"), (927, "930"), (12_961, "13,000"), (998_700, "1 million"), (5_458_877, "5.5 million")]
+    ("n", "text"),
+    [(7, "7"), (99, "99"), (927, "930"), (12_961, "13,000"), (998_700, "1 million"), (5_458_877, "5.5 million")],
 )
 def test_an_estimated_count_has_two_digits(n: int, text: str) -> None:
     assert words.about(n) == text

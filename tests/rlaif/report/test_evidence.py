@@ -13,7 +13,10 @@ def test_every_condition_of_the_gate_is_a_row_with_its_result(finished: Store) -
         "SFT against base",
         "promoted",
     )
-    assert sorted((c.measure, c.passed) for c in first.conditions) == [("medquad_style token F1", True), ("pubmedqa_style accuracy", False)]
+    assert sorted((c.measure, c.passed) for c in first.conditions) == [
+        ("medquad_style token F1", True),
+        ("pubmedqa_style accuracy", False),
+    ]
     assert [(c.measure, c.passed) for c in first.validity] == [("medquad_style token F1, same items", True)]
     better = next(c for c in first.conditions if c.passed)
     assert better.change == "0.500 → 0.600"
@@ -42,16 +45,29 @@ def test_confusion_of_target_and_prediction(finished: Store) -> None:
     base, sft, dpo = evidence.matrices(read(finished))
     assert base.labels == ("yes", "no", "maybe")
     assert base.rows[0] == ("yes", ((0, 0.0), (2, 1.0), (0, 0.0)))
-    assert (sft.title, sft.labels) == ("SFT, pubmedqa_style", ("yes", "no", "maybe", "other"))  # it said something else once
+    assert (sft.title, sft.labels) == (
+        "SFT, pubmedqa_style",
+        ("yes", "no", "maybe", "other"),
+    )  # it said something else once
     assert sft.rows[0] == ("yes", ((1, 0.5), (0, 0.0), (0, 0.0), (1, 0.5)))
     assert sft.score.startswith("accuracy 0.750, macro-F1 0.")
     assert dpo.rows[2] == ("maybe", ((0, 0.0), (0, 0.0), (1, 1.0)))
 
 
 def test_scores_of_different_protocols_are_never_put_side_by_side(finished: Store) -> None:
-    row = {"policy_id": "sft00000bb", "benchmark": "pubmedqa_style", "split": "gate", "metric": "accuracy", "status": "scored"}
+    row = {
+        "policy_id": "sft00000bb",
+        "benchmark": "pubmedqa_style",
+        "split": "gate",
+        "metric": "accuracy",
+        "status": "scored",
+    }
     finished.write(
-        {"eval_items": [row | {"item_id": f"x{i}", "value": 0.0, "protocol_hash": "p2", "data_sha256": "d2"} for i in range(99)]}
+        {
+            "eval_items": [
+                row | {"item_id": f"x{i}", "value": 0.0, "protocol_hash": "p2", "data_sha256": "d2"} for i in range(99)
+            ]
+        }
     )
     data = read(finished)
     (members,) = (m for key, m in evidence.compared(data).items() if key[2] == "accuracy")

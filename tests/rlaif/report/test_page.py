@@ -17,7 +17,9 @@ from stores.store import Store
 
 pytestmark = pytest.mark.slow  # draws charts
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></style></title>{{ 7 * 7 }} $\\frac{ \x00\x1b & </svg>"
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></style></title>{{ 7 * 7 }} $\\frac{ \x00\x1b & </svg>"
+)
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
@@ -61,7 +63,9 @@ def report(store: Store) -> Page:
 
 def check_loads_nothing(found: Page, html: str) -> None:
     """Nothing that a browser would fetch or run."""
-    assert not {"script", "link", "iframe", "object", "embed", "img", "base", "form", "video", "audio"} & set(found.tags)
+    assert not {"script", "link", "iframe", "object", "embed", "img", "base", "form", "video", "audio"} & set(
+        found.tags
+    )
     for tag, name, value in found.attributes:
         assert not name.startswith("on"), (tag, name)
         if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
@@ -98,7 +102,9 @@ def test_a_finished_run(finished: Store) -> None:
 
 
 def test_the_same_rows_give_the_same_page(finished: Store) -> None:
-    pages = [re.sub(r"written [\d: -]+UTC", "", write_report(finished.path.parent).read_text("utf-8")) for _ in range(2)]
+    pages = [
+        re.sub(r"written [\d: -]+UTC", "", write_report(finished.path.parent).read_text("utf-8")) for _ in range(2)
+    ]
     assert pages[0] == pages[1]
 
 
@@ -122,7 +128,13 @@ def test_every_text_is_escaped(finished: Store, rows: SimpleNamespace) -> None:
         ("UPDATE judges SET model = ?, prompt_name = ?", [HOSTILE] * 2),
         ("UPDATE decisions SET reason = ?, action = CASE action WHEN 'PROMOTE' THEN action ELSE ? END", [HOSTILE] * 2),
         ("UPDATE gates SET benchmark = ?, detail = ?", [HOSTILE] * 2),
-        ("UPDATE eval_items SET benchmark = benchmark || ?, prediction = ?, target = target || ? WHERE metric = 'accuracy'", [HOSTILE] * 3),
+        (
+            (
+                "UPDATE eval_items SET benchmark = benchmark || ?, prediction = ?, target = target || ? "
+                "WHERE metric = 'accuracy'"
+            ),
+            [HOSTILE] * 3,
+        ),
         ("UPDATE eval_items SET metric = metric || ? WHERE metric <> 'accuracy'", [HOSTILE]),
         ('UPDATE sessions SET argv = [?], "commit" = ?, versions = json_object(?, ?)', [HOSTILE] * 4),
     ]
@@ -151,7 +163,11 @@ def test_the_leak_check_says_what_it_found_and_what_went(finished: Store) -> Non
     counts = {"setting": "drop", "checked": 1234, "found": 7, "eval_dropped": 7, "train_dropped": 0}
     detail = {"medquad": {"splits": {}, "leaks": counts}}
     leak = {"question_id": "gone", "kind": "exact_answer", "matched": "q1", "similarity": 1.0}
-    texts = {"question": "What helps against gout?", "matched_question": "What is done about gout?", "dropped": "question"}
+    texts = {
+        "question": "What helps against gout?",
+        "matched_question": "What is done about gout?",
+        "dropped": "question",
+    }
     prepared = {"round": 0, "stage": "prepare", "status": "done", "detail": detail}
     finished.write({"stages": [prepared], "leaks": [leak | texts]}, replace=["stages"])
     text = report(finished).text
@@ -177,12 +193,18 @@ def test_unfinished_and_failed_runs(store: Store, rows: SimpleNamespace, how_far
 
 def test_a_round_without_pairs_scores_or_texts(finished: Store) -> None:
     finished.execute(
-        [("DELETE FROM verdicts", []), ("DELETE FROM questions", []), ("DELETE FROM candidates WHERE candidate_id = 'c1'", [])]
+        [
+            ("DELETE FROM verdicts", []),
+            ("DELETE FROM questions", []),
+            ("DELETE FROM candidates WHERE candidate_id = 'c1'", []),
+        ]
     )
     assert "(its text is not in the database)" in report(finished).text
     finished.execute([("DELETE FROM preferences", []), ("DELETE FROM train_log", []), ("DELETE FROM eval_items", [])])
     assert "SFT was promoted" in report(finished).text
-    finished.execute([("DELETE FROM gates", []), ("DELETE FROM candidates", []), ("UPDATE rounds SET challenger = NULL", [])])
+    finished.execute(
+        [("DELETE FROM gates", []), ("DELETE FROM candidates", []), ("UPDATE rounds SET challenger = NULL", [])]
+    )
     assert "No challenger was made" in report(finished).text
 
 
@@ -211,7 +233,13 @@ def test_a_long_text_is_cut_and_says_so(finished: Store) -> None:
 
 
 def test_the_sealed_test_is_shown_once_it_was_opened(finished: Store) -> None:
-    row = {"policy_id": "sft00000bb", "benchmark": "pubmedqa_style", "split": "sealed", "metric": "accuracy", "status": "scored"}
+    row = {
+        "policy_id": "sft00000bb",
+        "benchmark": "pubmedqa_style",
+        "split": "sealed",
+        "metric": "accuracy",
+        "status": "scored",
+    }
     finished.write({"eval_items": [row | {"item_id": f"s{i}", "value": i % 2} for i in range(4)]})
     assert "the figures to quote" not in report(finished).text
     finished.write({"sealed_tests": [{"session_id": "s1", "round": 1, "policies": ["base0000aa", "sft00000bb"]}]})
@@ -222,16 +250,28 @@ def test_the_sealed_test_is_shown_once_it_was_opened(finished: Store) -> None:
 def test_the_sealed_tests_result_stands_in_the_report(finished: Store) -> None:
     finished.write({"sealed_tests": [{"session_id": "s1", "round": 1, "policies": ["base0000aa", "sft00000bb"]}]})
     gain = {"delta": 0.2, "ci_low": 0.1, "ci_high": 0.3}
-    row = {"benchmark": "pubmedqa_style", "metric": "accuracy", "n": 550, "groups": 55, "means": {"base": 0.5, "champion": 0.7}}
+    row = {
+        "benchmark": "pubmedqa_style",
+        "metric": "accuracy",
+        "n": 550,
+        "groups": 55,
+        "means": {"base": 0.5, "champion": 0.7},
+    }
     names = {"base": "base0000aa", "champion": "sft00000bb"}
     opened = Decision(1, "sealed", "OPENED", "opened", {"opening": 1, "policies": names, "limit": 0})
     finished.write({"decisions": [opened]})
     assert "is not finished: go on with" in report(finished).text
     rows = [row | {"differences": {"champion - base": gain}}]
-    finished.write({"decisions": [Decision(1, "sealed", "RESULT", "better", {"opening": 1, "policies": names, "rows": rows})]})
+    finished.write(
+        {"decisions": [Decision(1, "sealed", "RESULT", "better", {"opening": 1, "policies": names, "rows": rows})]}
+    )
     found = report(finished).text
     assert "is not finished: go on with" not in found
-    for part in ("Base, SFT and champion side by side", "pubmedqa_style accuracy (n = 550, 55 groups)", "+0.200 (+0.100 to +0.300)"):
+    for part in (
+        "Base, SFT and champion side by side",
+        "pubmedqa_style accuracy (n = 550, 55 groups)",
+        "+0.200 (+0.100 to +0.300)",
+    ):
         assert part in found
 
 
@@ -257,9 +297,16 @@ def test_a_folder_without_run_is_an_error(tmp_path: Path) -> None:
 
 def test_the_command_prints_the_path_and_imports_no_torch(finished: Store) -> None:
     root = Path(rlaif.__file__).parent.parent
-    code = "import sys, cli; sys.argv = ['cli', 'report', '--run', sys.argv[1]]\ntry: cli.main()\nfinally: print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, str(finished.path.parent)], capture_output=True, text=True, cwd=root)
-    printed = done.stdout.split()[-2:]  # with -c, DuckDB takes itself for interactive and draws a progress bar when it is slow
+    code = (
+        "import sys, cli; sys.argv = ['cli', 'report', '--run', sys.argv[1]]\ntry: cli.main()\nfinally: "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(finished.path.parent)], capture_output=True, text=True, cwd=root
+    )
+    printed = done.stdout.split()[
+        -2:
+    ]  # with -c, DuckDB takes itself for interactive and draws a progress bar when it is slow
     assert (done.returncode, printed) == (0, [str(finished.path.parent / "report.html"), "False"]), done.stderr
 
 

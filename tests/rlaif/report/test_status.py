@@ -42,7 +42,12 @@ def policy(name: str, kind: str, round: int) -> dict:
 def session(name: str, start: int, end: int | None, code: int | None = 0, pid: int = 1) -> dict:
     """Times in seconds after T0."""
     ended = None if end is None else T0 + timedelta(seconds=end)
-    row = {"session_id": name, "started_at": T0 + timedelta(seconds=start), "pid": pid, "argv": ["loop", "--rounds", "1"]}
+    row = {
+        "session_id": name,
+        "started_at": T0 + timedelta(seconds=start),
+        "pid": pid,
+        "argv": ["loop", "--rounds", "1"],
+    }
     return row | {"ended_at": ended, "exit_code": code if end is not None else None}
 
 
@@ -51,11 +56,26 @@ def stage(round: int, name: str, start: int, seconds: float | None, model: float
     if seconds is None:
         return row
     finished = T0 + timedelta(seconds=start + seconds)
-    return row | {"status": "done", "finished_at": finished, "seconds": seconds, "model_seconds": model, "peak_memory_mb": 100.0 + start}
+    return row | {
+        "status": "done",
+        "finished_at": finished,
+        "seconds": seconds,
+        "model_seconds": model,
+        "peak_memory_mb": 100.0 + start,
+    }
 
 
-def gate(champion: str, challenger: str, round: int, metric: str, condition: str = "better", **numbers: float | int) -> dict:
-    row = {"round": round, "look": 1, "champion": champion, "challenger": challenger, "condition": condition, "metric": metric}
+def gate(
+    champion: str, challenger: str, round: int, metric: str, condition: str = "better", **numbers: float | int
+) -> dict:
+    row = {
+        "round": round,
+        "look": 1,
+        "champion": champion,
+        "challenger": challenger,
+        "condition": condition,
+        "metric": metric,
+    }
     row |= {"benchmark": "medquad_style" if metric == "token_f1" else "pubmedqa_style", "passed": True}
     values = {"n": 60, "champion_mean": 0.4, "challenger_mean": 0.45, "delta": 0.05, "ci_low": 0.01, "ci_high": 0.09}
     return row | values | numbers
@@ -66,9 +86,19 @@ def finished(run: Run) -> Run:
     """SFT promoted, round 1 inconclusive."""
     run.store.write(
         {
-            "policies": [policy("base0000aa", "base", 0), policy("sft00000bb", "sft", 0), policy("dpo10000cc", "dpo", 1)],
+            "policies": [
+                policy("base0000aa", "base", 0),
+                policy("sft00000bb", "sft", 0),
+                policy("dpo10000cc", "dpo", 1),
+            ],
             "rounds": [
-                {"round": 0, "champion_in": "base0000aa", "challenger": "sft00000bb", "champion_out": "sft00000bb", "decision": "PROMOTE"},
+                {
+                    "round": 0,
+                    "champion_in": "base0000aa",
+                    "challenger": "sft00000bb",
+                    "champion_out": "sft00000bb",
+                    "decision": "PROMOTE",
+                },
                 {
                     "round": 1,
                     "champion_in": "sft00000bb",
@@ -79,7 +109,15 @@ def finished(run: Run) -> Run:
             ],
             "gates": [
                 gate(
-                    "base0000aa", "sft00000bb", 0, "token_f1", champion_mean=0.3, challenger_mean=0.45, delta=0.15, ci_low=0.1, ci_high=0.2
+                    "base0000aa",
+                    "sft00000bb",
+                    0,
+                    "token_f1",
+                    champion_mean=0.3,
+                    challenger_mean=0.45,
+                    delta=0.15,
+                    ci_low=0.1,
+                    ci_high=0.2,
                 ),
                 gate(
                     "base0000aa",
@@ -140,9 +178,19 @@ def shown(run: Run, width: int = 120) -> str:
 
 def test_summary_shows_what_the_gate_saw(finished: Run) -> None:
     columns, rows = status.summary_table(finished)
-    assert columns == ["policy", "medquad_style token_f1", "pubmedqa_style accuracy", "pubmedqa_style macro_f1", "decision"]
+    assert columns == [
+        "policy",
+        "medquad_style token_f1",
+        "pubmedqa_style accuracy",
+        "pubmedqa_style macro_f1",
+        "decision",
+    ]
     assert rows[0] == ["base\nbase0000", "0.3000 (n=60)", "0.5000 (n=60)", "0.3500 (n=60)", ""]
-    sft = ["SFT\nsft00000\nchampion", "0.4500 (n=60)\n+0.1500\n+0.100..+0.200", "0.5500 (n=60)\n+0.0500\n+0.010..+0.090"]
+    sft = [
+        "SFT\nsft00000\nchampion",
+        "0.4500 (n=60)\n+0.1500\n+0.100..+0.200",
+        "0.5500 (n=60)\n+0.0500\n+0.010..+0.090",
+    ]
     assert rows[1] == [*sft, "0.3600 (n=60)\n+0.0100\n> -0.020", "PROMOTE\nvs base"]
     assert rows[2] == ["round 1\ndpo10000", "0.4460 (n=60)\n-0.0040\n-0.030..+0.020", "", "", "INCONCLUSIVE\nvs SFT"]
 
@@ -175,7 +223,13 @@ def test_summary_before_any_gate_shows_plain_means(run: Run) -> None:
 
 
 def test_a_round_that_made_no_challenger_has_a_row(finished: Run) -> None:
-    finished.store.write({"rounds": [{"round": 2, "champion_in": "sft00000bb", "champion_out": "sft00000bb", "decision": "INCONCLUSIVE"}]})
+    finished.store.write(
+        {
+            "rounds": [
+                {"round": 2, "champion_in": "sft00000bb", "champion_out": "sft00000bb", "decision": "INCONCLUSIVE"}
+            ]
+        }
+    )
     assert status.summary_table(finished)[1][-1] == ["round 2\nnone made", "", "", "", "INCONCLUSIVE"]
 
 
@@ -209,10 +263,17 @@ def test_state_of_a_finished_run(finished: Run) -> None:
 
 
 def test_state_of_failed_and_killed_runs_names_the_command(finished: Run) -> None:
-    finished.store.write({"rounds": [{"round": 2, "champion_in": "sft00000bb"}], "sessions": [session("s2", 200, 210, code=1)]})
-    assert state(take(finished.store)) == "stopped in round 2, last exit code 1: continue with the same command (loop --rounds 1)"
+    finished.store.write(
+        {"rounds": [{"round": 2, "champion_in": "sft00000bb"}], "sessions": [session("s2", 200, 210, code=1)]}
+    )
+    assert (
+        state(take(finished.store))
+        == "stopped in round 2, last exit code 1: continue with the same command (loop --rounds 1)"
+    )
     finished.store.write({"sessions": [session("s3", 300, None)]})
-    assert state(take(finished.store)).startswith("stopped in round 2, the last session was killed: continue with the same command")
+    assert state(take(finished.store)).startswith(
+        "stopped in round 2, the last session was killed: continue with the same command"
+    )
 
 
 def test_state_before_anything_happened(run: Run) -> None:
@@ -231,7 +292,9 @@ def test_state_of_a_running_loop_names_process_and_stage(finished: Run) -> None:
     )
     with run_lock(finished.folder):
         line = state(take(finished.store))
-    assert line.startswith(f"running: pid {os.getpid()} since {T0 + timedelta(seconds=200):%Y-%m-%d %H:%M} UTC; round 2, judge for 1 min ")
+    assert line.startswith(
+        f"running: pid {os.getpid()} since {T0 + timedelta(seconds=200):%Y-%m-%d %H:%M} UTC; round 2, judge for 1 min "
+    )
 
 
 def test_a_lock_file_left_by_a_dead_loop_holds_nobody(run: Run) -> None:
@@ -246,8 +309,21 @@ def test_a_lock_file_left_by_a_dead_loop_holds_nobody(run: Run) -> None:
 
 
 def test_rounds_come_from_the_view(finished: Run) -> None:
-    pairs = [{"pair_id": f"p{i}", "round": 1, "question_id": "q", "judge_id": "j", "status": "dropped", "reason": "tie"} for i in range(3)]
-    pairs += [{"pair_id": "p9", "round": 1, "question_id": "q", "judge_id": "j", "status": "kept", "chosen_id": "a", "rejected_id": "b"}]
+    pairs = [
+        {"pair_id": f"p{i}", "round": 1, "question_id": "q", "judge_id": "j", "status": "dropped", "reason": "tie"}
+        for i in range(3)
+    ]
+    pairs += [
+        {
+            "pair_id": "p9",
+            "round": 1,
+            "question_id": "q",
+            "judge_id": "j",
+            "status": "kept",
+            "chosen_id": "a",
+            "rejected_id": "b",
+        }
+    ]
     finished.store.write({"preferences": pairs[:3]})
     finished.store.write({"preferences": pairs[3:]})
     _, rows = status.round_table(take(finished.store))
@@ -265,7 +341,9 @@ def test_show_prints_data_as_it_is_and_fits_80_columns(finished: Run) -> None:
         assert cell in text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3725, "1 h 2 min"), (-3, "0 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3725, "1 h 2 min"), (-3, "0 s")]
+)
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

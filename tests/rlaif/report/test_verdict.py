@@ -23,9 +23,14 @@ def test_the_base_alone(store: Store, rows: SimpleNamespace) -> None:
 def test_what_was_promoted_and_by_how_much(finished: Store) -> None:
     found = verdict(read(finished))
     assert found.headline == "SFT was promoted"
-    assert found.summary.endswith("Champion: the SFT policy. No round of preference training was shown to be better than it.")
+    assert found.summary.endswith(
+        "Champion: the SFT policy. No round of preference training was shown to be better than it."
+    )
     assert found.finished
-    assert found.steps[0].sentence == "Better than base: token F1 0.500 → 0.600, +0.100 (95% interval +0.020 to +0.180, n = 40)."
+    assert (
+        found.steps[0].sentence
+        == "Better than base: token F1 0.500 → 0.600, +0.100 (95% interval +0.020 to +0.180, n = 40)."
+    )
     assert found.steps[1].sentence == (
         "Not shown to be better than SFT: token F1 0.600 → 0.595, −0.005 (95% interval −0.030 to +0.020, n = 40); "
         "accuracy 0.600, the same on each of 40 items. About 900 items would be needed to tell."
@@ -35,11 +40,19 @@ def test_what_was_promoted_and_by_how_much(finished: Store) -> None:
 
 def test_nothing_was_promoted(store: Store, rows: SimpleNamespace) -> None:
     rows.write_base(store)
-    row = {"round": 0, "champion_in": "base0000aa", "challenger": "s", "champion_out": "base0000aa", "decision": "REJECT"}
+    row = {
+        "round": 0,
+        "champion_in": "base0000aa",
+        "challenger": "s",
+        "champion_out": "base0000aa",
+        "decision": "REJECT",
+    }
     store.write({"rounds": [row], "policies": [rows.policy("s", "sft", 0)]}, replace=["rounds"])
     found = verdict(read(store))
     assert found.headline == "Nothing was promoted"
-    assert found.summary == "1 policy has met the gate, and none was shown to be better: the base model is the champion."
+    assert (
+        found.summary == "1 policy has met the gate, and none was shown to be better: the base model is the champion."
+    )
     assert found.steps[0].sentence == "Nothing comparable was measured against base."
 
 
@@ -67,7 +80,9 @@ def test_what_the_controller_took_back_is_said(finished: Store) -> None:
         {
             "decisions": [
                 Decision(1, "controller", "roll_back", "judge_up is red", {"settings": {}}),
-                Decision(1, "controller", "PROMOTE", "rolled back", {"policy_id": "base0000aa", "previous": "sft00000bb"}),
+                Decision(
+                    1, "controller", "PROMOTE", "rolled back", {"policy_id": "base0000aa", "previous": "sft00000bb"}
+                ),
                 Decision(2, "controller", "stop", "3 rejections in a row", {"settings": {}}),
             ]
         }
@@ -79,13 +94,20 @@ def test_what_the_controller_took_back_is_said(finished: Store) -> None:
 
 
 def test_a_round_without_challenger(finished: Store) -> None:
-    finished.write({"rounds": [{"round": 2, "champion_in": "sft00000bb", "champion_out": "sft00000bb", "decision": "INCONCLUSIVE"}]})
+    finished.write(
+        {
+            "rounds": [
+                {"round": 2, "champion_in": "sft00000bb", "champion_out": "sft00000bb", "decision": "INCONCLUSIVE"}
+            ]
+        }
+    )
     assert verdict(read(finished)).steps[2].sentence == "No challenger was made, so SFT stayed the champion."
 
 
 def test_what_a_reader_has_to_know_first(finished: Store) -> None:
     monitors = [
-        {"round": 1, "name": name, "value": 0.5, "threshold": "0.8..1.25", "red": red} for name, red in (("length", True), ("kl", False))
+        {"round": 1, "name": name, "value": 0.5, "threshold": "0.8..1.25", "red": red}
+        for name, red in (("length", True), ("kl", False))
     ]
     finished.write(
         {

@@ -32,6 +32,8 @@ def second_judge(run: Run) -> Callable[..., None]:
 
     def store(judge_id: str, model: str, prompt: str, **scores: float) -> None:
         judges = [{"judge_id": judge_id, "model": model, "prompt_name": prompt}]
-        run.store.write({"judges": judges, "verdicts": [Verdict(c, judge_id, 0, "scored", s) for c, s in scores.items()]})
+        run.store.write(
+            {"judges": judges, "verdicts": [Verdict(c, judge_id, 0, "scored", s) for c, s in scores.items()]}
+        )
 
     return store

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from rlaif.review.agreement import bins, flips, length_slope, quadratic_kappa, spearman
 
-SCORES = st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.25, 0.5, 0.7, 1.0]), st.sampled_from([0.0, 0.3, 0.5, 0.75, 1.0])), min_size=2)
+SCORES = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.2, 0.25, 0.5, 0.7, 1.0]), st.sampled_from([0.0, 0.3, 0.5, 0.75, 1.0])), min_size=2
+)
 
 
 def test_bins_round_halves_up():

@@ -1,4 +1,6 @@
-"""judge align: agreement with published preferences, of a judge and of policies, on a small file in the set's own schema."""
+"""judge align: agreement with published preferences, of a judge and of policies, on a small file in the set's own
+schema.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,14 @@ def by(result: dict[str, Any], who: str, measure: str, kind: str = "all") -> dic
 
 
 def test_a_judge_by_kind_with_intervals_and_on_record(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = {"Rest and plenty of water.": 0.9, "No.": 0.1, "Warm drinks.": 0.5, "An inhaler.": 0.6, "A candle.": 0.6, "A long walk.": 0.8}
+    scores = {
+        "Rest and plenty of water.": 0.9,
+        "No.": 0.1,
+        "Warm drinks.": 0.5,
+        "An inhaler.": 0.6,
+        "A candle.": 0.6,
+        "A long walk.": 0.8,
+    }
     use(monkeypatch, ScriptedJudge(lambda item: scores.get(item.answer, 0.2)))
     result = align.align(run, str(file), [], ["judge.model=local:x"], 0, Screen())
     whole, hard = by(result, "judge scripted", "score"), by(result, "judge scripted", "score", "hard")
@@ -62,7 +71,9 @@ def test_a_judge_by_kind_with_intervals_and_on_record(run: Run, file: Path, monk
     assert hard["ci_low"] is None, "both hard pairs are of one prompt: nothing is known about others"
     assert by(result, "the longer answer", "length")["agree"] == 1
     assert (result["pairs"], result["prompts"]) == (4, 3)
-    kept = run.store.query("SELECT item_type, outcome, good_score, good FROM exam_items WHERE exam = ? ORDER BY ALL", [align.EXAM])
+    kept = run.store.query(
+        "SELECT item_type, outcome, good_score, good FROM exam_items WHERE exam = ? ORDER BY ALL", [align.EXAM]
+    )
     assert [(k["item_type"], k["outcome"]) for k in kept] == [
         ("easy", "ordered"),
         ("easy", "ordered"),
@@ -70,7 +81,9 @@ def test_a_judge_by_kind_with_intervals_and_on_record(run: Run, file: Path, monk
         ("hard", "tie"),
     ]
     assert run.store.query("SELECT count(*) AS n FROM licences")[0]["n"] == 0, "agreement licenses nobody"
-    assert align.align(run, str(file), [], ["judge.model=local:x"], 0, Screen()) == result, "a second time replaces the first"
+    assert align.align(run, str(file), [], ["judge.model=local:x"], 0, Screen()) == result, (
+        "a second time replaces the first"
+    )
     few = align.align(run, str(file), [], ["judge.model=local:x"], 2, Screen())
     assert few["pairs"] == 2 and by(few, "judge scripted", "score")["agree"] <= 2
 
@@ -83,7 +96,9 @@ def test_no_score_is_no_agreement(run: Run, file: Path, monkeypatch: pytest.Monk
     assert (whole["unscored"], whole["agree"] + whole["disagree"] + whole["tie"]) == (1, 3)
     (kept,) = run.store.query("SELECT good_score, reason FROM exam_items WHERE outcome = 'unscored'")
     assert kept["good_score"] is None and "no score found" in kept["reason"]
-    use(monkeypatch, ScriptedJudge({}, failed=[f"{p.pair_id}.{side}" for p in pairs for side in ("chosen", "rejected")]))
+    use(
+        monkeypatch, ScriptedJudge({}, failed=[f"{p.pair_id}.{side}" for p in pairs for side in ("chosen", "rejected")])
+    )
     with pytest.raises(RlaifError, match="4 of 4 pairs got no verdict.*scripted failure"):
         align.align(run, str(file), [], ["judge.model=local:x"], 0, Screen())
 
@@ -118,18 +133,30 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     )[0]["question"]
     with file.open("a") as out:
         out.write(json.dumps(row(5, first, "Rest.", "Work.", "human")) + "\n")
-    code, out, err = call("judge", "align", file, "--policy", "base", "--policy", "sft", "--run", trained_run.folder, "--format", "json")
+    code, out, err = call(
+        "judge", "align", file, "--policy", "base", "--policy", "sft", "--run", trained_run.folder, "--format", "json"
+    )
     assert code == 0, err
     result = json.loads(out)
     names = {(r["who"], r["measure"]) for r in result["rows"]}
-    assert names == {("the longer answer", "length"), ("base base0", "likelihood"), ("SFT sft0", "likelihood"), ("SFT sft0", "reward")}
-    assert by(result, "SFT sft0", "likelihood")["trained_on"] == 1 and by(result, "base base0", "likelihood")["trained_on"] == 0
+    assert names == {
+        ("the longer answer", "length"),
+        ("base base0", "likelihood"),
+        ("SFT sft0", "likelihood"),
+        ("SFT sft0", "reward"),
+    }
+    assert (
+        by(result, "SFT sft0", "likelihood")["trained_on"] == 1
+        and by(result, "base base0", "likelihood")["trained_on"] == 0
+    )
 
     base, prompt = checked_base(trained_run), load_prompt(trained_run.config.prompts.policy)
 
     def logp(policy_id: str, question: str, answer: str) -> tuple[float, int]:
         model = load_policy(trained_run, base, policy_id)
-        start = base.tokenizer.encode(answer_prompt(base.tokenizer, prompt, Question("", "", "train", "", "", question)))
+        start = base.tokenizer.encode(
+            answer_prompt(base.tokenizer, prompt, Question("", "", "train", "", "", question))
+        )
         ids = torch.tensor([start + base.tokenizer.encode(answer + base.tokenizer.eos_token)])
         with torch.inference_mode():
             scores = model(ids).logits[0, :-1].float().log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
@@ -141,7 +168,9 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     }
     assert len(kept) == 5 * 3
     for pair in align.load_pairs(str(file)):
-        sides = [[logp(policy, pair.question, text) for text in (pair.chosen, pair.rejected)] for policy in ("base0", "sft0")]
+        sides = [
+            [logp(policy, pair.question, text) for text in (pair.chosen, pair.rejected)] for policy in ("base0", "sft0")
+        ]
         wanted = {
             ("base0", "preference_likelihood"): [s / n for s, n in sides[0]],
             ("sft0", "preference_likelihood"): [s / n for s, n in sides[1]],

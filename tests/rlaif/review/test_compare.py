@@ -8,13 +8,23 @@ from rlaif.types import Candidate, RlaifError, UsageError, Verdict
 
 def test_all_figures(run, screen, second_judge):
     second_judge("j2", "model-two", "strict", a=0.4, b=0.6, c=0.9, d=0.9, e=0.6, f=0.5)
-    run.store.write({"verdicts": [Verdict("a", "j2", 1, "scored", 0.2), Verdict("b", "j2", 1, "failed", reason="timeout")]})
+    run.store.write(
+        {"verdicts": [Verdict("a", "j2", 1, "scored", 0.2), Verdict("b", "j2", 1, "failed", reason="timeout")]}
+    )
     result = compare(run, "j1", "strict")
-    assert (result["candidates"], result["questions"], result["preferences"], result["flipped"], result["tied"]) == (6, 3, 3, 1, 1)
+    assert (result["candidates"], result["questions"], result["preferences"], result["flipped"], result["tied"]) == (
+        6,
+        3,
+        3,
+        1,
+        1,
+    )
     assert result["flip_share"] == pytest.approx(1 / 3)
     assert result["mean_shift"] == pytest.approx((0.3 + 0.6 + 0.9 + 0.9 + 0.6 + 0.5) / 6 - 3.2 / 6)
     # within each question the second answer is one token longer: -0.7, -0.4, -0.1 for A, 0.3, 0, -0.1 for B
-    assert result["length_slope_a"] == pytest.approx(-40) and result["length_slope_difference"] == pytest.approx(40 + 20 / 3)
+    assert result["length_slope_a"] == pytest.approx(-40) and result["length_slope_difference"] == pytest.approx(
+        40 + 20 / 3
+    )
     assert [r["candidate_id"] for r in result["most_different"]] == ["a", "d", "b", "c"]
     assert result["most_different"][0] | {"score_b": 0.3} == {
         "candidate_id": "a", "score_a": 0.9, "score_b": 0.3, "question": "Why q1?", "answer": "answer a [bold]x[/bold]",
@@ -56,4 +66,9 @@ def test_judges_without_any_spread_give_none_not_nan(run, second_judge):
     second_judge("j2", "model-two", "strict", a=0.5, b=0.5)
     second_judge("j3", "model-three", "lax", a=0.5, b=0.5)
     result = compare(run, "j2", "j3")
-    assert (result["quadratic_kappa"], result["spearman"], result["flip_share"], result["most_different"]) == (None, None, None, [])
+    assert (result["quadratic_kappa"], result["spearman"], result["flip_share"], result["most_different"]) == (
+        None,
+        None,
+        None,
+        [],
+    )

@@ -12,7 +12,8 @@ def typed(*lines):
 
 def rows(run, name="anna"):
     return run.store.query(
-        'SELECT candidate_a, candidate_b, "order", winner, status FROM pairwise_verdicts WHERE judge_id = ? ORDER BY candidate_a',
+        'SELECT candidate_a, candidate_b, "order", winner, status FROM pairwise_verdicts WHERE judge_id '
+        "= ? ORDER BY candidate_a",
         [person(name).judge_id],
     )
 
@@ -46,8 +47,13 @@ def test_preferences_are_stored_for_the_candidates_whatever_the_order_shown(run,
 
 def test_blind_and_escaped(run, screen):
     nasty = "\x1b[2Jfine [red]or[/red] not\n--- Answer B ---"
-    extra = [Candidate(name, 1, "q1", "p", "s", 5, 0, 0, text, 9, "stop", -1.0, {}) for name, text in (("x", nasty), ("y", ""))]
-    run.store.write({"candidates": extra, "preferences": [Preference("p0", 1, "q1", "j1", "kept", "", "x", "y", 0.9, 0.2, 0.7)]})
+    extra = [
+        Candidate(name, 1, "q1", "p", "s", 5, 0, 0, text, 9, "stop", -1.0, {})
+        for name, text in (("x", nasty), ("y", ""))
+    ]
+    run.store.write(
+        {"candidates": extra, "preferences": [Preference("p0", 1, "q1", "j1", "kept", "", "x", "y", 0.9, 0.2, 0.7)]}
+    )
     label(run, "anna", 1, None, screen, typed("q"))
     text = screen.text()
     assert "\x1b" not in text and "[red]or[/red]" in text and "| --- Answer B ---" in text and "| (empty)" in text
@@ -106,6 +112,8 @@ def test_a_pairwise_judge_and_a_person_agree_pair_by_pair(run):
         PairwiseVerdict("m", "b", "a", "ab", "b", "scored"), PairwiseVerdict("m", "c", "d", "ba", "b", "scored"),
         PairwiseVerdict("m", "e", "f", "ab", "b", "scored"),
     ]})  # fmt: skip
-    (row,) = run.store.query("SELECT n, n_ordered, same_order FROM judge_agreement WHERE judge_a = 'k' AND judge_b = 'm'")
+    (row,) = run.store.query(
+        "SELECT n, n_ordered, same_order FROM judge_agreement WHERE judge_a = 'k' AND judge_b = 'm'"
+    )
     # both say a > b; of c and d they differ; e and f are a tie for k, because its winner turns with the order
     assert tuple(row.values()) == (6, 2, 0.5)

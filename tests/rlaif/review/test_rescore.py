@@ -20,7 +20,9 @@ def test_new_verdicts_beside_the_old_and_the_pairs_that_would_result(run, screen
     assert (result["candidates"], result["judged_now"], result["unscored"]) == (6, 6, 0)
     assert (result["questions"], result["kept"], result["dropped"]) == (3, 2, {"tie": 1})
     assert result["recorded"] == {"pairs": 2, "flipped": 1, "tied": 0, "kept_again": 1}
-    counts = run.store.query("SELECT judge_id, count(*) AS n FROM verdicts GROUP BY judge_id ORDER BY judge_id = 'j1' DESC")
+    counts = run.store.query(
+        "SELECT judge_id, count(*) AS n FROM verdicts GROUP BY judge_id ORDER BY judge_id = 'j1' DESC"
+    )
     assert [row["n"] for row in counts] == [6, 6]
     assert preferences(run) == before
     assert "6 to be judged" in screen.text() and "no calls, no cost" in screen.text()
@@ -56,7 +58,11 @@ def test_too_many_failures_stop_and_are_asked_again(run, screen):
 
 @pytest.mark.parametrize(
     ("overrides", "why"),
-    [(["seed=3"], "only judge"), (["judge.modle=x"], "unknown key 'judge.modle'"), (["judge.failure_limit=2"], "failure_limit")],
+    [
+        (["seed=3"], "only judge"),
+        (["judge.modle=x"], "unknown key 'judge.modle'"),
+        (["judge.failure_limit=2"], "failure_limit"),
+    ],
 )
 def test_other_keys_are_refused(run, overrides, why):
     with pytest.raises(UsageError, match=why):

@@ -32,8 +32,13 @@ def run_card(folder: Path, **places: Path) -> str:
     for name, path in places.items():
         text = re.sub(rf'^{name} = ".*?"', f"{name} = {str(path)!r}", text, flags=re.MULTILINE)
     text += "\nimport sys\nassert not {'rlaif', 'judges', 'stores'} & {m.split('.')[0] for m in sys.modules}\n"
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"GPTQMODEL_CPU_WORKERS": "2", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run([sys.executable, "-P", "-c", text], cwd=folder, env=env, capture_output=True, text=True, timeout=500)
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "GPTQMODEL_CPU_WORKERS": "2",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", text], cwd=folder, env=env, capture_output=True, text=True, timeout=500
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()[-1]
 
@@ -42,7 +47,10 @@ def test_the_words_of_a_difference() -> None:
     assert str(Difference(50, 50, 1.0, 0.5, 0.5)) == (
         "greedy answers equal on 50 of 50 prompts; loss of the references 0.5000 -> 0.5000 nats a token (+0.0000)"
     )
-    assert str(Difference(50, 31, 0.75, None, None)) == "greedy answers equal on 31 of 50 prompts, mean token F1 between the two 0.7500"
+    assert (
+        str(Difference(50, 31, 0.75, None, None))
+        == "greedy answers equal on 31 of 50 prompts, mean token F1 between the two 0.7500"
+    )
     found = Answers(["a b", "c"], [(2.0, 4), (2.0, 4)]).against(Answers(["a b", "d"], [(4.0, 4), (4.0, 4)]))
     assert found == Difference(2, 1, 0.5, 0.5, 1.0)
 
@@ -60,7 +68,11 @@ def test_what_is_there_is_not_overwritten(paired_run: Run, tmp_path: Path) -> No
 
 def test_cards_are_yaml_and_markdown() -> None:
     text = front_matter({"license": "other", "tags": ["a: b", "c"], "configs": [{"path": "data/train-*"}]})
-    assert yaml.safe_load(text.strip("-")) == {"license": "other", "tags": ["a: b", "c"], "configs": [{"path": "data/train-*"}]}
+    assert yaml.safe_load(text.strip("-")) == {
+        "license": "other",
+        "tags": ["a: b", "c"],
+        "configs": [{"path": "data/train-*"}],
+    }
     assert table(["a"], [["x|y\nz"]]).splitlines()[-1] == "| x\\|y z |"
 
 
@@ -74,7 +86,9 @@ def test_a_damaged_adapter_leaves_nothing_behind(paired_run: Run, tmp_path: Path
 
 @pytest.mark.slow
 def test_adapter_and_merged_answer_as_the_policy_did(trained_run: Run, tmp_path: Path) -> None:
-    """Greedy text on 50 prompts: the exported adapter on the dequantized base against the exported merged model, both float32."""
+    """Greedy text on 50 prompts: the exported adapter on the dequantized base against the exported merged model, both
+    float32.
+    """
     from rlaif.config import ModelConfig
     from rlaif.models.adapter import load_adapter
     from rlaif.models.base import load_base

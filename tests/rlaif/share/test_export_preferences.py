@@ -33,12 +33,25 @@ def test_a_plain_dpo_trainer_trains_on_it(paired_run: Run, tiny_model: Path, tmp
     from trl import DPOConfig, DPOTrainer
 
     export_preferences(paired_run, "parquet", tmp_path / "prefs", "")
-    pairs = load_dataset("parquet", data_files=str(tmp_path / "prefs" / "train.parquet"), split="train", cache_dir=str(tmp_path / "cache"))
+    pairs = load_dataset(
+        "parquet",
+        data_files=str(tmp_path / "prefs" / "train.parquet"),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype="float32")
     args = DPOConfig(
-        str(tmp_path / "out"), max_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True, max_length=256, bf16=False
+        str(tmp_path / "out"),
+        max_steps=2,
+        per_device_train_batch_size=2,
+        report_to=[],
+        use_cpu=True,
+        max_length=256,
+        bf16=False,
     )
-    trainer = DPOTrainer(model, args=args, train_dataset=pairs, processing_class=AutoTokenizer.from_pretrained(tiny_model))
+    trainer = DPOTrainer(
+        model, args=args, train_dataset=pairs, processing_class=AutoTokenizer.from_pretrained(tiny_model)
+    )
     assert trainer.train().training_loss > 0
 
 
@@ -50,7 +63,9 @@ def test_the_hub_gets_rows_and_card_with_the_token(paired_run: Run, monkeypatch:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr(datasets.Dataset, "push_to_hub", lambda self, repo, **kw: calls.append((repo, len(self), kw)))
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_file", lambda self, **kw: calls.append(kw))
-    assert export_preferences(paired_run, "hub", None, "me/pairs") == "4 pairs in the private data set me/pairs on the hub"
+    assert (
+        export_preferences(paired_run, "hub", None, "me/pairs") == "4 pairs in the private data set me/pairs on the hub"
+    )
     assert calls[0] == ("me/pairs", 4, {"token": "hf_secret", "private": True})
     assert calls[1]["repo_type"] == "dataset" and re.search(rb'"path": "data/train-\*"', calls[1]["path_or_fileobj"])
 

@@ -1,4 +1,6 @@
-"""Preferences out of a run and into another: the same texts, their lineage, nothing twice, nothing that the gate asks."""
+"""Preferences out of a run and into another: the same texts, their lineage, nothing twice, nothing that the gate
+asks.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,17 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_pairs_go_from_one_run_to_another_with_their_lineage(paired_run: Run, other: Run, tmp_path: Path, kind: str) -> None:
+def test_pairs_go_from_one_run_to_another_with_their_lineage(
+    paired_run: Run, other: Run, tmp_path: Path, kind: str
+) -> None:
     told = export_preferences(paired_run, kind, tmp_path / "prefs", "")
     assert told.startswith("4 pairs in ")
     assert sorted(p.name for p in (tmp_path / "prefs").iterdir()) == ["README.md", f"train.{kind}"]
     assert import_preferences(other, tmp_path / "prefs") == Imported(4, {}, 0)
-    texts = "SELECT question, chosen, rejected, chosen_score, rejected_score, margin, judge_model FROM preference_pairs ORDER BY question"
+    texts = (
+        "SELECT question, chosen, rejected, chosen_score, rejected_score, margin, judge_model FROM "
+        "preference_pairs ORDER BY question"
+    )
     assert other.store.query(texts) == paired_run.store.query(texts)
     (row,) = other.store.query("SELECT DISTINCT kind, round FROM preferences")
     assert row == {"kind": "imported", "round": 0}
@@ -71,7 +78,9 @@ def test_nothing_is_imported_twice(paired_run: Run, other: Run, tmp_path: Path) 
 
 
 def test_the_questions_of_the_gate_stay_out(other: Run, tmp_path: Path) -> None:
-    gate = other.store.query("SELECT question_id, question FROM questions WHERE split = 'gate' AND label = '' LIMIT 1")[0]
+    gate = other.store.query("SELECT question_id, question FROM questions WHERE split = 'gate' AND label = '' LIMIT 1")[
+        0
+    ]
     rows = [
         {"prompt": gate["question"].upper() + " ", "chosen": "rest", "rejected": "work"},
         {"prompt": "in other words", "question_id": gate["question_id"], "chosen": "rest", "rejected": "work"},
@@ -83,7 +92,9 @@ def test_the_questions_of_the_gate_stay_out(other: Run, tmp_path: Path) -> None:
 
 def test_files_of_other_trainers(other: Run, tmp_path: Path) -> None:
     """Strings, conversations with and without a prompt of their own; scores that are not given are NULL."""
-    user, good, bad = ({"role": r, "content": c} for r, c in (("user", "What helps?"), ("assistant", "Rest."), ("assistant", "No.")))
+    user, good, bad = (
+        {"role": r, "content": c} for r, c in (("user", "What helps?"), ("assistant", "Rest."), ("assistant", "No."))
+    )
     system = {"role": "system", "content": "Be brief."}
     rows = [
         {"prompt": "What helps against fever?", "chosen": " Rest.", "rejected": " No.", "margin": 0.25},
@@ -91,13 +102,17 @@ def test_files_of_other_trainers(other: Run, tmp_path: Path) -> None:
         {"chosen": [user, good], "rejected": [user, bad]},
     ]
     assert import_preferences(other, write(tmp_path / "f.jsonl", *rows)) == Imported(2, {}, 1)
-    found = other.store.query("SELECT question, chosen, rejected, margin, chosen_score FROM preference_pairs ORDER BY question")
+    found = other.store.query(
+        "SELECT question, chosen, rejected, margin, chosen_score FROM preference_pairs ORDER BY question"
+    )
     assert [tuple(row.values()) for row in found] == [
         ("What helps against fever?", "Rest.", "No.", 0.25, None),
         ("What helps?", "Rest.", "No.", 0.25, 0.75),
     ]
     (row,) = other.store.query("SELECT DISTINCT dataset, split, reference FROM questions WHERE dataset = 'imported'")
-    assert row == {"dataset": "imported", "split": "train", "reference": ""}, "SFT and drawing take questions with references only"
+    assert row == {"dataset": "imported", "split": "train", "reference": ""}, (
+        "SFT and drawing take questions with references only"
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +155,12 @@ def test_the_columns_and_types_of_the_file(paired_run: Run, tmp_path: Path) -> N
     assert schema.names == list(COLUMNS)
     assert str(schema.field("margin").type) == "double" and str(schema.field("round").type) == "int64"
     row = pq.read_table(tmp_path / "prefs" / "train.parquet").to_pylist()[0]
-    assert [m["role"] for m in row["prompt"] + row["chosen"] + row["rejected"]] == ["system", "user", "assistant", "assistant"]
+    assert [m["role"] for m in row["prompt"] + row["chosen"] + row["rejected"]] == [
+        "system",
+        "user",
+        "assistant",
+        "assistant",
+    ]
     assert row["question"] in row["prompt"][1]["content"] and row["judge"] == "reference"
 
 
@@ -164,14 +184,20 @@ def test_dpo_trains_on_imported_pairs_until_a_policy_of_the_line_has(paired_run:
         return [row["pair_id"] for row in dpo_pairs(paired_run, champion, round)]
 
     assert ids("sft0", 1) == ["p0", "p1", "p2", "p3"] and ids("base0", 1) == []
-    rows = [{"prompt": f"What helps against {what}?", "chosen": "Rest.", "rejected": "No."} for what in ("fever", "cough")]
+    rows = [
+        {"prompt": f"What helps against {what}?", "chosen": "Rest.", "rejected": "No."} for what in ("fever", "cough")
+    ]
     import_preferences(paired_run, write(tmp_path / "f.jsonl", *rows))
     new = sorted(set(ids("sft0", 1)) - {"p0", "p1", "p2", "p3"})
     assert len(new) == 2 and ids("base0", 1) == new
     dpo = {"policy_id": "dpo1", "kind": "dpo", "round": 1, "parent_id": "sft0"}
-    paired_run.store.write({"policies": [dpo], "policy_items": [{"policy_id": "dpo1", "item_id": i, "role": "dpo"} for i in new]})
+    paired_run.store.write(
+        {"policies": [dpo], "policy_items": [{"policy_id": "dpo1", "item_id": i, "role": "dpo"} for i in new]}
+    )
     assert ids("dpo1", 2) == [], "it was trained on them, and wrote none of the run's own"
-    assert ids("sft0", 2) == sorted(["p0", "p1", "p2", "p3", *new]), "the champion was not: a challenger that failed does not use them up"
+    assert ids("sft0", 2) == sorted(["p0", "p1", "p2", "p3", *new]), (
+        "the champion was not: a challenger that failed does not use them up"
+    )
 
 
 def published(number: int) -> dict[str, Any]:
@@ -184,7 +210,10 @@ def published(number: int) -> dict[str, Any]:
         "label_type": "hard",
         "prompt": prompt,
         **{side: [user, {"role": "assistant", "content": text}] for side, text in answers.items()},
-        "metadata": {"chosen": {"model": "m", "rank": 1, "score": 9.0}, "rejected": {"model": "n", "rank": 4, "score": 3.0}},
+        "metadata": {
+            "chosen": {"model": "m", "rank": 1, "score": 9.0},
+            "rejected": {"model": "n", "rank": 4, "score": 3.0},
+        },
     }
 
 
@@ -193,7 +222,9 @@ def test_the_published_pairs_of_ultramedical_preference(other: Run, tmp_path: Pa
     assert import_preferences(other, file, limit=5) == Imported(5, {}, 0)
     assert import_preferences(other, file, limit=5) == Imported(0, {}, 5), "the same ones are drawn again"
     assert import_preferences(other, str(file)) == Imported(15, {}, 5)
-    found = other.store.query("SELECT p.origin, p.chosen_score, c.text FROM preferences p JOIN answers c ON c.candidate_id = p.chosen_id")
+    found = other.store.query(
+        "SELECT p.origin, p.chosen_score, c.text FROM preferences p JOIN answers c ON c.candidate_id = p.chosen_id"
+    )
     assert len(found) == 20 and all(row["text"].startswith("Rest and water") for row in found)
     assert {row["chosen_score"] for row in found} == {None}, "the set's marks are on a scale of their own"
     origin = json.loads(found[0]["origin"])
@@ -208,7 +239,9 @@ def test_a_hub_id_that_cannot_be_reached_is_one_line(other: Run, monkeypatch: py
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(DataError, match=r"owner/pairs: is no file here, and the hub cannot be reached .*no network.* instead$"):
+    with pytest.raises(
+        DataError, match=r"owner/pairs: is no file here, and the hub cannot be reached .*no network.* instead$"
+    ):
         import_preferences(other, "owner/pairs")
 
 
@@ -225,7 +258,15 @@ def test_dpo_on_published_pairs_alone(trained_run: Run, tmp_path: Path) -> None:
     file = write(tmp_path / "f.jsonl", *(published(i) for i in range(16)))
     import_preferences(run, file)
     policy_id = dpo(run, load_base(run.config.model), "base0", 1, load_prompt(run.config.prompts.policy), Screen())
-    trained = {row["item_id"] for row in run.store.query("SELECT item_id FROM policy_items WHERE policy_id = ?", [policy_id])}
-    assert trained == {row["pair_id"] for row in run.store.query("SELECT pair_id FROM preferences WHERE kind = 'imported'")}
-    (row,) = [r for r in align(run, str(file), [policy_id], [], 0, Screen())["rows"] if r["measure"] == "reward" and r["kind"] == "all"]
+    trained = {
+        row["item_id"] for row in run.store.query("SELECT item_id FROM policy_items WHERE policy_id = ?", [policy_id])
+    }
+    assert trained == {
+        row["pair_id"] for row in run.store.query("SELECT pair_id FROM preferences WHERE kind = 'imported'")
+    }
+    (row,) = [
+        r
+        for r in align(run, str(file), [policy_id], [], 0, Screen())["rows"]
+        if r["measure"] == "reward" and r["kind"] == "all"
+    ]
     assert row["agree"] >= 15 and row["trained_on"] == 16

@@ -14,14 +14,18 @@ from rlaif.types import Question
 
 QUESTION = Question("", "", "train", "", "", 'what "helps" against {asthma} ? {{ 7 * 7 }} \N{SYRINGE}\\n')
 SHIPPED = load_prompt("prompts/policy/answer.md")
-QUOTED = Prompt("quoted", "policy", 'Say "{question}"\\ \N{PILL} {% raw %}', "{context}\nQ: {question}\n{question}?\n'", "", "")
+QUOTED = Prompt(
+    "quoted", "policy", 'Say "{question}"\\ \N{PILL} {% raw %}', "{context}\nQ: {question}\n{question}?\n'", "", ""
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prompt", [SHIPPED, QUOTED], ids=lambda p: p.name)
 @pytest.mark.parametrize("own_template", [True, False])
 @pytest.mark.parametrize("begins", [True, False])
-def test_a_question_alone_is_asked_in_the_prompts_words(tiny_model: Path, prompt: Prompt, own_template: bool, begins: bool) -> None:
+def test_a_question_alone_is_asked_in_the_prompts_words(
+    tiny_model: Path, prompt: Prompt, own_template: bool, begins: bool
+) -> None:
     tokenizer = load_tokenizer(tiny_model)
     if not own_template:
         tokenizer.chat_template = None
@@ -43,5 +47,7 @@ def with_bos(tokenizer):  # type: ignore[no-untyped-def]
     from tokenizers.processors import TemplateProcessing
 
     token = tokenizer.bos_token
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(f"{token} $A", special_tokens=[(token, tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        f"{token} $A", special_tokens=[(token, tokenizer.bos_token_id)]
+    )
     return tokenizer

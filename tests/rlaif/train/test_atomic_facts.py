@@ -19,7 +19,10 @@ from rlaif.types import Question
 CONFIG = load_config("embedded", ["judge.model=gpt", "judge.base_url=http://127.0.0.1:9/v1"])
 ONE = Question("q1", "medquad", "train", "s", "g", "What is {asthma}?", reference="A cough. A wheeze.")
 TWO = Question("q2", "medquad", "train", "t", "h", "What helps?", reference="Rest.")
-FACTS, PAIR = '{"facts": ["It is a cough.", "It is\\na wheeze."]}', '{"question": "Which sounds?", "answer": "A wheeze."}'
+FACTS, PAIR = (
+    '{"facts": ["It is a cough.", "It is\\na wheeze."]}',
+    '{"question": "Which sounds?", "answer": "A wheeze."}',
+)
 
 
 def test_facts_and_rewritten_questions(fake_chat_model: Callable[[Any], Any]) -> None:
@@ -31,14 +34,18 @@ def test_facts_and_rewritten_questions(fake_chat_model: Callable[[Any], Any]) ->
     assert "- It is a wheeze." in chat.prompts[-1]
 
 
-@pytest.mark.parametrize("reply", ["sorry", '{"facts": []}', '{"facts": "one"}', '{"facts": [1]}', "[1]", '{"facts": [" "]}'])
+@pytest.mark.parametrize(
+    "reply", ["sorry", '{"facts": []}', '{"facts": "one"}', '{"facts": [1]}', "[1]", '{"facts": [" "]}']
+)
 def test_what_is_no_list_of_facts_is_none(reply: str, fake_chat_model: Callable[[Any], Any]) -> None:
     chat = fake_chat_model(lambda prompt: reply if "{asthma}" in prompt else FACTS)
     writer = FactWriter(CONFIG, JudgeSettings(concurrency=1, backoff=0), None, chat)
     assert writer.facts([ONE, TWO]) == [None, ["It is a cough.", "It is a wheeze."]]
 
 
-def test_answers_are_kept_in_the_run_and_the_budget_holds(tmp_path: Path, fake_chat_model: Callable[[Any], Any]) -> None:
+def test_answers_are_kept_in_the_run_and_the_budget_holds(
+    tmp_path: Path, fake_chat_model: Callable[[Any], Any]
+) -> None:
     store = open_or_create(tmp_path / "run", CONFIG).store
     settings = JudgeSettings(concurrency=1, backoff=0, budget=Budget(calls=1))
     first = FactWriter(CONFIG, settings, store, fake_chat_model([FACTS]))

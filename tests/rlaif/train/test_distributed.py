@@ -60,7 +60,9 @@ def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"MASTER_PORT": "29500", "ACCELERATE_MIXED_PRECISION": "no", "WORLD_SIZE": "2"}, False),
     ],
 )
-def test_a_launcher_that_started_no_others_is_noticed(monkeypatch: pytest.MonkeyPatch, found: dict[str, str], alone: bool) -> None:
+def test_a_launcher_that_started_no_others_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], alone: bool
+) -> None:
     for name in ("MASTER_PORT", "ACCELERATE_MIXED_PRECISION", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in found.items():

@@ -16,7 +16,8 @@ from rlaif.prompts import load_prompt
 from rlaif.train.estimate import BITS, Shape, memory, plan, shape, sources, steps_of
 
 RECIPES = [
-    "qlora-mistral-7b", "qlora-llama-3.2-1b", "qlora-llama-3.2-3b", "qlora-llama-3.2-1b-symptoms", "llama-3.2-3b-sft", "llama-3.2-3b-lora",
+    "qlora-mistral-7b", "qlora-llama-3.2-1b", "qlora-llama-3.2-3b", "qlora-llama-3.2-1b-symptoms", "llama-3.2-3b-sft",
+    "llama-3.2-3b-lora",
     "llama-3.2-3b-qlora", "llama-3.2-3b-galore", "llama-3.2-3b-knowtuning", "lora-qwen2.5-0.5b", "rlaif-qwen2.5-1.5b",
 ]  # fmt: skip
 
@@ -31,7 +32,11 @@ def test_a_recipe_says_what_it_reproduces_and_agrees_with_itself(name: str) -> N
     recipe, train = config.recipe, config.train
     assert recipe.source and recipe.base == config.model.path and recipe.rows and recipe.row_tokens and recipe.metrics
     # [train] is what the loop's SFT does too
-    assert (config.sft.learning_rate, config.sft.epochs, config.sft.max_length) == (train.learning_rate, train.epochs, train.max_length)
+    assert (config.sft.learning_rate, config.sft.epochs, config.sft.max_length) == (
+        train.learning_rate,
+        train.epochs,
+        train.max_length,
+    )
     assert (config.model.lora_r, config.model.target_modules) == (train.lora_r, train.target_modules)
     assert config.prompts.policy == train.prompt and load_prompt(train.prompt).kind == "policy"
     needs = {"qlora": "nf4", "gptq-lora": "gptq", "lora": "none", "sft": "none", "galore": "none", "knowtuning": "none"}
@@ -41,7 +46,13 @@ def test_a_recipe_says_what_it_reproduces_and_agrees_with_itself(name: str) -> N
 def test_the_settings_are_the_published_ones() -> None:
     for name in ("qlora-mistral-7b", "qlora-llama-3.2-1b", "qlora-llama-3.2-3b"):
         t = load_config(name).train
-        assert (t.method, t.lora_r, t.lora_alpha, t.lora_dropout, t.target_modules) == ("qlora", 16, 32, 0.05, ("q_proj", "v_proj"))
+        assert (t.method, t.lora_r, t.lora_alpha, t.lora_dropout, t.target_modules) == (
+            "qlora",
+            16,
+            32,
+            0.05,
+            ("q_proj", "v_proj"),
+        )
         assert (t.max_length, t.batch_size, t.gradient_accumulation, t.learning_rate, t.epochs) == (512, 4, 4, 2e-4, 7)
         assert (t.precision, t.warmup_steps) == ("fp16", 100)
     t = load_config("qlora-llama-3.2-1b-symptoms").train
@@ -52,7 +63,12 @@ def test_the_settings_are_the_published_ones() -> None:
         t = load_config(f"llama-3.2-3b-{method}").train
         assert (t.method, t.max_length, t.batch_size, t.learning_rate) == (method, 256, 4, 2e-5)
     c = load_config("rlaif-qwen2.5-1.5b")
-    assert (c.sampling.k, c.sampling.temperature, c.sampling.top_p, c.judge.model) == (2, 0.7, 0.95, "Qwen/Qwen2.5-3B-Instruct")
+    assert (c.sampling.k, c.sampling.temperature, c.sampling.top_p, c.judge.model) == (
+        2,
+        0.7,
+        0.95,
+        "Qwen/Qwen2.5-3B-Instruct",
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in profile_names() if n != "embedded"])
@@ -61,15 +77,24 @@ def test_a_plan_needs_no_download_and_is_sane(name: str) -> None:
     made = plan(config)
     assert made.memory and made.parameters and made.trainable and made.rows and made.steps and made.tokens
     assert made.memory.weights < made.memory.total < 80
-    assert made.trainable == made.parameters if made.method in ("sft", "galore") else made.trainable < made.parameters / 50
+    assert (
+        made.trainable == made.parameters if made.method in ("sft", "galore") else made.trainable < made.parameters / 50
+    )
     assert made.tokens <= made.rows * config.train.max_length * config.train.epochs
-    assert made.downloads[0][0] == config.model.path and all(source in made.downloads[1][0] for source in sources(config))
+    assert made.downloads[0][0] == config.model.path and all(
+        source in made.downloads[1][0] for source in sources(config)
+    )
     assert dict(made.lines())["memory (an estimate)"].startswith("about ")
 
 
 @pytest.mark.parametrize(
     ("name", "least", "most"),
-    [("qlora-mistral-7b", 4, 16), ("qlora-llama-3.2-1b", 1, 8), ("llama-3.2-3b-sft", 50, 80), ("llama-3.2-3b-galore", 25, 50)],
+    [
+        ("qlora-mistral-7b", 4, 16),
+        ("qlora-llama-3.2-1b", 1, 8),
+        ("llama-3.2-3b-sft", 50, 80),
+        ("llama-3.2-3b-galore", 25, 50),
+    ],
 )
 def test_the_memory_is_of_the_known_size(name: str, least: float, most: float) -> None:
     used = memory(load_config(name))
@@ -118,8 +143,16 @@ def test_the_steps_are_those_of_the_trainer() -> None:
 
 
 def local(folder: Path, architecture: dict[str, Any] | None = None) -> Path:
-    settings = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
-    (folder / "config.json").write_text(json.dumps(settings | {"vocab_size": 100, "tie_word_embeddings": True} | (architecture or {})))
+    settings = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "intermediate_size": 96,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    (folder / "config.json").write_text(
+        json.dumps(settings | {"vocab_size": 100, "tie_word_embeddings": True} | (architecture or {}))
+    )
     return folder
 
 

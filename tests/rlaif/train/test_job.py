@@ -43,12 +43,17 @@ SHAPE = dict(
 
 @pytest.fixture(scope="module")
 def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A small random Llama and Mistral beside the Qwen2 of `tiny_model`, all with its tokenizer, and a GPTQ int4 Qwen2."""
+    """A small random Llama and Mistral beside the Qwen2 of `tiny_model`, all with its tokenizer, and a GPTQ int4
+    Qwen2.
+    """
     folders = {"qwen2": tiny_model}
     with quiet():
         from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-        for name, config, kind in (("llama", LlamaConfig, LlamaForCausalLM), ("mistral", MistralConfig, MistralForCausalLM)):
+        for name, config, kind in (
+            ("llama", LlamaConfig, LlamaForCausalLM),
+            ("mistral", MistralConfig, MistralForCausalLM),
+        ):
             folders[name] = folder = tmp_path_factory.mktemp(name)
             for file in tiny_model.glob("token*"):
                 shutil.copy(file, folder)
@@ -65,8 +70,21 @@ def gptq(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(method: str, folder: Path, *more: str) -> Config:
-    chosen = [f"model.path={folder}", "model.threads=1", "train.learning_rate=1e-2", "train.epochs=4", "train.batch_size=4"]
-    chosen += ["train.warmup_steps=1", "train.max_length=64", "train.lora_r=8", "train.precision=fp32", "dpo.epochs=2", "dpo.batch_size=4"]
+    chosen = [
+        f"model.path={folder}",
+        "model.threads=1",
+        "train.learning_rate=1e-2",
+        "train.epochs=4",
+        "train.batch_size=4",
+    ]
+    chosen += [
+        "train.warmup_steps=1",
+        "train.max_length=64",
+        "train.lora_r=8",
+        "train.precision=fp32",
+        "dpo.epochs=2",
+        "dpo.batch_size=4",
+    ]
     return with_method(load_config("embedded", [*chosen, *more]), method)
 
 
@@ -82,7 +100,9 @@ def train(config: Config, out: Path, job: Job | None = None, **more: Any) -> tup
 
 @pytest.mark.parametrize("name", ["qwen2", "llama", "mistral"])
 @pytest.mark.parametrize("method", ["sft", "lora", "qlora", "galore"])
-def test_a_method_learns_and_what_it_saves_is_what_it_learned(method: str, name: str, models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_method_learns_and_what_it_saves_is_what_it_learned(
+    method: str, name: str, models: dict[str, Path], tmp_path: Path
+) -> None:
     if method == "galore":
         pytest.importorskip("galore_torch")
     config = settings(method, models[name], *(["train.learning_rate=1e-3"] if method == "sft" else []))
@@ -99,7 +119,10 @@ def test_a_method_learns_and_what_it_saves_is_what_it_learned(method: str, name:
         changed = [n for n, p in loaded.model.named_parameters() if not torch.equal(p, base.model.get_parameter(n))]
         assert len(changed) == len(list(base.model.named_parameters())), "every weight is trained"
     else:
-        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        ]
         learned = loss(fast_copy(base, tmp_path / "out"), base.tokenizer)
     assert loss(base.model, base.tokenizer) == untouched, "training leaves the loaded base as it is"
     assert learned < 0.8 * untouched and logs[-1] < logs[0]
@@ -125,7 +148,9 @@ def test_dpo_goes_on_from_the_sft_policy(tiny_model: Path, tmp_path: Path) -> No
 
 def test_accumulation_and_checkpointing_change_nothing_but_the_memory(tiny_model: Path, tmp_path: Path) -> None:
     curves = []
-    for i, more in enumerate(([], ["train.batch_size=1", "train.gradient_accumulation=4"], ["train.gradient_checkpointing=true"])):
+    for i, more in enumerate(
+        ([], ["train.batch_size=1", "train.gradient_accumulation=4"], ["train.gradient_checkpointing=true"])
+    ):
         logs: list[float] = []
         config = settings("lora", tiny_model, *more)
         train(config, tmp_path / str(i), on_log=lambda _, values, logs=logs: logs.append(values["loss"]))  # type: ignore[misc]
@@ -156,7 +181,9 @@ def test_without_a_mask_the_prompt_is_learned_too(tiny_model: Path, tmp_path: Pa
     ends = [e.completion + "<|im_end|>" for e in EXAMPLES]
     assert first[0] == pytest.approx(mean([e.prompt for e in EXAMPLES], ends), rel=1e-3)
     whole = [e.prompt + end for e, end in zip(EXAMPLES, ends, strict=True)]
-    starts = [base.tokenizer.decode(base.tokenizer(text)["input_ids"][:1]) for text in whole]  # nothing predicts the first token
+    starts = [
+        base.tokenizer.decode(base.tokenizer(text)["input_ids"][:1]) for text in whole
+    ]  # nothing predicts the first token
     rest = [text.removeprefix(start) for text, start in zip(whole, starts, strict=True)]
     assert first[1] == pytest.approx(mean(starts, rest), rel=1e-3)
 
@@ -178,7 +205,9 @@ def test_precision_is_what_was_asked_where_it_can_be(tiny_model: Path) -> None:
     assert on_cpu.autocast is None and "fp16 asked" in said, "accelerate has no fp16 on a CPU"
 
 
-def test_a_tracker_that_is_not_there_is_named(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_not_there_is_named(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match="no tracker 'tensorbord'"):
         trackers(settings("lora", tiny_model, 'train.report_to=["tensorbord"]'), tmp_path)
     from transformers.integrations import integration_utils

@@ -1,4 +1,6 @@
-"""SFT and DPO through TRL: what is learned, what is saved, what is logged, and that the same seed gives the same weights."""
+"""SFT and DPO through TRL: what is learned, what is saved, what is logged, and that the same seed gives the same
+weights.
+"""
 
 from __future__ import annotations
 
@@ -72,15 +74,28 @@ def test_sft_logs_every_step_and_counts_tokens(base: Base, champion: Path, tmp_p
     tokens = sum(len(base.tokenizer.encode(e.prompt + e.completion)) + 1 for e in EXAMPLES)
     assert result.tokens == 3 * tokens
     assert result.sha256 == weights_sha256(champion) == weights_sha256(tmp_path / "again")
-    assert sorted(p.name for p in (tmp_path / "again").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "again").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
 
 
 def test_the_loss_of_the_first_step_is_that_of_completions_with_the_end_token(base: Base, tmp_path: Path) -> None:
     logs: list[float] = []
     whole = SFT.model_copy(update={"batch_size": 8, "epochs": 1.0})
     exact = Base(**{**base.__dict__, "autocast": None})
-    train_sft(exact, attach_adapter(base, ModelConfig(), 0), EXAMPLES, whole, tmp_path / "a", 0, lambda _, v: logs.append(v["loss"]))
-    losses = completion_loss(base.model, base.tokenizer, [e.prompt for e in EXAMPLES], [e.completion + "<|im_end|>" for e in EXAMPLES])
+    train_sft(
+        exact,
+        attach_adapter(base, ModelConfig(), 0),
+        EXAMPLES,
+        whole,
+        tmp_path / "a",
+        0,
+        lambda _, v: logs.append(v["loss"]),
+    )
+    losses = completion_loss(
+        base.model, base.tokenizer, [e.prompt for e in EXAMPLES], [e.completion + "<|im_end|>" for e in EXAMPLES]
+    )
     assert logs[0] == pytest.approx(sum(v for v, _ in losses) / sum(n for _, n in losses), abs=2e-3)
 
 

@@ -1,0 +1,56 @@
+"""Power of the gate's tests: what could have been found on so many items, and how many items would settle it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy
+
+from rlaif.types import RlaifError
+
+
+def mcnemar_power(n: int, discordance: float, gain: float, alpha: float) -> float:
+    """Power of `stats.mcnemar_exact` at level `alpha`, when truly P(b) + P(c) = discordance and P(b) - P(c) = gain.
+
+    Exact, no approximation: sums the conditional power given m discordant items over m ~ Binomial(n, discordance)
+    (Duffy 1984, Biometrics 40). Raises RlaifError unless |gain| <= discordance <= 1 and n >= 1.
+    """
+    if not (abs(gain) <= discordance <= 1 and n >= 1):
+        raise RlaifError(f"no such design: n {n}, discordance {discordance}, gain {gain} (|gain| <= discordance <= 1)")
+    if discordance == 0:
+        return 0.0
+    m = np.arange(n + 1)
+    binom = scipy.stats.binom
+    critical = binom.isf(alpha, m, 0.5) + 1  # the least b with P(B >= b) <= alpha; m + 1 where none is
+    given_m = binom.sf(critical - 1, m, (discordance + gain) / (2 * discordance))
+    return float(np.sum(binom.pmf(m, n, discordance) * given_m))
+
+
+def mcnemar_mde(n: int, discordance: float, alpha: float, power: float = 0.8) -> float | None:
+    """The least true gain that :func:`mcnemar_power` finds with `power`, to 1e-4; None where no possible gain is."""
+    if mcnemar_power(n, discordance, discordance, alpha) < power:
+        return None
+    low, high = 0.0, discordance
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if mcnemar_power(n, discordance, middle, alpha) >= power else (middle, high)
+    return float(high)
+
+
+def mean_mde(standard_error: float, n_clusters: int, alpha: float, power: float = 0.8) -> float:
+    """The least true difference of paired means found with `power` by a one-sided test at `alpha`.
+
+    (t_alpha + t_power) * standard error, Student's t with n_clusters - 1 degrees of freedom (Bloom 1995).
+    """
+    t = scipy.stats.t(n_clusters - 1)
+    return float((t.isf(alpha) + t.isf(1 - power)) * standard_error)
+
+
+def items_needed(n: int, standard_error: float, effect: float, alpha: float, power: float = 0.8) -> int:
+    """How many items find a true `effect` > 0 with `power` at one-sided `alpha`, if `n` items gave this standard error.
+
+    Normal approximation: the error falls with the square root of the items, their groups staying of the same size.
+    """
+    z = float(scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf(1 - power))
+    return max(1, math.ceil(n * (z * standard_error / effect) ** 2))
