@@ -148,7 +148,7 @@ def test_a_session(terminal: Callable[..., Terminal], small_run: Path, known: di
 
 SLOW = """
 import sys, time
-import cli, rlaif.streaming as streaming
+import cli, rlaif.models.generate as streaming
 real = streaming.stream
 def slow(*args, **kwargs):
     for said in real(*args, **kwargs):

@@ -87,6 +87,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )  # fmt: skip
 
         from rlaif.embedded import BASE
+        from rlaif.embedded.dataset import texts
         from rlaif.models.base import load_tokenizer
         from rlaif.models.gptq import quantize
 
@@ -103,7 +104,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             kind(config(vocab_size=len(tokenizer), **SHAPE, **ids)).save_pretrained(folders[name])
             tokenizer.save_pretrained(folders[name])
         folders["gptq"] = tmp_path_factory.mktemp("gptq") / "base"
-        quantize(folders["qwen2"], folders["gptq"])
+        quantize(folders["qwen2"], folders["gptq"], texts())
     return folders
 
 

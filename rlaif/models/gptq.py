@@ -19,7 +19,7 @@ from rlaif.types import RlaifError, UsageError
 def quantize(
     model_path: Path | str,
     out_path: Path | str,
-    calibration: Sequence[str] = (),
+    calibration: Sequence[str],
     *,
     bits: int = 4,
     group_size: int = 32,

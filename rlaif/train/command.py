@@ -20,7 +20,7 @@ from rlaif.evals.stored import evaluate_losses
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, session
 from rlaif.screen import Screen
-from rlaif.train import distributed as processes
+from rlaif.train import distributed
 from rlaif.train.methods import check_kind
 from rlaif.train.published import train_examples
 from rlaif.train.stages import sft_examples
@@ -40,10 +40,10 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     from rlaif.models.base import load_base
 
     started = now()
-    base_config = config.model.model_copy(update={"threads": processes.threads_of(config.model.threads)})
-    if processes.rank():
+    base_config = config.model.model_copy(update={"threads": distributed.threads_of(config.model.threads)})
+    if distributed.rank():
         base = load_base(base_config)
-        with processes.connected(cpu=base.device == "cpu"):
+        with distributed.connected(cpu=base.device == "cpu"):
             train_along(base, config)
         return {}
 
@@ -62,13 +62,13 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     check_disk(folder)
     base = load_base(base_config)
     check_kind(config, base.quantization, base.path.name)
-    with processes.connected(cpu=base.device == "cpu"), run_lock(folder):
+    with distributed.connected(cpu=base.device == "cpu"), run_lock(folder):
         run = open_or_create(folder, config, waiting)
         with session(run, started), screen.live():
             prepare(run, base, prompt, screen, data)
             screen.heading(f"Training: {config.train.method}")
             policy_id = train_policy(run, base, prompt, screen)
-            processes.tell(None)  # the other processes are done
+            distributed.tell(None)  # the other processes are done
             screen.heading("Before and after")
             for one in (run.policy("base")["policy_id"], policy_id):
                 evaluate_policy(run, base, one, 0, prompt, screen)
@@ -80,10 +80,10 @@ def train_along(base: Base, config: Config) -> None:
     """The part of every process but the first: train what that one says until it says no more."""
     from rlaif.train.job import run_job
 
-    job: Job | None = processes.tell(None)
+    job: Job | None = distributed.tell(None)
     while job is not None:
         run_job(base, config, job)
-        job = processes.tell(None)
+        job = distributed.tell(None)
 
 
 def train_policy(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlaif.prompts import Prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.train import distributed as processes
+from rlaif.train import distributed
 from rlaif.train.methods import WHOLE
 from rlaif.train.stages import train_stage
 from rlaif.types import content_id
@@ -33,7 +33,7 @@ def recipe(run: Run, base: Base, prompt: Prompt) -> dict[str, Any]:
         "whole": config.train.method in WHOLE,
         **config.train.model_dump(exclude={"report_to"}, mode="json"),
     }
-    return made | ({"processes": processes.world()} if processes.world() > 1 else {})
+    return made | ({"processes": distributed.world()} if distributed.world() > 1 else {})
 
 
 def train_examples(
@@ -76,20 +76,20 @@ def train_job(
     with run.stage(0, stage_name) as stage:
 
         def train(out: Path, log: Any, progress: Any) -> Any:
-            return run_job(base, run.config, processes.tell(job(out)), log, progress)
+            return run_job(base, run.config, distributed.tell(job(out)), log, progress)
 
         rows = [{"policy_id": policy_id, "item_id": item, "role": role} for item, role in dict.fromkeys(items)]
         train_stage(run, base, stage, screen, row, rows, train, what)
-        stage.detail |= {"processes": processes.world()}
+        stage.detail |= {"processes": distributed.world()}
     return policy_id
 
 
 def say_precision(screen: Screen, made: dict[str, Any]) -> None:
     if "asked" in made["computed_in"]:
         screen.line(f"  precision              {made['computed_in']}", style="yellow")
-    if processes.world() > 1:
-        screen.line(f"  processes              {processes.world()}, which share each batch of {made['batch_size']}")
-    elif processes.started_alone():
+    if distributed.world() > 1:
+        screen.line(f"  processes              {distributed.world()}, which share each batch of {made['batch_size']}")
+    elif distributed.started_alone():
         told = (
             "one: accelerate launch started no others; with --multi_gpu it does, on CPU too (the result is "
             "the same, later)"

@@ -19,7 +19,7 @@ from rlaif.quiet import quiet
 from rlaif.config import TrainerConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
-from rlaif.train import distributed as processes
+from rlaif.train import distributed
 from rlaif.types import RlaifError
 
 with quiet():
@@ -80,7 +80,7 @@ def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict
     The batch is that of all processes together: each takes its share, so the recipe is the same however many there are.
     """
     cuda = base.device == "cuda"
-    batch_size, accumulation = processes.share_of(config.batch_size, config.gradient_accumulation)
+    batch_size, accumulation = distributed.share_of(config.batch_size, config.gradient_accumulation)
     return {
         "output_dir": folder,
         "seed": seed,
@@ -126,7 +126,7 @@ def _score_answers_only() -> Iterator[None]:
 @contextlib.contextmanager
 def scratch_folder(out: Path) -> Iterator[str]:
     """A folder beside `out` for what TRL insists on writing. One that a killed training left is cleared first."""
-    scratch = out.with_name(".scratch" if processes.world() == 1 else f".scratch{processes.rank()}")
+    scratch = out.with_name(".scratch" if distributed.world() == 1 else f".scratch{distributed.rank()}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
@@ -168,6 +168,6 @@ def train(
         with _score_answers_only():
             trainer.train()
         seconds = time.perf_counter() - started
-    processes.check_same(trainer.model)
-    digest = save(trainer.model, out) if processes.rank() == 0 else ""
+    distributed.check_same(trainer.model)
+    digest = save(trainer.model, out) if distributed.rank() == 0 else ""
     return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest)

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -283,7 +282,7 @@ def round_(run: Run) -> tuple[list[Question], list[Candidate]]:
 
 
 def judged(run: Run, judge: Any, round_: tuple[list[Question], list[Candidate]]) -> Any:
-    return judge_round(SimpleNamespace(run=run, screen=Screen(), judge=judge), 1, *round_)  # type: ignore[arg-type]
+    return judge_round(run, judge, 1, *round_, Screen())
 
 
 def test_a_dead_endpoint_stops_the_round_and_the_same_command_goes_on(

@@ -13,23 +13,25 @@ from rlaif.models.gptq import quantize
 from rlaif.models.logprobs import completion_loss
 from rlaif.types import UsageError
 
+TEXTS = ("What helps against asthma?",)
+
 
 def test_wrong_uses_are_one_line(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no folder"):
-        quantize(tmp_path / "absent", tmp_path / "out")
+        quantize(tmp_path / "absent", tmp_path / "out", TEXTS)
     (tmp_path / "there").mkdir()
     with pytest.raises(UsageError, match="exists already"):
-        quantize(tiny_model, tmp_path / "there")
+        quantize(tiny_model, tmp_path / "there", TEXTS)
     with pytest.raises(UsageError, match="multiple of group_size \\(128\\)"):
-        quantize(tiny_model, tmp_path / "out", group_size=128)
+        quantize(tiny_model, tmp_path / "out", TEXTS, group_size=128)
     with pytest.raises(UsageError, match="bits = 5"):
-        quantize(tiny_model, tmp_path / "out", bits=5)
+        quantize(tiny_model, tmp_path / "out", TEXTS, bits=5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["there"]
 
 
 def test_a_quantized_model_is_refused(shared: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="quantized already"):
-        quantize(shared / "models" / "medlm-6m-gptq", tmp_path / "out")
+        quantize(shared / "models" / "medlm-6m-gptq", tmp_path / "out", TEXTS)
 
 
 @pytest.mark.slow

@@ -9,46 +9,46 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.train import distributed as processes
+from rlaif.train import distributed
 from rlaif.types import UsageError
 
 ROOT = Path(__file__).parents[3]
 DIFFERENT = """
 import sys, torch
-from rlaif import processes
-with processes.connected(cpu=True):
-    assert processes.world() == 2 == torch.distributed.get_world_size()
+from rlaif.train import distributed
+with distributed.connected(cpu=True):
+    assert distributed.world() == 2 == torch.distributed.get_world_size()
     model = torch.nn.Linear(2, 2)
     torch.nn.init.constant_(model.weight, 1.0)
     torch.nn.init.zeros_(model.bias)
-    processes.check_same(model)
-    assert processes.tell("hello" if processes.rank() == 0 else None) == "hello"
-    torch.nn.init.constant_(model.weight, 1.0 + processes.rank() / 1e6)
+    distributed.check_same(model)
+    assert distributed.tell("hello" if distributed.rank() == 0 else None) == "hello"
+    torch.nn.init.constant_(model.weight, 1.0 + distributed.rank() / 1e6)
     try:
-        processes.check_same(model)
+        distributed.check_same(model)
     except Exception as error:
-        print(f"rank {processes.rank()}: {error}", flush=True)
+        print(f"rank {distributed.rank()}: {error}", flush=True)
 """
 
 
 def test_one_process_takes_everything() -> None:
-    assert (processes.world(), processes.rank()) == (1, 0)
-    assert processes.share_of(5, 3) == (5, 3)
-    assert processes.threads_of(2) == 2
-    assert processes.tell("x") == "x"
+    assert (distributed.world(), distributed.rank()) == (1, 0)
+    assert distributed.share_of(5, 3) == (5, 3)
+    assert distributed.threads_of(2) == 2
+    assert distributed.tell("x") == "x"
 
 
 def test_processes_share_the_batch_or_else_the_accumulation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert processes.share_of(8, 3) == (4, 3)
-    assert processes.share_of(1, 16) == (1, 8)
+    assert distributed.share_of(8, 3) == (4, 3)
+    assert distributed.share_of(1, 16) == (1, 8)
     with pytest.raises(UsageError, match="2 processes cannot share a batch of 1 with 3 accumulation steps"):
-        processes.share_of(1, 3)
+        distributed.share_of(1, 3)
 
 
 def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert [processes.threads_of(n) for n in (0, 2, 16)] == [0, 1, 4]
+    assert [distributed.threads_of(n) for n in (0, 2, 16)] == [0, 1, 4]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_launcher_that_started_no_others_is_noticed(
         monkeypatch.delenv(name, raising=False)
     for name, value in found.items():
         monkeypatch.setenv(name, value)
-    assert processes.started_alone() is alone
+    assert distributed.started_alone() is alone
 
 
 @pytest.mark.slow

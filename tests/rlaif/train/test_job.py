@@ -14,6 +14,7 @@ import torch
 
 from rlaif.config import Config
 from rlaif.config_file import load_config
+from rlaif.embedded.dataset import texts
 from rlaif.models.adapter import fast_copy
 from rlaif.models.base import Base, load_base, load_tokenizer
 from rlaif.models.full import load_whole
@@ -65,7 +66,7 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.fixture(scope="module")
 def gptq(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gptq") / "base"
-    quantize(tiny_model, out)
+    quantize(tiny_model, out, texts())
     return out
 
 
