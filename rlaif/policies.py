@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
-from rlaif.prompts import Prompt
+from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run
 from rlaif.types import RlaifError, UsageError, content_id
 
@@ -28,10 +28,26 @@ def check_prompt(run: Run, prompt: Prompt) -> None:
         )
 
 
-def checked_base(run: Run) -> Base:
+def opened(run: Run) -> tuple[Prompt, Base]:
+    """The prompt and the base of a run, checked to be those that it began with: see :func:`run_prompt` and
+    :func:`run_base`. The prompt comes first, because a base takes long to load.
+    """
+    return run_prompt(run), run_base(run)
+
+
+def run_prompt(run: Run) -> Prompt:
+    """The policy prompt of a run. UsageError when its words are no longer those that the run began with."""
+    prompt = load_prompt(run.config.prompts.policy)
+    check_prompt(run, prompt)
+    return prompt
+
+
+def run_base(run: Run, *, dequantize: bool | None = None, **settings: str) -> Base:
+    """The base of a run; `settings` replace keys of its [model]. RlaifError when it is not that
+    of the run's beginning."""
     from rlaif.models.base import load_base
 
-    base = load_base(run.config.model)
+    base = load_base(run.config.model.model_copy(update=settings), dequantize=dequantize)
     check_base(run, base)
     return base
 

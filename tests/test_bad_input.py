@@ -82,7 +82,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def no_model(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Without torch: whoever loads a base fails the test."""
     policy = ModuleType("rlaif.models.base")
-    policy.load_base = lambda config: pytest.fail("a base was loaded")  # type: ignore[attr-defined]
+    policy.load_base = lambda config, **_: pytest.fail("a base was loaded")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
     return policy
 
@@ -90,7 +90,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def any_model(no_model: ModuleType) -> None:
     """Without torch: a base that is loaded and never used."""
-    no_model.load_base = lambda config: SimpleNamespace()  # type: ignore[attr-defined]
+    no_model.load_base = lambda config, **_: SimpleNamespace()  # type: ignore[attr-defined]
 
 
 def disk(folder: Path) -> dict[str, bytes | None]:
@@ -858,7 +858,7 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
     )
     other = Question("abstract", "pubmedqa-style", "gate", "s9", "g9", "Does it?", context="It did.", label="yes")
     Store.open(run).write({"questions": [other]})  # the gate wants both benchmarks
-    monkeypatch.setattr(bases, "load_base", lambda config: base)
+    monkeypatch.setattr(bases, "load_base", lambda config, **_: base)
     kept = tmp_path / "kept"
     shutil.copytree(run / "policies" / "bbbb", kept)
     before = tables(run)

@@ -289,7 +289,7 @@ def test_a_bug_says_that_it_is_one(call: Any, tmp_path: Path, monkeypatch: pytes
 
 def test_the_loop_leaves_a_foreign_folder_as_it_is(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = ModuleType("rlaif.models.base")
-    policy.load_base = lambda config: None  # type: ignore[attr-defined]
+    policy.load_base = lambda config, **_: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
     (tmp_path / "thesis.tex").write_text("text")
     result = call("loop", "--run", tmp_path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
 from rlaif.config_file import load_config
+from rlaif.policies import adapter_of, base_under, opened
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.render import answer_prompt
 from rlaif.run import Run, open_run
@@ -40,19 +41,14 @@ def open_answerer(folder: Path, fallback: Path) -> Answerer:
     Raises UsageError when there is no run in another folder or the run's prompt has changed, RlaifError when its base
     has.
     """
-    from rlaif.models.base import load_base
-
     if folder == fallback and not (folder / DATABASE).exists():
+        from rlaif.models.base import load_base
+
         config = load_config()
         return Answerer(load_base(config.model), load_prompt(config.prompts.policy), config)
-    from rlaif.policies import check_base, check_prompt
-
     run = open_run(folder)
     champion = run.champion()  # says so where the run has not come that far
-    prompt = load_prompt(run.config.prompts.policy)
-    check_prompt(run, prompt)
-    base = load_base(run.config.model)
-    check_base(run, base)
+    prompt, base = opened(run)
     return Answerer(base, prompt, run.config, run, champion)
 
 
@@ -88,7 +84,6 @@ def model_of(answerer: Answerer, policy: dict[str, Any]) -> Any:
     policy_id = policy["policy_id"]
     if policy_id not in answerer.models:
         from rlaif.models.adapter import load_adapter
-        from rlaif.policies import adapter_of, base_under
 
         base, adapter = answerer.base, None
         if answerer.run is not None:

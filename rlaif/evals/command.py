@@ -15,7 +15,7 @@ from rlaif.evals.summary import by_type, metrics
 from rlaif.exam.licence import check_licence
 from rlaif.judging.configured import is_local, members
 from rlaif.models.weights import check_weights
-from rlaif.prompts import load_prompt
+from rlaif.policies import adapter_folder, run_base, run_prompt
 from rlaif.run import Run, open_run
 from rlaif.screen import Screen
 from rlaif.types import Judge, UsageError
@@ -44,9 +44,6 @@ def evaluate_from_command_line(
     policy = run.policy(name)
     policy_id = str(policy["policy_id"])
 
-    from rlaif.models.base import load_base
-    from rlaif.policies import adapter_folder, check_base, check_prompt
-
     if data:
         loaded = load_questions(benchmark, data, eval_only=not split)  # type: ignore[arg-type]
         part = "part" if benchmark in CHOICE_BENCHMARKS else "split"
@@ -64,10 +61,9 @@ def evaluate_from_command_line(
         raise UsageError(f"no {shown} items of {benchmark} in {data or folder}")
     screen = Screen()
     # What can be wrong is found before the slow part.
-    prompt, adapter = load_prompt(run.config.prompts.policy), adapter_folder(run, policy)
+    prompt, adapter = run_prompt(run), adapter_folder(run, policy)
     if adapter:
         check_weights(adapter, policy["sha256"])
-    check_prompt(run, prompt)
     more = More(mode, template)
     if encoder:
         from rlaif.evals.bertscore import load_encoder
@@ -77,10 +73,9 @@ def evaluate_from_command_line(
     if judge and quality is None and not all(map(is_local, members(judge))):
         screen.line(f"  quality                left out: {judge.identity.model} has to be asked for it; --quality does")
         judge = None
-    base = load_base(run.config.model)
+    base = run_base(run)
     if template == "chat" and not base.tokenizer.chat_template:
         raise UsageError(f"--template chat: {base.path} has no chat template; use --template raw")
-    check_base(run, base)
     if known:
         record_look(run, policy_id, data, len(known))
         screen.line(

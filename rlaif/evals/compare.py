@@ -11,7 +11,7 @@ from rlaif.evals.evaluate import SCORE, benchmark_questions
 from rlaif.evals.loss import LOSS, per_token, perplexity
 from rlaif.evals.results import MetricResults, Paired, pair
 from rlaif.evals.stored import measure
-from rlaif.prompts import load_prompt
+from rlaif.policies import run_prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import UsageError
@@ -41,7 +41,7 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
     questions = benchmark_questions(run, benchmark, split, limit)
     if not questions:
         raise UsageError(f"no {split} items of {benchmark} in {run.folder}")
-    prompt = load_prompt(run.config.prompts.policy)
+    prompt = run_prompt(run)
     found_items = measure(run, [p["policy_id"] for p in policies], benchmark, questions, prompt, screen)
     groups = {q.question_id: q.group_id for q in questions}
     results = [{m: MetricResults.of(rows, groups) for m, rows in by_metric.items()} for by_metric in found_items]

@@ -18,7 +18,8 @@ from rlaif.evals.evaluate import BENCHMARKS, SCORE, evaluate_questions
 from rlaif.evals.quality import ensure_quality, make_gate_judge
 from rlaif.evals.stored import stored
 from rlaif.models.weights import check_weights
-from rlaif.prompts import Prompt, load_prompt
+from rlaif.policies import adapter_folder, opened
+from rlaif.prompts import Prompt
 from rlaif.records import load_questions
 from rlaif.run import Run, check_disk, now, open_run, session
 from rlaif.screen import Screen
@@ -48,19 +49,13 @@ def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> se
         questions = sealed_questions(run, limit)
         policies = dict(opening.policies) if opening and opening.policies else contenders(run)
 
-        from rlaif.models.base import load_base
-        from rlaif.policies import adapter_folder, check_base, check_prompt
-
         started = now()
         for policy_id in dict.fromkeys(policies.values()):
             policy = run.policy(policy_id)
             if adapter := adapter_folder(run, policy):
                 check_weights(adapter, policy["sha256"])
-        prompt = load_prompt(run.config.prompts.policy)
-        check_prompt(run, prompt)
         check_disk(folder)
-        base = load_base(run.config.model)
-        check_base(run, base)
+        prompt, base = opened(run)
         judge = make_gate_judge(run.config, None, run)
         with session(run, started) as session_id, screen.live():
             if opening is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rlaif.evals import loss
 from rlaif.evals.evaluate import SCORE, data_hash, evaluate_questions, gate_questions
 from rlaif.evals.results import MetricResults, PolicyResults
-from rlaif.policies import checked_base
+from rlaif.policies import load_policy, run_base
 from rlaif.prompts import Prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -100,9 +100,7 @@ def measure(
     The base is loaded only if anything is missing. RlaifError when it or an adapter is not what the run recorded.
     """
     from rlaif.evals import medquad, pubmedqa
-    from rlaif.policies import check_prompt
 
-    check_prompt(run, prompt)
     protocol = (
         medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
     )
@@ -118,7 +116,7 @@ def measure(
             have = {m: stored_by_item(run, policy_id, m, protocol_hash, questions) for m in metrics}
             missing = [q for q in questions if any(q.question_id not in found for found in have.values())]
             if missing:
-                base = base or checked_base(run)
+                base = base or run_base(run)
                 made, _ = evaluate(run, base, policy_id, benchmark, missing, prompt, screen)
                 run.store.write({"eval_items": made})
                 for item in made:
@@ -149,8 +147,6 @@ def evaluate_losses(
     run: Run, base: Base, policy_id: str, benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> tuple[list[EvalItem], float]:
     """Rows with the metrics of LOSS, and the seconds of model work. Writes nothing."""
-    from rlaif.policies import load_policy
-
     started = time.monotonic()
     model = load_policy(run, base, policy_id)
     bar = screen.bar(f"loss {benchmark}", len(questions))

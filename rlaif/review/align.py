@@ -18,7 +18,8 @@ from rlaif.exam.rules import MAX_UNSCORED
 from rlaif.judging.announce import describe, leaving
 from rlaif.judging.configured import judge_rows, language_judge, members
 from rlaif.judging.stage import chunk_size
-from rlaif.prompts import Prompt, load_prompt
+from rlaif.policies import load_policy, opened
+from rlaif.prompts import Prompt
 from rlaif.review.published import VALUE, Outcome, by_kind, judged
 from rlaif.review.rescore import configured, make
 from rlaif.run import Run
@@ -148,11 +149,7 @@ def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen
     """Rows of each policy by `likelihood` and, but for the base, by `reward`; each pair's outcome goes into
     `eval_items`.
     """
-    from rlaif.policies import check_prompt, checked_base
-
-    prompt = load_prompt(run.config.prompts.policy)
-    check_prompt(run, prompt)
-    base = checked_base(run)
+    prompt, base = opened(run)
     names = policy_names(run.store.query("SELECT policy_id, kind, round FROM policies"))
     base_id, data = run.policy("base")["policy_id"], content_id([pair.pair_id for pair in pairs])
     under = log_probabilities(run, base, base_id, pairs, prompt, screen)
@@ -187,7 +184,6 @@ def log_probabilities(
     counted.
     """
     from rlaif.models.logprobs import completion_loss
-    from rlaif.policies import load_policy
     from rlaif.render import answer_prompt
 
     model = load_policy(run, base, policy_id)

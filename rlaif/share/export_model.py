@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.evals.loss import per_token, reference_losses
 from rlaif.models.weights import weights_sha256
-from rlaif.prompts import Prompt, load_prompt
+from rlaif.policies import adapter_of, run_prompt, whole_under
+from rlaif.prompts import Prompt
 from rlaif.records import load_questions
 from rlaif.render import answer_prompt, pubmedqa_prompt
 from rlaif.run import Run, check_disk
@@ -76,11 +77,7 @@ def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen
         check_adapter(run, policy)
     check_target(out)
     check_disk(out.parent)
-    prompt = load_prompt(run.config.prompts.policy)
-
-    from rlaif.policies import check_prompt
-
-    check_prompt(run, prompt)
+    prompt = run_prompt(run)
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     part, merged = (out.absolute().with_name(f".{out.name}.{tail}") for tail in ("part", "merged"))
     for leftover in (part, merged):
@@ -100,8 +97,6 @@ def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen
 
 def check_adapter(run: Run, policy: dict[str, Any]) -> None:
     """UsageError unless the policy is an adapter on the run's base."""
-    from rlaif.policies import whole_under
-
     if policy["kind"] == "base":
         raise UsageError("the base has no adapter; use --format merged, or name another --policy")
     whole = whole_under(run, policy)
@@ -128,7 +123,6 @@ def write(
 
     from rlaif.models.adapter import load_adapter
     from rlaif.models.base import load_base, load_tokenizer, resolve_base
-    from rlaif.policies import adapter_of
     from rlaif.share.merge import merge, save_model
 
     source = resolve_base(run.config.model.path)

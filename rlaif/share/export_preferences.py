@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlaif.prompts import Prompt, load_prompt
+from rlaif.policies import run_prompt
+from rlaif.prompts import Prompt
 from rlaif.render import messages
 from rlaif.run import Run, check_disk
 from rlaif.share.card_parts import run_id
@@ -81,10 +82,7 @@ def export_preferences(run: Run, kind: str, out: Path | None, repo: str) -> str:
     UsageError for a missing or taken target, a missing token or a run without kept pairs; RlaifError when the hub
     cannot be reached.
     """
-    from rlaif.policies import check_prompt
-
-    prompt = load_prompt(run.config.prompts.policy)
-    check_prompt(run, prompt)
+    prompt = run_prompt(run)
     rows = preference_rows(run, prompt)
     if not rows:
         raise UsageError(f"{run.folder} has no kept preference pair yet; the command loop makes them")

@@ -12,8 +12,8 @@ from typing import Any
 from rlaif.quiet import quiet
 
 from rlaif.models.adapter import fast_copy
-from rlaif.models.base import Base, load_base
-from rlaif.policies import adapter_of, base_under, check_base
+from rlaif.models.base import Base
+from rlaif.policies import adapter_of, base_under, run_base
 from rlaif.run import Run
 
 with quiet():
@@ -37,8 +37,7 @@ def merge(run: Run, policy: dict[str, Any], dtype: str = "float32") -> Merged:
 
     Raises RlaifError when base, whole model or adapter are missing, pruned or not what the run recorded.
     """
-    base = load_base(run.config.model.model_copy(update={"device": "cpu", "dtype": dtype}), dequantize=True)
-    check_base(run, base)
+    base = run_base(run, device="cpu", dtype=dtype, dequantize=True)
     under, adapter = base_under(run, base, policy), adapter_of(run, policy)
     return Merged(under, adapter, fast_copy(under, adapter, expected_sha256=policy["sha256"] if adapter else None))
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
-from rlaif.prompts import Prompt, fill, load_prompt
+from rlaif.policies import run_prompt
+from rlaif.prompts import Prompt, fill
 from rlaif.run import Run, check_disk, open_run
 from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
@@ -87,10 +88,7 @@ def merged_folder(run: Run, policy_id: str) -> Path:
     run's policy prompt. Raises RlaifError when the weights are missing or changed, and UsageError when the prompt is
     not the run's.
     """
-    from rlaif.policies import check_prompt
-
-    policy, prompt = run.policy(policy_id), load_prompt(run.config.prompts.policy)
-    check_prompt(run, prompt)
+    policy, prompt = run.policy(policy_id), run_prompt(run)
     folder = run.served / policy["policy_id"]
     told = {"policy_sha256": policy["sha256"], "base_sha256": policy["base_sha256"], "prompt_sha256": prompt.sha256}
     try:

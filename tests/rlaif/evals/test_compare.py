@@ -123,7 +123,7 @@ def test_two_policies_on_the_same_items(
     first = compare(trained_run, ["base", "sft"], benchmark, "gate", 16, quiet)
     assert asked == [8, 8], "what is there already is not evaluated again"
     monkeypatch.setattr(measured, "evaluate_questions", None)
-    monkeypatch.setattr(measured, "checked_base", None)
+    monkeypatch.setattr(measured, "run_base", None)
     assert compare(trained_run, ["base", "sft"], benchmark, "gate", 16, quiet) == first, "all of it from the database"
     turned = compare(trained_run, ["champion", "base"], benchmark, "gate", 16, quiet)
     assert [p["metrics"] for p in turned["policies"]] == [p["metrics"] for p in first["policies"]][::-1]

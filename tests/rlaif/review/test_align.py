@@ -123,8 +123,7 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     """Against log-probabilities computed here, one answer at a time."""
     import torch
 
-    from rlaif.policies import checked_base, load_policy
-    from rlaif.prompts import load_prompt
+    from rlaif.policies import load_policy, opened
     from rlaif.render import answer_prompt
     from rlaif.types import Question
 
@@ -150,7 +149,7 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
         and by(result, "base base0", "likelihood")["trained_on"] == 0
     )
 
-    base, prompt = checked_base(trained_run), load_prompt(trained_run.config.prompts.policy)
+    prompt, base = opened(trained_run)
 
     def logp(policy_id: str, question: str, answer: str) -> tuple[float, int]:
         model = load_policy(trained_run, base, policy_id)
