@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from judges.jury import Jury
 from judges.reference import ReferenceJudge
@@ -14,6 +15,15 @@ EMBEDDED_JUDGE = "local:embedded"
 NEED_REFERENCE = ("reference", EMBEDDED_JUDGE)  # their marks mean nothing without a reference answer
 
 
+def kind_of(model: str) -> Literal["jury", "reference", "local", "chat"]:
+    """What a judge called `model` is, before it is made: see :func:`make_judge`."""
+    if "," in model:
+        return "jury"
+    if model == "reference":
+        return "reference"
+    return "local" if model.startswith("local:") else "chat"
+
+
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:
     """The judge called `model` (the configuration's `judge.model`).
 
@@ -22,19 +32,20 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
     `settings.base_url` the name of a model that is served there; or several of these with commas between them, a jury.
     `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
-    if "," in model:
+    kind = kind_of(model)
+    if kind == "jury":
         names = [name.strip() for name in model.split(",")]
         if not all(names):
             raise UsageError(
                 f"judge.model = {model!r}: a jury is named as a,b with a judge on both sides of each comma"
             )
         return Jury(tuple(make_judge(name, settings, cache) for name in names))
-    if model == "reference":
+    if kind == "reference":
         return ReferenceJudge()
-    kind, _, folder = model.partition(":")
     usual = EMBEDDED_JUDGE_PROMPT if model == EMBEDDED_JUDGE else DEFAULT_JUDGE_PROMPT
     settings = replace(settings, prompt=settings.prompt or load_judge_prompt(usual))
     if kind == "local":
+        folder = model.removeprefix("local:")
         if not folder:
             raise UsageError("judge.model = 'local:': name the folder of a model, such as local:path/to/model")
         from judges.local import load_local_judge

@@ -55,6 +55,16 @@ class Jury:
             "jury: " + " + ".join(i.model for i in who), "", " + ".join(prompts) or "none", "", decoding
         )
 
+    @property
+    def local(self) -> bool:
+        """Whether all members are."""
+        return all(member.local for member in self.members)
+
+    @property
+    def chat(self) -> bool:
+        """No: its members may be."""
+        return False
+
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
         """The jury's own verdicts, one an item, in order."""
         return self.score_all(items)[self.identity.judge_id]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from judges.chat_models import Endpoint, endpoint, make_chat_model, split_name
 from judges.engine import Engine, Job, Result
@@ -34,6 +34,9 @@ class LangChainJudge:
     budget counts from when the judge was made. Raises UsageError for a model that cannot be made, a pairwise prompt,
     and a limit on cost without prices.
     """
+
+    local: ClassVar[bool] = False
+    chat: ClassVar[bool] = True
 
     def __init__(
         self,

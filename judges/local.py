@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rlaif.quiet import quiet
 
@@ -58,6 +58,9 @@ class LocalJudge:
     `batch_size` answers are read together. Raises UsageError for a prompt that is not pointwise, a scale with marks
     above 9, and a tokenizer that writes a mark as more than one token.
     """
+
+    local: ClassVar[bool] = True
+    chat: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from judges.reference_text import Statement, content_words, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
@@ -70,6 +71,9 @@ class _Key:
 
 class ReferenceJudge:
     """Judges by overlap with reference, key points and context. Same item, same verdict, on every machine."""
+
+    local: ClassVar[bool] = True
+    chat: ClassVar[bool] = False
 
     @property
     def identity(self) -> JudgeIdentity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, Verdict
 
@@ -15,6 +16,9 @@ class ScriptedJudge:
     Each value is in 0-1 and is given to all four scores. Candidate ids in `failed` and `unparsed` get that status.
     Raises RlaifError for an item the mapping does not know, and for a score outside 0-1.
     """
+
+    local: ClassVar[bool] = False
+    chat: ClassVar[bool] = False
 
     script: Mapping[str, float] | Callable[[JudgeItem], float]
     failed: Collection[str] = field(default=())

@@ -140,10 +140,20 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Scores answers. Takes a list, returns one verdict an item in the same order, keeps no state between calls."""
+    """Scores answers. Takes a list, returns one verdict per item in the same order, keeps no state between calls.
+
+    `local`: it works on this machine and costs nothing, so it may be asked without being announced. `chat`: it asks a
+    chat model, and has the endpoint, the prompt and the forecast of `judges.llm.LangChainJudge`.
+    """
 
     @property
     def identity(self) -> JudgeIdentity: ...
+
+    @property
+    def local(self) -> bool: ...
+
+    @property
+    def chat(self) -> bool: ...
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]: ...
 

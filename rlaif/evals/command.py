@@ -13,7 +13,7 @@ from rlaif.evals.quality import BY_LABELLER, mark_answers, measuring_judge
 from rlaif.evals.sealed import record_look
 from rlaif.evals.summary import by_type, metrics
 from rlaif.exam.licence import check_licence
-from rlaif.judging.configured import is_local, members
+from rlaif.judging.announce import announce
 from rlaif.models.weights import check_weights
 from rlaif.policies import adapter_folder, run_base, run_prompt
 from rlaif.run import Run, open_run
@@ -70,12 +70,14 @@ def evaluate_from_command_line(
 
         more = More(mode, template, load_encoder(encoder))
     judge, metric = measuring_judge(run) if benchmark == "medquad" and quality is not False else (None, "")
-    if judge and quality is None and not all(map(is_local, members(judge))):
+    if judge and quality is None and not judge.local:
         screen.line(f"  quality                left out: {judge.identity.model} has to be asked for it; --quality does")
         judge = None
     base = run_base(run)
     if template == "chat" and not base.tokenizer.chat_template:
         raise UsageError(f"--template chat: {base.path} has no chat template; use --template raw")
+    if judge:
+        announce(screen, judge, role="quality's judge")
     if known:
         record_look(run, policy_id, data, len(known))
         screen.line(

@@ -14,8 +14,8 @@ from judges import make_judge
 from rlaif.config import Config, JudgeConfig
 from rlaif.evals.evaluate import SCORE, gate_questions
 from rlaif.evals.stored import stored
-from rlaif.judging.announce import describe, leaving
-from rlaif.judging.configured import judge_rows, judge_settings, language_judge, members
+from rlaif.judging.announce import describe
+from rlaif.judging.configured import chat_judges, judge_rows, judge_settings, members
 from rlaif.prompts import Prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -67,7 +67,7 @@ def make_gate_judge(config: Config, labelling: Judge | None, run: Run | None = N
 
 def with_cache(judge: Judge | None, config: Config, run: Run) -> Judge | None:
     """`judge`, keeping what a language model answers in the run's cache; other judges need no second load."""
-    return make_gate_judge(config, None, run) if judge and any(map(language_judge, members(judge))) else judge
+    return make_gate_judge(config, None, run) if judge and chat_judges(judge) else judge
 
 
 def measuring_judge(run: Run) -> tuple[Judge, str]:
@@ -81,21 +81,6 @@ def measuring_judge(run: Run) -> tuple[Judge, str]:
     if judge is not None:
         return judge, METRIC
     return make_judge(run.config.judge.model, judge_settings(run.config), AnswerCache(run.store)), BY_LABELLER
-
-
-def announce_gate_judge(screen: Screen, judge: Judge | None) -> None:
-    """Before anything is done: who marks for the gate, and what leaves this machine for it."""
-    for asks in filter(None, map(language_judge, members(judge) if judge else ())):
-        screen.line(
-            f"  gate's judge           {asks.identity.model}, prompt {asks.prompt.name}, judge_id "
-            f"{asks.identity.judge_id}"
-        )
-        if not asks.endpoint.local:
-            words = (
-                f"to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}, the judge "
-                "prompt and the API key"
-            )
-            screen.line(f"  leaves this machine    {words}; nothing else", style="yellow")
 
 
 def gate_quality(
@@ -149,8 +134,8 @@ def mark_answers(
     """
     by_id = {q.question_id: q for q in questions}
     items = [_item(a, by_id[a.item_id]) for a in answers]
-    for asks in filter(None, map(language_judge, members(judge))):
-        screen.line(f"  to judge               {describe(asks.forecast(items))}")
+    for asked in chat_judges(judge):
+        screen.line(f"  to judge               {describe(asked.forecast(items))}")
     for one in (judge, *members(judge)):
         run.store.write(judge_rows(one))
     bar, made = screen.bar("quality", len(answers)), []

@@ -17,6 +17,7 @@ from rlaif.evals import sealed
 from rlaif.evals.evaluate import BENCHMARKS, SCORE, evaluate_questions
 from rlaif.evals.quality import ensure_quality, make_gate_judge
 from rlaif.evals.stored import stored
+from rlaif.judging.announce import announce
 from rlaif.models.weights import check_weights
 from rlaif.policies import adapter_folder, opened
 from rlaif.prompts import Prompt
@@ -57,6 +58,8 @@ def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> se
         check_disk(folder)
         prompt, base = opened(run)
         judge = make_gate_judge(run.config, None, run)
+        if judge:
+            announce(screen, judge, role="gate's judge")
         with session(run, started) as session_id, screen.live():
             if opening is None:
                 opening = sealed.record_opening(

@@ -16,8 +16,8 @@ from rlaif.exam.items import Exam
 from rlaif.exam.licence import EXAM, forget
 from rlaif.exam.medquad import medquad_exam
 from rlaif.exam.rules import POOLED_BOUND
-from rlaif.judging.announce import describe, leaving
-from rlaif.judging.configured import judge_settings, language_judge
+from rlaif.judging.announce import announce
+from rlaif.judging.configured import judge_settings
 from rlaif.run import Run, open_or_create, open_run, unflat
 from rlaif.screen import Screen
 from rlaif.types import Judge, UsageError
@@ -47,7 +47,7 @@ def exam_from_command_line(
     else:
         run = open_run(folder)
     judge = configured_judge(config, run)
-    announce(judge, exams, screen)
+    announce_exams(judge, exams, screen)
     held = []
     with screen.live():
         for exam in exams:
@@ -91,22 +91,14 @@ def configured_judge(config: Config, run: Run | None) -> Judge:
     return make_judge(config.judge.model, judge_settings(config), AnswerCache(run.store) if run else None)
 
 
-def announce(judge: Judge, exams: Sequence[Exam], screen: Screen) -> None:
+def announce_exams(judge: Judge, exams: Sequence[Exam], screen: Screen) -> None:
     """What will be asked, before anything is."""
     answers = [a for exam in exams for a in exam.answers]
     names = " and ".join(exam.name for exam in exams)
     screen.line(
         f"{names} exam of {judge.identity.model} ({judge.identity.judge_id}): {len(answers):,} answers to score"
     )
-    asks = language_judge(judge)
-    if asks is None:
-        return
-    if not asks.endpoint.local:
-        screen.line(
-            f"  leaves this machine, to {asks.endpoint.host}: {leaving(asks.prompt.user + asks.prompt.system)}",
-            style="yellow",
-        )
-    screen.line(f"  at most {describe(asks.forecast(answers))}")
+    announce(screen, judge, lambda asked: asked.forecast(answers))
 
 
 def _exams(medquad: str, human: str, limit: int) -> list[Exam]:

@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from judges.jury import Jury
 from judges.settings import Forecast
 from rlaif.config import Config
-from rlaif.judging.configured import language_judge
+from rlaif.judging.configured import chat_judges, members
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Judge, JudgeItem, Question
 
+if TYPE_CHECKING:
+    from judges.llm import LangChainJudge
 
-def announce(screen: Screen, judge: Judge, config: Config, rounds_left: int, chars: float | None) -> None:
-    """Before anything is done: who judges, what leaves this machine, and how many calls, what cost and time that may
-    be.
 
-    `chars` is the mean length of a question with all that is known about it; None where that is not known yet. A jury's
-    members are announced one by one.
+def announce(
+    screen: Screen,
+    judge: Judge,
+    calls: Callable[[LangChainJudge], Forecast] | None = None,
+    *,
+    role: str = "judge",
+) -> None:
+    """Before anything is asked: which chat models `judge` is, what leaves this machine for each, and `calls` of each.
+
+    A judge that works on this machine sends nothing and costs nothing; of it nothing is said. `role` heads the line.
     """
-    if isinstance(judge, Jury):
-        for member in judge.members:
-            announce(screen, member, config, rounds_left, chars)
-        return
-    asks = language_judge(judge)
-    if asks is None:
-        return
-    identity, prompt = judge.identity, asks.prompt
-    screen.line(
-        f"  judge                  {identity.model}, prompt {prompt.name} ({prompt.sha256[:12]}), "
-        f"judge_id {identity.judge_id}"
-    )
-    if not asks.endpoint.local:
+    for asked in chat_judges(judge):
+        prompt = asked.prompt
         screen.line(
-            f"  leaves this machine    to {asks.endpoint.host}: {leaving(prompt.user + prompt.system)}, "
-            "the judge prompt and the API key; "
-            "nothing else",
-            style="yellow",
+            f"  {role:<22} {asked.identity.model}, prompt {prompt.name} ({prompt.sha256[:12]}), "
+            f"judge_id {asked.identity.judge_id}"
         )
+        if not asked.endpoint.local:
+            what = leaves(asked.endpoint.host, prompt.user + prompt.system, "the judge prompt and the API key")
+            screen.line(what, style="yellow")
+        if calls:
+            screen.line(f"  to judge               at most {describe(calls(asked))}")
+
+
+def leaves(host: str, template: str, also: str) -> str:
+    """The line that says what goes to `host`: what `template` sends (see :func:`leaving`), and `also`."""
+    return f"  leaves this machine    to {host}: {leaving(template)}, {also}; nothing else"
+
+
+def whole_loop(config: Config, rounds_left: int, chars: float | None) -> Callable[[LangChainJudge], Forecast]:
+    """For :func:`announce`: all that the rounds still to come may ask. `chars` is the mean length of a question with
+    all that is known about it; None where that is not known yet.
+    """
     calls = rounds_left * config.sampling.questions * config.sampling.k
     sample = JudgeItem("", "x" * int(chars or 0), "x" * config.sampling.max_new_tokens * 4, key_points=("x",))
-    one = asks.forecast([sample])
-    cost = None if one.cost is None else one.cost * calls / max(one.calls, 1)
-    seconds = None if one.seconds is None else one.seconds * calls / max(one.calls, 1)
-    whole = Forecast(calls, one.tokens_in * calls, one.tokens_out * calls, cost, seconds)
-    screen.line(f"  to judge               at most {describe(whole)}")
+
+    def forecast(asked: LangChainJudge) -> Forecast:
+        one = asked.forecast([sample])
+        cost = None if one.cost is None else one.cost * calls / max(one.calls, 1)
+        seconds = None if one.seconds is None else one.seconds * calls / max(one.calls, 1)
+        return Forecast(calls, one.tokens_in * calls, one.tokens_out * calls, cost, seconds)
+
+    return forecast
 
 
 def leaving(template: str) -> str:
@@ -93,22 +106,17 @@ def mean_chars(run: Run, questions: Sequence[Question] = ()) -> float | None:
     ]
 
 
-def estimate(run: Run, judge: Judge, items: Sequence[JudgeItem]) -> list[str]:
-    """Lines for a person: calls, tokens, cost and time of `judge.score(items)`; for a jury one line a member.
-
-    A language model's come from its own forecast (tokens by text length, prices from the configuration, seconds a call
-    as measured in this run). Any other judge works on this machine: its time is what its verdicts here have taken, if
-    it is known.
+def time_here(run: Run, judge: Judge, n: int) -> list[str]:
+    """A line for each of the judge's members that works on this machine: the time that `n` answers take, if verdicts
+    in this run tell it.
     """
-    if isinstance(judge, Jury):
-        return [line for member in judge.members for line in estimate(run, member, items)]
-    model = judge.identity.model
-    asks = language_judge(judge)
-    if asks is not None:
-        return [f"{model}, at {asks.endpoint.host}: {describe(asks.forecast(items))}"]
-    each = run.store.query(
-        "SELECT avg(seconds) AS each FROM verdicts WHERE judge_id = ? AND seconds > 0", [judge.identity.judge_id]
-    )
-    seconds = each[0]["each"]
-    time = "time not measured yet" if seconds is None else f"about {seconds * len(items):,.0f} s"
-    return [f"{model}: {len(items):,} answers scored on this machine, no calls, no cost, {time}"]
+    lines = []
+    for member in members(judge):
+        if member.chat:
+            continue
+        each = run.store.query(
+            "SELECT avg(seconds) AS each FROM verdicts WHERE judge_id = ? AND seconds > 0", [member.identity.judge_id]
+        )[0]["each"]
+        time = "time not measured yet" if each is None else f"about {each * n:,.0f} s"
+        lines.append(f"{member.identity.model}: {n:,} answers scored on this machine, no calls, no cost, {time}")
+    return lines

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from judges import kind_of
 from judges.jury import Jury
 from judges.settings import Budget, JudgeSettings
 from rlaif.config import Config
@@ -27,7 +28,7 @@ def judge_settings(config: Config) -> JudgeSettings:
     Raises UsageError for a broken prompt file, and for a prompt or base URL that judge "reference" would not read.
     """
     judge = config.judge
-    if judge.model == "reference":
+    if kind_of(judge.model) == "reference":
         for key in ("prompt", "base_url"):
             if getattr(judge, key):
                 raise UsageError(
@@ -55,7 +56,7 @@ def check_pairwise(config: Config) -> None:
     answers.
     """
     model = config.judge.model
-    if config.pairs.confirm_below > 0 and ("," in model or model == "reference" or model.startswith("local:")):
+    if config.pairs.confirm_below > 0 and kind_of(model) != "chat":
         raise UsageError(
             f"pairs.confirm_below asks a chat model which of two answers is better, and judge.model = {model!r} is none"
         )
@@ -75,23 +76,14 @@ def pairwise_judge(config: Config, settings: JudgeSettings, run: Run) -> Pairwis
     )
 
 
-def is_local(judge: Judge) -> bool:
-    """Whether `judge` works on this machine and costs nothing: such a judge may sit its exam without being told to."""
-    return judge.identity.model == "reference" or judge.identity.model.startswith("local:")
-
-
 def members(judge: Judge) -> tuple[Judge, ...]:
     """The judges that do the work: a jury's members, else the judge itself."""
     return judge.members if isinstance(judge, Jury) else (judge,)
 
 
-def language_judge(judge: Judge) -> LangChainJudge | None:
-    """`judge`, if it asks a language model through LangChain."""
-    if not hasattr(judge, "forecast"):  # asked first, so that no other judge imports LangChain's
-        return None
-    from judges.llm import LangChainJudge
-
-    return judge if isinstance(judge, LangChainJudge) else None
+def chat_judges(judge: Judge) -> list[LangChainJudge]:
+    """Those of :func:`members` that ask a chat model."""
+    return [cast("LangChainJudge", member) for member in members(judge) if member.chat]
 
 
 def judge_rows(judge: Judge) -> dict[str, list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from judges.jury import Jury
 from judges.settings import JudgeStopped
 from rlaif.judging.announce import describe
-from rlaif.judging.configured import SETTLED, judge_item, judge_rows, language_judge, members
+from rlaif.judging.configured import SETTLED, chat_judges, judge_item, judge_rows, members
 from rlaif.records import load_verdicts
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -38,7 +38,7 @@ def judge_round(
             settled = {v.candidate_id for v in load_verdicts(run, round, judge_id) if v.status in SETTLED}
             todo = [c for c in candidates if c.candidate_id not in settled]
             items = [judge_item(by_id[c.question_id], c) for c in todo]
-            for asks in filter(None, map(language_judge, members(judge))):
+            for asks in chat_judges(judge):
                 if items:
                     screen.line(f"  to judge               {describe(asks.forecast(items))}")
             size = chunk_size(judge)
@@ -74,7 +74,7 @@ def chunk_size(judge: Judge) -> int:
     """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it
     move.
     """
-    asked = [one.settings.concurrency for one in map(language_judge, members(judge)) if one]
+    asked = [one.settings.concurrency for one in chat_judges(judge)]
     return min(JUDGE_CHUNK, 8 * min(asked)) if asked else JUDGE_CHUNK
 
 

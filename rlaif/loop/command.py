@@ -7,10 +7,10 @@ from pathlib import Path
 from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
 from rlaif.evals.evaluate import check_benchmarks
-from rlaif.evals.quality import announce_gate_judge, make_gate_judge, with_cache
+from rlaif.evals.quality import make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
-from rlaif.judging.announce import announce, mean_chars
-from rlaif.judging.configured import check_pairwise, judge_settings, language_judge, members, pairwise_judge
+from rlaif.judging.announce import announce, mean_chars, whole_loop
+from rlaif.judging.configured import chat_judges, check_pairwise, judge_settings, pairwise_judge
 from rlaif.loop.monitor_round import halted, stop_words
 from rlaif.prompts import load_prompt
 from rlaif.run import check_disk, find, now, open_or_create, session
@@ -69,15 +69,15 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         run = open_or_create(folder, config, waiting)
         if opened := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it
             record_going_on(run, opened, rounds)
-        if any(
-            map(language_judge, members(judge))
-        ):  # now that there is a run, its answers are kept; other judges need no second load
+        if chat_judges(judge):  # now that there is a run, its answers are kept; other judges need no second load
             judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
         gate_judge = with_cache(gate_judge, config, run)
         with session(run, started), screen.live():
             done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
-            announce(screen, judge, config, max(rounds - done, 0), mean_chars(run, data[0] if data else ()))
-            announce_gate_judge(screen, gate_judge)
+            chars = mean_chars(run, data[0] if data else ())
+            announce(screen, judge, whole_loop(config, max(rounds - done, 0), chars))
+            if gate_judge:
+                announce(screen, gate_judge, role="gate's judge")
             run_loop(
                 Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge), rounds, data
             )

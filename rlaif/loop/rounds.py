@@ -18,7 +18,7 @@ from rlaif.evals.quality import gate_judge_config, gate_quality
 from rlaif.evals.stored import results
 from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.gate.decide import Check, Checks, GateSettings, Look, decide
-from rlaif.judging.configured import is_local, judge_item, members
+from rlaif.judging.configured import judge_item, members
 from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
 from rlaif.loop.draw import draw
@@ -83,11 +83,10 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     """
     prepare(loop.run, loop.base, loop.prompt, loop.screen, data)
     check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
-    ensure_licence(loop.run, loop.judge, loop.screen, hold_here=all(map(is_local, members(loop.judge))))
+    ensure_licence(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
     if loop.gate_judge:  # its word decides promotions, so it sits the same exam
         own = replace(loop.run, config=gate_judge_config(loop.run.config))
-        hold_here = all(map(is_local, members(loop.gate_judge)))
-        ensure_licence(own, loop.gate_judge, loop.screen, hold_here=hold_here, work="marks for the gate")
+        ensure_licence(own, loop.gate_judge, loop.screen, hold_here=loop.gate_judge.local, work="marks for the gate")
     first_round(loop)
     for round in range(1, rounds + 1):
         if not finished(loop.run, round) and (why := monitor_round.halted(loop.run)):

@@ -15,8 +15,8 @@ from judges import NEED_REFERENCE
 from rlaif.data.sets import normal
 from rlaif.data.ultramedical import Pair, load_pairs
 from rlaif.exam.rules import MAX_UNSCORED
-from rlaif.judging.announce import describe, leaving
-from rlaif.judging.configured import judge_rows, language_judge, members
+from rlaif.judging.announce import announce
+from rlaif.judging.configured import judge_rows
 from rlaif.judging.stage import chunk_size
 from rlaif.policies import load_policy, opened
 from rlaif.prompts import Prompt
@@ -106,11 +106,7 @@ def ask(run: Run, judge: Judge, pairs: Sequence[Pair], screen: Screen) -> list[O
     screen.line(
         f"judge {identity.judge_id}: {identity.model}, prompt {identity.prompt_name}; {len(items):,} answers to score"
     )
-    for one in filter(None, map(language_judge, members(judge))):
-        if not one.endpoint.local:
-            told = leaving(one.prompt.user + one.prompt.system)
-            screen.line(f"  leaves this machine, to {one.endpoint.host}: {told}", style="yellow")
-        screen.line(f"  at most {describe(one.forecast(items))}")
+    announce(screen, judge, lambda asked: asked.forecast(items))
     bar = screen.bar("align (judge)", len(pairs))
     outcomes: list[Outcome] = []
     step = max(chunk_size(judge) // 2, 1)

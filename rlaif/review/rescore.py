@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from judges import make_judge
+from judges import kind_of, make_judge
 from judges.jury import Jury
 from rlaif.config import Config, flat
 from rlaif.config_file import apply_override, validate
-from rlaif.judging.announce import estimate
+from rlaif.judging.announce import announce, time_here
 from rlaif.judging.configured import SETTLED, judge_item, judge_rows, judge_settings, members
 from rlaif.judging.stage import chunk_size, judge_chunk
 from rlaif.loop.pairs import PairSettings, prefer
@@ -41,7 +41,7 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
                 f"--set {text}: judge rescore scores what is there, so only judge.* and pairs.* can be set"
             )
         apply_override(tree, text)
-    if tree["judge"]["model"] == "reference":
+    if kind_of(tree["judge"]["model"]) == "reference":
         tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
     return validate(tree, where="--set")
 
@@ -79,8 +79,10 @@ def rescore(
         f"{len(candidates)} candidates of {len({c.question_id for c in candidates})} questions, "
         f"{len(items)} to be judged"
     )
-    for line in estimate(run, judge, items) if items else []:
-        screen.line(f"  {line}")
+    if items:
+        announce(screen, judge, lambda asked: asked.forecast(items))
+        for line in time_here(run, judge, len(items)):
+            screen.line(f"  {line}")
     if dry_run:
         return {
             "judge_id": judge_id,

@@ -10,7 +10,8 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlaif.judging.announce import leaving
+from judges import kind_of
+from rlaif.judging.announce import leaves
 from rlaif.judging.configured import judge_settings
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
@@ -153,7 +154,7 @@ def knowledge(run: Run, base: Base, prompt: Prompt, screen: Screen, questions: S
 def fact_writer(run: Run, screen: Screen, n: int) -> FactWriter | None:
     """What writes facts and questions, announced; None, and said so, where the configured judge is no chat model."""
     model = run.config.judge.model
-    if model == "reference" or model.startswith("local:") or "," in model:
+    if kind_of(model) != "chat":
         screen.line(f"  knowledge              {OFFLINE}", style="yellow")
         return None
     from rlaif.train.atomic_facts import FactWriter
@@ -164,8 +165,7 @@ def fact_writer(run: Run, screen: Screen, n: int) -> FactWriter | None:
         "those in the cache left out"
     )
     if not writer.local:
-        sent = leaving("{question}{reference}")
-        screen.line(f"  leaves this machine    to {writer.where}: {sent} and the API key; nothing else", style="yellow")
+        screen.line(leaves(writer.where, "{question}{reference}", "the API key"), style="yellow")
     return writer
 
 

@@ -11,18 +11,22 @@ from rich.console import Console
 
 from judges import make_judge
 from judges.chat_models import Endpoint
+from judges.jury import Jury
 from judges.llm import LangChainJudge
+from judges.reference import ReferenceJudge
+from judges.scripted import ScriptedJudge
 from judges.settings import Forecast, JudgeSettings
 from rlaif.config_file import load_config
-from rlaif.judging.announce import announce, describe, leaving, mean_chars
+from rlaif.judging.announce import announce, describe, leaving, mean_chars, time_here, whole_loop
 from rlaif.run import open_or_create, session
 from rlaif.screen import Screen
-from rlaif.types import Question
+from rlaif.types import Question, Verdict
 
 
 def said(judge: Any, *overrides: str, rounds: int = 2, chars: float | None = 400.0) -> str:
     out = io.StringIO()
-    announce(Screen(Console(file=out, width=400)), judge, load_config("embedded", overrides), rounds, chars)
+    calls = whole_loop(load_config("embedded", overrides), rounds, chars)
+    announce(Screen(Console(file=out, width=400)), judge, calls)
     return out.getvalue()
 
 
@@ -55,6 +59,23 @@ def test_calls_cost_and_time_are_said_beforehand(fake_chat_model: Callable[..., 
         == "10 calls, about 1,000 tokens in and 20 out, cost about 1.00, about 10 min"
     )
     assert describe(Forecast(10, 1000, 20, 1.0, 45.0)).endswith("about 45 s")
+
+
+def test_a_jury_says_it_for_each_member_that_asks(fake_chat_model: Callable[..., Any]) -> None:
+    asked = LangChainJudge("fake", chat_model=fake_chat_model(["x"]))
+    asked.endpoint = Endpoint("api.example.org", False)
+    jury = Jury((ReferenceJudge(), asked))
+    assert said(jury) == said(asked) and not jury.local
+    assert Jury((ReferenceJudge(), ScriptedJudge({}))).chat is False
+
+
+def test_what_a_judge_on_this_machine_takes(tmp_path: Path, fake_chat_model: Callable[..., Any]) -> None:
+    run = open_or_create(tmp_path / "run", load_config("embedded"))
+    judge, asked = ReferenceJudge(), LangChainJudge("fake", chat_model=fake_chat_model(["x"]))
+    words = "reference: 1,000 answers scored on this machine, no calls, no cost, "
+    assert time_here(run, Jury((judge, asked)), 1000) == [words + "time not measured yet"]
+    run.store.write({"verdicts": [Verdict("c", judge.identity.judge_id, 0, "scored", 1.0, seconds=0.25)]})
+    assert time_here(run, judge, 1000) == [words + "about 250 s"]
 
 
 def test_what_changes_between_sessions_is_recorded(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@ import json
 
 import pytest
 
+from judges.chat_models import Endpoint
 from judges.jury import Jury
+from judges.llm import LangChainJudge
 from judges.scripted import ScriptedJudge
+from judges.settings import JudgeSettings
 from rlaif.review.rescore import configured, rescore, show
 from rlaif.types import RlaifError, UsageError
 
@@ -39,6 +42,22 @@ def test_the_reference_judge_from_the_configuration(run, screen):
 def test_a_dry_run_judges_nothing(run, screen):
     assert rescore(run, run.config, screen, judge=TURNED, dry_run=True, round=1)["to_judge"] == 6
     assert len(run.store.query("SELECT * FROM verdicts")) == 6
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_leaves_this_machine_is_said_before_anything_is_asked(run, screen, fake_chat_model, dry_run):
+    said_before = []
+
+    def reply(prompt):
+        said_before.append(screen.text())
+        return '{"rationale": "r", "factual_accuracy": 4, "completeness": 4, "key_point_coverage": 4}'
+
+    judge = LangChainJudge("fake", JudgeSettings(concurrency=1), chat_model=fake_chat_model(reply))
+    judge.endpoint = Endpoint("api.example.org", False)
+    rescore(run, run.config, screen, judge=judge, dry_run=dry_run)
+    where = "leaves this machine    to api.example.org: questions, leaflets (context), reference answers"
+    assert where in screen.text() and "to judge               at most 6 calls" in screen.text()
+    assert len(said_before) == (0 if dry_run else 6) and all(where in text for text in said_before)
 
 
 def test_a_jury_stores_its_members_and_drops_what_they_disagree_on(run, screen, monkeypatch):
