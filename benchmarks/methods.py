@@ -104,8 +104,15 @@ def read(run: Run, which: str) -> Row:
         policy_id = run.store.query("SELECT challenger FROM rounds WHERE round = 1")[0]["challenger"]
     questions = gate_questions(run)
     medquad, labelled = questions["medquad"], questions["pubmedqa"]
-    rows = measure(run, [policy_id], "medquad", medquad, load_prompt(run.config.prompts.policy), Screen())[0]
-    answers = stored_by_item(run, policy_id, "accuracy", pubmedqa.protocol_hash(), labelled)
+    prompt = load_prompt(run.config.prompts.policy)
+    rows = measure(run, [policy_id], "medquad", medquad, prompt, Screen())[0]
+    answers = stored_by_item(
+        run,
+        policy_id,
+        "accuracy",
+        pubmedqa.protocol_hash(prompt, run.config.evaluation),
+        labelled,
+    )
     groups = {q.question_id: q.group_id for q in (*medquad, *labelled)}
     results = {
         "medquad": {metric: MetricResults.of(of_metric, groups) for metric, of_metric in rows.items()},

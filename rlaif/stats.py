@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from rlaif.types import RlaifError, UsageError
+from rlaif.types import LABELS, RlaifError, UsageError
 
-LABELS = ("yes", "no", "maybe")
 RESAMPLES = 10_000
 Floats = npt.NDArray[np.float64]
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+LABELS = ("yes", "no", "maybe")  # what a labelled question, as PubMedQA's, is answered with
 Split = Literal["train", "gate", "sealed"]
 VerdictStatus = Literal["scored", "unparsed", "failed", "refused"]
 Action = Literal["PROMOTE", "REJECT", "INCONCLUSIVE"]

@@ -663,7 +663,7 @@ def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["evaluate", "--benchmark", "medqad"], ["'medqad'", "did you mean 'medquad'", "pubmedqa, medquad"]),
+        (["evaluate", "--benchmark", "medqad"], ["'medqad'", "did you mean 'medquad'", "medquad, pubmedqa"]),
         (["evaluate", "--benchmark", "medquad", "--split", "test"], ["--split 'test'", "train, gate, sealed"]),
         (["evaluate", "--benchmark", "medquad", "--limit", "-1"], ["--limit -1", "positive"]),
         (["evaluate", "--benchmark", "medquad", "--format", "jsn"], ["did you mean 'json'"]),

@@ -58,8 +58,9 @@ def sentences(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def embedded() -> list[Question]:
     from rlaif.data.questions import prepare_questions
+    from rlaif.evals.benchmarks import AT_THE_GATE
 
-    return [q for q in prepare_questions(load_config())[0] if q.split == "gate"]
+    return [q for q in prepare_questions(load_config(), AT_THE_GATE)[0] if q.split == "gate"]
 
 
 @pytest.fixture(scope="module")
@@ -188,16 +189,20 @@ def answered(run: Run, policy_id: str, script: Script) -> list[EvalItem]:
     """What `evaluate` would store: the script's answers, scored by the metrics' own code."""
     from rlaif.evals import medquad, pubmedqa
 
-    made = []
+    made, prompt = [], load_prompt(run.config.prompts.policy)
     for benchmark, questions in gate_questions(run).items():
         data = data_hash(questions)
         for q in questions:
             if benchmark == "medquad":
                 text, target = script.answer(q), q.reference
-                protocol = medquad.protocol_hash(load_prompt(run.config.prompts.policy), run.config.evaluation)
+                protocol = medquad.protocol_hash(prompt, run.config.evaluation)
                 values = {"token_f1": token_f1(text, target), "rouge_l": rouge_l(text, target)}
             else:
-                text, target, protocol = script.label(q), q.label, pubmedqa.protocol_hash()
+                text, target, protocol = (
+                    script.label(q),
+                    q.label,
+                    pubmedqa.protocol_hash(prompt, run.config.evaluation),
+                )
                 values = {"accuracy": float(text == target)}
             for metric, value in values.items():
                 same = {"protocol_hash": protocol, "data_sha256": data}

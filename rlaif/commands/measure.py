@@ -10,6 +10,7 @@ import typer
 
 from rlaif.commands.options import DEFAULT_RUN, RunOption, not_negative, one_of
 from rlaif.commands.output import print_json, stdout_screen
+from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
 from rlaif.types import UsageError
 
 
@@ -45,21 +46,19 @@ def evaluate(
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
     """Score a policy of the run on a benchmark."""
-    one_of("--benchmark", benchmark, ("pubmedqa", "medquad", "medqa", "mmlu"))
+    one_of("--benchmark", benchmark, tuple(BENCHMARKS))
     one_of("--format", format, ("table", "json"))
     one_of("--mode", mode, ("loglik", "generate"))
     one_of("--template", template, ("raw", "chat"))
     if split:
-        one_of(
-            "--split", split, ("test", "dev", "val") if benchmark in ("medqa", "mmlu") else ("train", "gate", "sealed")
-        )
-    if benchmark != "pubmedqa" and (mode, template) != ("loglik", "raw"):
-        raise UsageError(f"--mode and --template are of the benchmark pubmedqa; leave them out for {benchmark}")
-    if benchmark != "medquad" and bertscore:
-        raise UsageError(f"--bertscore is of the benchmark medquad; leave it out for {benchmark}")
-    if benchmark != "medquad" and quality is not None:
-        raise UsageError(f"--quality and --no-quality are of the benchmark medquad; leave them out for {benchmark}")
-    if benchmark in ("medqa", "mmlu") and not data:
+        one_of("--split", split, ("test", "dev", "val") if benchmark in FROM_FILES else ("train", "gate", "sealed"))
+    if benchmark != LABELLED and (mode, template) != ("loglik", "raw"):
+        raise UsageError(f"--mode and --template are of the benchmark {LABELLED}; leave them out for {benchmark}")
+    if benchmark != FREE_TEXT and bertscore:
+        raise UsageError(f"--bertscore is of the benchmark {FREE_TEXT}; leave it out for {benchmark}")
+    if benchmark != FREE_TEXT and quality is not None:
+        raise UsageError(f"--quality and --no-quality are of the benchmark {FREE_TEXT}; leave them out for {benchmark}")
+    if benchmark in FROM_FILES and not data:
         raise UsageError(f"--benchmark {benchmark}: no run holds its questions; give the file with --data FILE")
     if limit < 0:
         raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
@@ -108,7 +107,7 @@ def compare(
     """Compare policies on the same items, with paired intervals against the first. What they lack is evaluated
     first.
     """
-    one_of("--benchmark", benchmark, ("pubmedqa", "medquad"))
+    one_of("--benchmark", benchmark, AT_THE_GATE)
     one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
     one_of("--format", format, ("table", "json"))
     not_negative("--limit", limit)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import astuple
-from typing import Literal
 
 from rlaif.data import medqa, medquad, mmlu, pubmedqa
 from rlaif.data.items import Loaded
@@ -12,17 +11,18 @@ from rlaif.data.tables import rows_sha256
 
 __all__ = ["Loaded", "load_questions"]
 
+CHOICES = {"medqa": medqa.load, "mmlu": mmlu.load}  # every item is for evaluation
+WITH_SPLITS = {"pubmedqa": pubmedqa.load, "medquad": medquad.load}
 
-def load_questions(
-    benchmark: Literal["pubmedqa", "medquad", "medqa", "mmlu"], source: str, *, eval_only: bool = False
-) -> Loaded:
+
+def load_questions(benchmark: str, source: str, *, eval_only: bool = False) -> Loaded:
     """The questions of a benchmark from `source`: "embedded", a file, a folder (MedQuAD's XML), or a hub id owner/name.
 
     With `eval_only` every row is for evaluation, whatever its split, as those of medqa and mmlu always are. Raises
     DataError for a source that cannot be used; medqa and mmlu have no embedded stand-in.
     """
-    if benchmark in ("medqa", "mmlu"):
-        return medqa.load(source) if benchmark == "medqa" else mmlu.load(source)
+    if benchmark in CHOICES:
+        return CHOICES[benchmark](source)
     if source == "embedded":
         from rlaif.embedded import dataset
 
@@ -30,6 +30,8 @@ def load_questions(
         splits = dict(Counter(q.split for q in questions))
         report = {"rows": len(questions), "questions": len(questions), "splits": splits}
         return Loaded(questions, report, rows_sha256([astuple(q) for q in questions]))
-    if benchmark == "pubmedqa":
-        return pubmedqa.load(source, eval_only=eval_only)
-    return medquad.load(source, eval_only=eval_only)
+    if benchmark in WITH_SPLITS:
+        return WITH_SPLITS[benchmark](source, eval_only=eval_only)
+    from rlaif.data.sets import load_table
+
+    return load_table(benchmark, source, eval_only=eval_only)

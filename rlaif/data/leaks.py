@@ -38,7 +38,6 @@ from rlaif.types import DataError, Question
 
 Setting = Literal["drop", "stop", "off"]
 
-BENCHMARKS = ("pubmedqa", "medquad")  # what the gate measures: data sets are called so, or begin so
 OWN_SPLIT = "medquad"  # benchmarks whose test items are ours to choose; all others keep every item
 GRAM, GRAM_SHARE = 13, 0.5
 PASSAGE_WORDS = 50

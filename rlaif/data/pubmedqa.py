@@ -12,10 +12,9 @@ from typing import Any
 
 from rlaif.data.items import Loaded
 from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_json, read_table, rows_sha256
-from rlaif.types import DataError, Question, Split, content_id
+from rlaif.types import LABELS, DataError, Question, Split, content_id
 
 KEY = "data.pubmedqa"
-LABELS = ("yes", "no", "maybe")
 GATE_FOLDS = range(5)  # official cross-validation folds of the dev half; 5-9 train
 FOLDS = range(10)
 UNOFFICIAL = "unofficial_split"

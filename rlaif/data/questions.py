@@ -8,7 +8,7 @@ from typing import Any
 
 from rlaif.config import Config
 from rlaif.data import load_questions
-from rlaif.data.leaks import BENCHMARKS, check_leaks, summary
+from rlaif.data.leaks import check_leaks, summary
 from rlaif.data.sets import load_set, normal, set_name
 from rlaif.text_metrics import tokens
 from rlaif.types import DataError, Question, UsageError
@@ -16,7 +16,7 @@ from rlaif.types import DataError, Question, UsageError
 MIN_NEW_WORDS = 3  # content words that a reference has beyond its question's
 
 
-def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
+def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Question], dict[str, Any]]:
     """All questions of all data sets as the run uses them, leaks dropped, and a report on each source for the stage's
     row.
 
@@ -29,7 +29,7 @@ def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
     for benchmark, source in (("pubmedqa", config.data.pubmedqa), ("medquad", config.data.medquad)):
         if not source:  # the run has no such benchmark, or one of data.sets is it
             continue
-        loaded = load_questions(benchmark, source)  # type: ignore[arg-type]
+        loaded = load_questions(benchmark, source)
         made = [
             cut_reference(q, config.data.max_reference_words) if benchmark == "medquad" else q for q in loaded.questions
         ]
@@ -57,10 +57,12 @@ def prepare_questions(config: Config) -> tuple[list[Question], dict[str, Any]]:
             "dropped": {"repeated": len(questions) - len(clean)},
         }
         questions = clean
-    return drop_leaks(config, questions, report), report
+    return drop_leaks(config, questions, report, measured), report
 
 
-def drop_leaks(config: Config, questions: list[Question], report: dict[str, Any]) -> list[Question]:
+def drop_leaks(
+    config: Config, questions: list[Question], report: dict[str, Any], measured: tuple[str, ...]
+) -> list[Question]:
     """The questions without those that leak between training and a benchmark's items; `report` is told. DataError where
     nothing is left.
 
@@ -69,23 +71,23 @@ def drop_leaks(config: Config, questions: list[Question], report: dict[str, Any]
     """
     dataset = {q.question_id: q.dataset for q in questions}
     kept, rows, leaks = check_leaks(
-        [q for q in questions if q.split == "train" or q.dataset.startswith(BENCHMARKS)], config.data.leaks
+        [q for q in questions if q.split == "train" or q.dataset.startswith(measured)], config.data.leaks
     )
     ids = {q.question_id for q in kept}
     questions = [
-        q for q in questions if q.question_id in ids or not (q.split == "train" or q.dataset.startswith(BENCHMARKS))
+        q for q in questions if q.question_id in ids or not (q.split == "train" or q.dataset.startswith(measured))
     ]
     key_of = {
-        name: name if name in report else next((b for b in BENCHMARKS if name.startswith(b)), name)
+        name: name if name in report else next((b for b in measured if name.startswith(b)), name)
         for name in dataset.values()
     }
-    for key in {*key_of.values(), *BENCHMARKS} & set(report):
+    for key in {*key_of.values(), *measured} & set(report):
         report[key]["splits"] = dict(Counter(q.split for q in questions if key_of[q.dataset] == key))
     for name, found in leaks.items():  # one of data.sets may be the run's benchmark
         report[key_of[name]]["leaks"] = found | {"rows": [row for row in rows if dataset[row["question_id"]] == name]}
     if "all sets" in report:
         report["all sets"]["splits"] = dict(Counter(q.split for q in questions))
-    for key, split in ((b, split) for b in BENCHMARKS if b in report for split in ("train", "gate")):
+    for key, split in ((b, split) for b in measured if b in report for split in ("train", "gate")):
         source = report[key]
         if not source["splits"].get(split):
             found = source.get("leaks", {})

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rlaif.config import DataSet
@@ -25,7 +26,7 @@ from rlaif.data import choices_free_text, cord19, mediqa, medquad, pubmedqa, ult
 from rlaif.data.items import Item, Loaded, Reader
 from rlaif.data.split import joined_groups, stratified
 from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_table, rows_sha256
-from rlaif.types import DataError, Question, Split, UsageError, content_id
+from rlaif.types import LABELS, DataError, Question, Split, UsageError, content_id
 
 READERS: dict[str, Reader] = {
     "ultramedical": ultramedical.read,
@@ -36,7 +37,7 @@ READERS: dict[str, Reader] = {
     "mediqa": mediqa.read,
     "cord19": cord19.read,
 }
-BENCHMARKS = {
+OWN_LOADERS = {
     "medquad": medquad.load,
     "pubmedqa": pubmedqa.load,
 }  # their own loaders know their groups and official splits
@@ -51,7 +52,7 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     does not have.
     """
     name, key = set_name(spec), f"data.sets.{number}"
-    if spec.format in BENCHMARKS:
+    if spec.format in OWN_LOADERS:
         return _benchmark(spec, name, key)
     if f".{spec.format}" in SUFFIXES and not is_hub_id(spec.path) and not spec.path.lower().endswith(f".{spec.format}"):
         raise DataError(f"{key}: {spec.path} is no .{spec.format} file; set {key}.format to what it is")
@@ -80,6 +81,21 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     )
 
 
+def load_table(name: str, source: str, *, eval_only: bool = False) -> Loaded:
+    """The questions of a table with the columns question and answer (context, qtype, focus and label too, where they
+    are there), as the data set `name`. With `eval_only` every row is for evaluation. Raises DataError.
+    """
+    suffix = Path(source).suffix.lower().removeprefix(".")
+    if f".{suffix}" not in SUFFIXES:
+        raise DataError(f"--data {source}: give a table of {name} questions: {', '.join(sorted(SUFFIXES))}")
+    columns = read_table(source, "--data FILE").columns
+    named = {field: field for field in ("context", "qtype", "focus", "label") if field in columns}
+    loaded = load_set(DataSet.model_validate({"format": suffix, "path": source, "name": name} | named), 0)
+    if not eval_only:
+        return loaded
+    return replace(loaded, questions=[replace(q, split="sealed") for q in loaded.questions])
+
+
 def set_name(spec: DataSet) -> str:
     return spec.name or spec.format.replace("-", "_")
 
@@ -93,7 +109,7 @@ def _benchmark(spec: DataSet, name: str, key: str) -> Loaded:
             f"{key}: {spec.format} has its own split; take fractions and stratify away, or read it as "
             "csv, jsonl or parquet"
         )
-    loaded = BENCHMARKS[spec.format](spec.path)
+    loaded = OWN_LOADERS[spec.format](spec.path)
     fields = set(Question.__dataclass_fields__)
     for column in spec.where:
         if column not in fields:
@@ -127,7 +143,7 @@ def _mapped(spec: DataSet, table: Table) -> Reader:
             return table.text(i, columns[field], optional=not needed).strip() if columns[field] else ""
 
         label = text("label").casefold()
-        if label and label not in pubmedqa.LABELS:
+        if label and label not in LABELS:
             raise DataError(
                 f"{table.where(i)}: {columns['label']} is {label!r:.60}; needed yes, no or maybe, or an empty cell"
             )

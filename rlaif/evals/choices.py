@@ -17,6 +17,7 @@ import numpy as np
 from rlaif.config import EvalConfig
 from rlaif.data.choices import LETTERS, ChoiceQuestion
 from rlaif.models.logprobs import choice_logprobs
+from rlaif.prompts import Prompt
 from rlaif.types import EvalItem, content_id
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     policy_id: str,
     questions: Sequence[ChoiceQuestion],
+    prompt: Prompt,
     settings: EvalConfig,
     data_sha256: str,
     on_step: Callable[[int, int], None] = lambda items, tokens: None,
@@ -66,7 +68,7 @@ def evaluate(
     """Three rows a question, in their order: `accuracy`, `cloze_acc` and `cloze_acc_norm` (1.0 or 0.0), predictions as
     letters.
 
-    `on_step(items, 0)` after each chunk.
+    `on_step(items, 0)` after each chunk. The policy prompt is not read.
     """
     rows = []
     window = model.config.max_position_embeddings

@@ -8,7 +8,8 @@ from typing import Any
 
 from rlaif.data import load_questions
 from rlaif.data.questions import cut_reference
-from rlaif.evals.evaluate import CHOICE_BENCHMARKS, PRIMARY, More, benchmark_questions, evaluate_questions
+from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
+from rlaif.evals.evaluate import More, benchmark_questions, evaluate_questions
 from rlaif.evals.quality import BY_LABELLER, mark_answers, measuring_judge
 from rlaif.evals.sealed import record_look
 from rlaif.evals.summary import by_type, metrics
@@ -45,10 +46,10 @@ def evaluate_from_command_line(
     policy_id = str(policy["policy_id"])
 
     if data:
-        loaded = load_questions(benchmark, data, eval_only=not split)  # type: ignore[arg-type]
-        part = "part" if benchmark in CHOICE_BENCHMARKS else "split"
+        loaded = load_questions(benchmark, data, eval_only=not split)
+        part = "part" if benchmark in FROM_FILES else "split"
         questions = [q for q in loaded.questions if not split or getattr(q, part) == split]
-        if benchmark == "medquad":
+        if benchmark == FREE_TEXT:
             questions = [cut_reference(q, run.config.data.max_reference_words) for q in questions]
         questions = sorted(questions, key=lambda q: q.question_id)[: limit or None]
         shown = split or "file"
@@ -64,12 +65,13 @@ def evaluate_from_command_line(
     prompt, adapter = run_prompt(run), adapter_folder(run, policy)
     if adapter:
         check_weights(adapter, policy["sha256"])
-    more = More(mode, template)
+    options = {"mode": mode, "template": template} if benchmark == LABELLED else {}
+    more = More(options)
     if encoder:
         from rlaif.evals.bertscore import load_encoder
 
-        more = More(mode, template, load_encoder(encoder))
-    judge, metric = measuring_judge(run) if benchmark == "medquad" and quality is not False else (None, "")
+        more = More(options, load_encoder(encoder))
+    judge, metric = measuring_judge(run) if benchmark == FREE_TEXT and quality is not False else (None, "")
     if judge and quality is None and not judge.local:
         screen.line(f"  quality                left out: {judge.identity.model} has to be asked for it; --quality does")
         judge = None
@@ -89,10 +91,10 @@ def evaluate_from_command_line(
             items = [dataclasses.replace(item, split=shown) for item in items]
         run.store.write({"eval_items": items})
         if judge:
-            answers = [i for i in items if i.metric == PRIMARY[benchmark]]
+            answers = [i for i in items if i.metric == BENCHMARKS[benchmark].metric]
             items += mark_answers(run, judge, metric, answers, questions, screen)
     groups = {q.question_id: q.group_id for q in questions}
-    main = [i for i in items if i.metric == PRIMARY[benchmark]]
+    main = [i for i in items if i.metric == BENCHMARKS[benchmark].metric]
     sources = {q.question_id: q.source_id for q in questions}
     return {
         "policy": policy_id,

@@ -7,28 +7,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif import stats
-from rlaif.evals.evaluate import SCORE, benchmark_questions
+from rlaif.evals.benchmarks import BENCHMARKS, LABELLED
+from rlaif.evals.evaluate import benchmark_questions
 from rlaif.evals.loss import LOSS, per_token, perplexity
 from rlaif.evals.results import MetricResults, Paired, pair
 from rlaif.evals.stored import measure
 from rlaif.policies import run_prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import UsageError
+from rlaif.types import LABELS, UsageError
 from rlaif.wording import interval, p_value, policy_names, signed
 from rlaif.wording import metric as metric_name
 
-ERROR_BELOW = {"medquad": 0.5, "pubmedqa": 1.0}  # an item whose score lies below is counted as an error
 DIGITS = {"loss": 4, "perplexity": 2}
 
 
 def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: int, screen: Screen) -> dict[str, Any]:
     """Policies (see :meth:`Run.policy`) on the first `limit` items (0: all) of a benchmark's split, JSON-ready.
 
-    `policies` has one entry a policy: `metrics` (mean, its 95% interval, n), `errors` (items under ERROR_BELOW; for all
-    but the first also how many were `fixed` and are `new`), `confusion` ({target: {prediction: n}}, labelled items
-    only) and `error_lengths`. `differences` has one entry a metric of each later policy: it minus the first, with the
-    paired 95% interval (cluster bootstrap), and for accuracy the discordant items and the two-sided exact McNemar p.
+    `policies` has one entry a policy: `metrics` (mean, its 95% interval, n), `errors` (items under `error_below` of the
+    benchmark; for all but the first also how many were `fixed` and are `new`), `confusion` ({target: {prediction:
+    n}}, labelled items only) and `error_lengths`. `differences` has one entry per metric of each later policy: it minus
+    the first, with the paired 95% interval (cluster bootstrap), and for accuracy the discordant items and the two-sided
+    exact McNemar p.
     `loss` is nats a token of the reference, over all tokens.
 
     Raises UsageError for fewer than two different policies or no items.
@@ -70,7 +71,7 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
         "split": split,
         "n": len(questions),
         "n_groups": len(set(groups.values())),
-        "error_below": {SCORE[benchmark]: ERROR_BELOW[benchmark]},
+        "error_below": {BENCHMARKS[benchmark].metric: BENCHMARKS[benchmark].error_below},
         "policies": shown,
         "differences": differences,
     }
@@ -149,7 +150,7 @@ def errors_of(
     `error_lengths`: words of the answer of each error; for PubMedQA, whose answer is one word, of the abstract and
     question.
     """
-    score, limit = SCORE[benchmark], ERROR_BELOW[benchmark]
+    score, limit = BENCHMARKS[benchmark].metric, BENCHMARKS[benchmark].error_below
     wrong, before = (
         {i for i, v in zip(r[score].item_ids, r[score].values, strict=True) if v is None or v < limit}
         for r in (mine, first)
@@ -157,12 +158,12 @@ def errors_of(
     own = mine[score]
     rows = list(zip(own.item_ids, own.targets, own.predictions, strict=True))
     out: dict[str, Any] = {"errors": {"n": len(wrong), "fixed": len(before - wrong), "new": len(wrong - before)}}
-    labelled = benchmark == "pubmedqa"
+    labelled = benchmark == LABELLED
     out["error_lengths"] = [sizes[i] if labelled else len(answer.split()) for i, _, answer in rows if i in wrong]
     if labelled:
-        matrix = {target: dict.fromkeys((*stats.LABELS, "other"), 0) for target in stats.LABELS}
+        matrix = {target: dict.fromkeys((*LABELS, "other"), 0) for target in LABELS}
         for _, target, answer in rows:
-            matrix[target][answer if answer in stats.LABELS else "other"] += 1
+            matrix[target][answer if answer in LABELS else "other"] += 1
         out["confusion"] = matrix
     return out
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.policies import load_policy
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
 from rlaif.run import Run
@@ -18,12 +20,6 @@ if TYPE_CHECKING:
     from rlaif.models.base import Base
 
 
-BENCHMARKS = ("medquad", "pubmedqa")
-CHOICE_BENCHMARKS = ("medqa", "mmlu")  # multiple choice, from files, for the command `evaluate` only
-SCORE = {"medquad": "token_f1", "pubmedqa": "accuracy"}  # the metric of each that the gate looks at
-
-
-PRIMARY = SCORE | {"medqa": "accuracy", "mmlu": "accuracy"}
 SEALED = "sealed items are opened by the command test alone: once, for base, SFT and champion together, and on record"
 
 
@@ -44,14 +40,16 @@ def gate_questions(run: Run) -> dict[str, list[Question]]:
     there.
     """
     limits = {"medquad": run.config.data.gate_medquad, "pubmedqa": run.config.data.gate_pubmedqa}
-    found = {b: benchmark_questions(run, b, "gate", limits[b]) for b in BENCHMARKS}
+    found = {b: benchmark_questions(run, b, "gate", limits.get(b, 0)) for b in AT_THE_GATE}
     return {b: questions for b, questions in found.items() if questions}
 
 
 def check_benchmarks(datasets: Iterable[str]) -> None:
-    """UsageError when the gate's questions, which are of `datasets`, lack a benchmark: the loop decides on both."""
+    """UsageError when the gate's questions, which are of `datasets`, lack one of its two sides: the loop decides on
+    both.
+    """
     names = list(datasets)
-    for benchmark in BENCHMARKS:
+    for benchmark in (FREE_TEXT, LABELLED):
         if not any(name.startswith(benchmark) for name in names):
             raise UsageError(
                 f"no gate questions of {benchmark}: the loop's gate needs them; name a source with --set "
@@ -80,9 +78,7 @@ def evaluate_questions(
     """Results of a policy on `questions`, and the seconds of model work. Writes nothing. Without `more`, only what the
     gate reads.
     """
-    from rlaif.evals import choices, medquad, pubmedqa
-    from rlaif.policies import load_policy
-
+    measured = BENCHMARKS[benchmark]
     started = time.monotonic()
     model = load_policy(run, base, policy_id)
     bar = screen.bar(f"evaluate {benchmark}", len(questions))
@@ -91,28 +87,22 @@ def evaluate_questions(
         bar.step(items, tokens=tokens)
 
     settings, data = run.config.evaluation, data_hash(questions)
-    if benchmark == "medquad":
-        items = medquad.evaluate(model, base.tokenizer, policy_id, questions, prompt, settings, data, step)
-    elif benchmark == "pubmedqa":
-        mode, template = (more.mode, more.template) if more else ("loglik", "raw")
-        items = pubmedqa.evaluate(model, base.tokenizer, policy_id, questions, settings, data, step, mode, template)
-    else:
-        items = choices.evaluate(model, base.tokenizer, policy_id, questions, settings, data, step)  # type: ignore[arg-type]
-    values = [i.value for i in items if i.metric == PRIMARY[benchmark] and i.value is not None]
+    options = more.options if more else {}
+    items: list[EvalItem] = measured.module.evaluate(
+        model, base.tokenizer, policy_id, questions, prompt, settings, data, step, **options
+    )
+    values = [i.value for i in items if i.metric == measured.metric and i.value is not None]
     kind = questions[0].dataset if questions else benchmark
     bar.finish(
-        f"{policy_id[:8]} on {len(questions)} {kind} items: {PRIMARY[benchmark]} "
-        f"{sum(values) / max(len(values), 1):.4f}"
+        f"{policy_id[:8]} on {len(questions)} {kind} items: {measured.metric} {sum(values) / max(len(values), 1):.4f}"
     )
-    if benchmark == "medquad" and more:
-        from rlaif.evals.medquad import more_rows
-
+    if more and (more_rows := getattr(measured.module, "more_rows", None)):
         items += more_rows(model, base.tokenizer, questions, items, prompt, more.encoder, screen)
     return items, time.monotonic() - started
 
 
 def evaluate_policy(run: Run, base: Base, policy_id: str, round: int, prompt: Prompt, screen: Screen) -> None:
-    """Stages `evaluate:<benchmark>:<policy>`: the policy on the gate's items of both benchmarks, once."""
+    """Stages `evaluate:<benchmark>:<policy>`: the policy on the gate's items of each benchmark, once."""
     for benchmark, questions in gate_questions(run).items():
         name = f"evaluate:{benchmark}:{policy_id}"
         if run.done(round, name) is None:
@@ -126,8 +116,7 @@ def evaluate_policy(run: Run, base: Base, policy_id: str, round: int, prompt: Pr
 
 @dataclass(frozen=True)
 class More:
-    """`mode` and `template` are of PubMedQA (see `pubmedqa.evaluate`), `encoder` is for MedQuAD's BERTScore."""
+    """`options` go to the benchmark's `evaluate` (see `pubmedqa.evaluate`), `encoder` to its `more_rows`."""
 
-    mode: str = "loglik"
-    template: str = "raw"
+    options: Mapping[str, str] = field(default_factory=dict)
     encoder: Encoder | None = None

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from rlaif.config import EvalConfig
 from rlaif.models.generate import plan_batches, sample
 from rlaif.models.logprobs import choice_logprobs
+from rlaif.prompts import Prompt
 from rlaif.render import pubmedqa_prompt
-from rlaif.types import EvalItem, Question, content_id
+from rlaif.types import LABELS, EvalItem, Question, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-LABELS = ("yes", "no", "maybe")
 CHUNK = 100  # items between two progress reports
 NEW_TOKENS = 10
 UNPARSED = "unparsed"
 OnStep = Callable[[int, int], None]
 
 
-def protocol_hash(mode: str = "loglik", template: str = "raw") -> str:
+def protocol_hash(prompt: Prompt, settings: EvalConfig, mode: str = "loglik", template: str = "raw") -> str:
     """Identifies how answers are made and scored: results with different hashes are never compared. The gate's own are
-    the defaults.
+    the defaults. Neither the policy prompt nor a setting changes how a label is read.
     """
     if mode == "loglik":
         return content_id("pubmedqa", 1, "log-likelihood", template)
@@ -40,6 +40,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     policy_id: str,
     questions: Sequence[Question],
+    prompt: Prompt,
     settings: EvalConfig,
     data_sha256: str,
     on_step: OnStep = lambda items, tokens: None,
@@ -55,7 +56,8 @@ def evaluate(
     """
     answer = _loglik if mode == "loglik" else _generate
     answers = answer(model, tokenizer, questions, settings.batch_size, template, on_step)
-    same = {"policy_id": policy_id, "protocol_hash": protocol_hash(mode, template), "data_sha256": data_sha256}
+    protocol = protocol_hash(prompt, settings, mode, template)
+    same = {"policy_id": policy_id, "protocol_hash": protocol, "data_sha256": data_sha256}
     rows = []
     for question, (prediction, text) in zip(questions, answers, strict=True):
         row = EvalItem.of(question, "accuracy", prediction, float(prediction == question.label), **same)

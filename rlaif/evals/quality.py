@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from judges import make_judge
 from rlaif.config import Config, JudgeConfig
-from rlaif.evals.evaluate import SCORE, gate_questions
+from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT
+from rlaif.evals.evaluate import gate_questions
 from rlaif.evals.stored import stored
 from rlaif.judging.announce import describe
 from rlaif.judging.configured import chat_judges, judge_rows, judge_settings, members
@@ -92,7 +93,7 @@ def gate_quality(
     if judge is not None:
         for policy_id in policies:
             name = f"quality:{judge.identity.judge_id}:{policy_id}"
-            ensure_quality(run, judge, policy_id, gate_questions(run)["medquad"], prompt, (round, name), screen)
+            ensure_quality(run, judge, policy_id, gate_questions(run)[FREE_TEXT], prompt, (round, name), screen)
 
 
 def ensure_quality(
@@ -112,10 +113,10 @@ def ensure_quality(
     split, judge_id = questions[0].split, judge.identity.judge_id
 
     def marks() -> list[EvalItem]:
-        return stored(run, policy_id, "medquad", METRIC, questions, prompt, split, judge_id)
+        return stored(run, policy_id, FREE_TEXT, METRIC, questions, prompt, split, judge_id)
 
     settled = {i.item_id for i in marks() if i.status != "failed"}
-    answers = stored(run, policy_id, "medquad", SCORE["medquad"], questions, prompt, split)
+    answers = stored(run, policy_id, FREE_TEXT, BENCHMARKS[FREE_TEXT].metric, questions, prompt, split)
     todo = [a for a in answers if a.item_id not in settled]
     if not todo:
         return

@@ -11,7 +11,10 @@ from rlaif.types import EvalItem, RlaifError
 
 @dataclass(frozen=True, slots=True)
 class MetricResults:
-    """One metric of one policy on one benchmark: all tuples have one entry an item. `values` is None where unscored."""
+    """One metric of one policy on one benchmark: all tuples have one entry per item. `values` is None where unscored.
+
+    `margin` is what a benchmark that may only not get worse may lose at the gate, in units of the metric.
+    """
 
     benchmark: str
     metric: str
@@ -23,6 +26,7 @@ class MetricResults:
     statuses: tuple[str, ...]
     protocol_hash: str
     data_sha256: str
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         lengths = {len(column) for column in (self.item_ids, self.values, self.predictions, self.targets, self.groups)}
@@ -60,7 +64,8 @@ class PolicyResults:
 
     `order` is `rouge_l` of the answers where `score` compares words and hardly sees their order: token F1, or `quality`
     by the reference judge. `shuffled` is ROUGE-L of the same answers with their words shuffled, without a value where
-    there is hardly an order. Both are None beside the `quality` of a judge that reads.
+    there is hardly an order. Both are None beside the `quality` of a judge that reads. `others` are the benchmarks that
+    may not get worse (see `rlaif.evals.benchmarks`), each under a metric name of its own.
     """
 
     policy_id: str
@@ -68,6 +73,7 @@ class PolicyResults:
     score: MetricResults
     order: MetricResults | None = None
     shuffled: MetricResults | None = None
+    others: tuple[MetricResults, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif import stats
 from rlaif.evals import sealed
-from rlaif.evals.evaluate import BENCHMARKS, SCORE, evaluate_questions
+from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT
+from rlaif.evals.evaluate import evaluate_questions
 from rlaif.evals.quality import ensure_quality, make_gate_judge
 from rlaif.evals.stored import stored
 from rlaif.judging.announce import announce
@@ -66,10 +67,10 @@ def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> se
                     run, session_id, policies, limit, {b: len(q) for b, q in questions.items()}
                 )
             evaluate_all(run, base, prompt, opening, policies, questions, screen)
-            if judge and "medquad" in questions:
+            if judge and FREE_TEXT in questions:
                 for policy_id in dict.fromkeys(policies.values()):
                     stage = (opening.round, f"sealed:{opening.number}:quality:{policy_id}")
-                    ensure_quality(run, judge, policy_id, questions["medquad"], prompt, stage, screen)
+                    ensure_quality(run, judge, policy_id, questions[FREE_TEXT], prompt, stage, screen)
             conclude(run, prompt, opening, policies, questions, judge.identity.judge_id if judge else "")
     done = sealed.last_opening(run)
     assert done is not None and done.rows is not None  # conclude wrote them
@@ -88,9 +89,8 @@ def sealed_questions(run: Run, limit: int) -> Questions:
     """The sealed items of each benchmark that has any, in the order of their ids. UsageError where no interval could be
     computed.
     """
-    found = {
-        b: load_questions(run, "split = 'sealed' AND starts_with(dataset, ?)", [b])[: limit or None] for b in BENCHMARKS
-    }
+    where = "split = 'sealed' AND starts_with(dataset, ?)"
+    found = {b: load_questions(run, where, [b])[: limit or None] for b in AT_THE_GATE}
     found = {b: questions for b, questions in found.items() if questions}
     if not found:
         raise UsageError(f"{run.folder} has no sealed items: its data sets were given without a test split")
@@ -115,7 +115,8 @@ def evaluate_all(
     """Stages `sealed:<opening>:<benchmark>:<policy>` for what has no results yet."""
     for policy_id in dict.fromkeys(policies.values()):
         for benchmark, items in questions.items():
-            if len(stored(run, policy_id, benchmark, SCORE[benchmark], items, prompt, "sealed")) == len(items):
+            metric = BENCHMARKS[benchmark].metric
+            if len(stored(run, policy_id, benchmark, metric, items, prompt, "sealed")) == len(items):
                 continue
             with run.stage(opening.round, f"sealed:{opening.number}:{benchmark}:{policy_id}") as stage:
                 made, stage.model_seconds = evaluate_questions(run, base, policy_id, benchmark, items, prompt, screen)
@@ -132,8 +133,8 @@ def conclude(
     rows: list[dict[str, Any]] = []
     for benchmark, items in questions.items():
         groups = {q.question_id: q.group_id for q in items}
-        judged = [("quality", judge_id)] if judge_id and benchmark == "medquad" else []
-        for metric, judge in [*judged, (SCORE[benchmark], "")]:
+        judged = [("quality", judge_id)] if judge_id and benchmark == FREE_TEXT else []
+        for metric, judge in [*judged, (BENCHMARKS[benchmark].metric, "")]:
             results = {
                 name: stored(run, p, benchmark, metric, items, prompt, "sealed", judge) for name, p in policies.items()
             }

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlaif.evals import loss
-from rlaif.evals.evaluate import SCORE, data_hash, evaluate_questions, gate_questions
+from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.evals.evaluate import data_hash, evaluate_questions, gate_questions
 from rlaif.evals.results import MetricResults, PolicyResults
 from rlaif.policies import load_policy, run_base
 from rlaif.prompts import Prompt
@@ -45,11 +46,7 @@ def stored(
     """A policy's results on exactly these questions under today's protocol, in the order of the ids; empty where there
     are none.
     """
-    from rlaif.evals import medquad, pubmedqa
-
-    protocol = (
-        medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
-    )
+    protocol = BENCHMARKS[benchmark].module.protocol_hash(prompt, run.config.evaluation)
     rows = run.store.query(
         f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND starts_with(benchmark, ?) AND split = ? "
         "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
@@ -66,16 +63,20 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
     """
     found = {}
     for benchmark, questions in gate_questions(run).items():
-        groups = {q.question_id: q.group_id for q in questions}
-        metric, judge = ("quality", judge_id) if judge_id and benchmark == "medquad" else (SCORE[benchmark], "")
-        found[benchmark] = MetricResults.of(
-            stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge), groups
-        )
-        comparing = benchmark == "medquad" and run.config.evaluation.judge in COMPARING_WORDS
+        groups, measured = {q.question_id: q.group_id for q in questions}, BENCHMARKS[benchmark]
+        judged = judge_id and benchmark == FREE_TEXT
+        metric, judge = ("quality", judge_id) if judged else (measured.metric, "")
+        rows = stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge)
+        found[benchmark] = MetricResults.of(rows, groups)
+        comparing = benchmark == FREE_TEXT and run.config.evaluation.judge in COMPARING_WORDS
         if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
             found[ORDER] = MetricResults.of(rows, groups)
     order = found.get(ORDER)
-    return PolicyResults(policy_id, found["pubmedqa"], found["medquad"], order, order and shuffled(order))
+    others = tuple(
+        dataclasses.replace(found[b], metric=f"{b} {found[b].metric}", margin=BENCHMARKS[b].margin)
+        for b in sorted(found.keys() - {LABELLED, FREE_TEXT, ORDER})
+    )
+    return PolicyResults(policy_id, found[LABELLED], found[FREE_TEXT], order, order and shuffled(order), others)
 
 
 def shuffled(order: MetricResults) -> MetricResults:
@@ -88,9 +89,6 @@ def shuffled(order: MetricResults) -> MetricResults:
     )
 
 
-METRICS = {"medquad": ("token_f1", "rouge_l"), "pubmedqa": ("accuracy",)}
-
-
 def measure(
     run: Run, policy_ids: Sequence[str], benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> list[dict[str, list[EvalItem]]]:
@@ -99,13 +97,10 @@ def measure(
 
     The base is loaded only if anything is missing. RlaifError when it or an adapter is not what the run recorded.
     """
-    from rlaif.evals import medquad, pubmedqa
-
-    protocol = (
-        medquad.protocol_hash(prompt, run.config.evaluation) if benchmark == "medquad" else pubmedqa.protocol_hash()
-    )
+    measured = BENCHMARKS[benchmark]
+    protocol = measured.module.protocol_hash(prompt, run.config.evaluation)
     parts = (
-        (METRICS[benchmark], protocol, evaluate_questions),
+        (measured.metrics, protocol, evaluate_questions),
         (loss.LOSS, loss.protocol_hash(prompt), evaluate_losses),
     )
     base: Base | None = None

@@ -10,9 +10,9 @@ from typing import Any
 
 from rlaif.evals.loss import LOSS, of_rows, perplexity
 from rlaif.screen import Screen
-from rlaif.stats import LABELS, grouped_mean, macro_f1
+from rlaif.stats import grouped_mean, macro_f1
 from rlaif.text_metrics import corpus_bleu
-from rlaif.types import EvalItem
+from rlaif.types import LABELS, EvalItem
 
 UNPARSED = "unparsed"
 

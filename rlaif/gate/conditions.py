@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -64,7 +65,8 @@ class GateRow:
 class Measured:
     """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
 
-    `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None.
+    `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None. `others` are
+    (metric, benchmark, estimate, margin) of the benchmarks that may only not get worse.
     """
 
     mcnemar: stats.McNemar
@@ -75,6 +77,7 @@ class Measured:
     score_name: str
     order_name: str
     benchmarks: tuple[str, str]
+    others: tuple[tuple[str, str, stats.PairedBootstrap, float], ...] = ()
 
     def bounded(self, settings: GateSettings) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
         """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
@@ -84,24 +87,31 @@ class Measured:
             ("macro_f1", first, self.macro_f1, settings.margin_macro_f1),
             (self.score_name, second, self.score, settings.margin_score),
         ]
-        return found if self.order is None else [*found, (self.order_name, second, self.order, settings.margin_rouge_l)]
+        if self.order is not None:
+            found.append((self.order_name, second, self.order, settings.margin_rouge_l))
+        return [*found, *self.others]
 
 
-def measure(accuracy: Paired, score: Paired, order: Paired | None, seed: int, resamples: int) -> Measured:
+def measure(
+    accuracy: Paired, score: Paired, order: Paired | None, others: Sequence[Paired], seed: int, resamples: int
+) -> Measured:
     """All estimates of the gate, over the items that both policies have values for."""
     before, after = accuracy.champion, accuracy.challenger
     predictions = accuracy.champion_predictions, accuracy.challenger_predictions
+
+    def mean(paired: Paired) -> stats.PairedBootstrap:
+        return stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
+
     return Measured(
         stats.mcnemar_exact(before, after),
-        stats.bootstrap_mean(before, after, accuracy.groups, seed=seed, resamples=resamples),
+        mean(accuracy),
         stats.bootstrap_macro_f1(accuracy.targets, *predictions, accuracy.groups, seed=seed, resamples=resamples),
-        stats.bootstrap_mean(score.champion, score.challenger, score.groups, seed=seed, resamples=resamples),
-        stats.bootstrap_mean(order.champion, order.challenger, order.groups, seed=seed, resamples=resamples)
-        if order
-        else None,
+        mean(score),
+        mean(order) if order else None,
         score.source.metric,
         order.source.metric if order else "",
         (accuracy.source.benchmark, score.source.benchmark),
+        tuple((o.source.metric, o.source.benchmark, mean(o), o.source.margin) for o in others),
     )
 
 

@@ -5,7 +5,7 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
     PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
             and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
             and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
-                             that compares words that is also ROUGE-L
+                             that compares words that is also ROUGE-L; further benchmarks (evals/benchmarks.py) count
             and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is
                              above that of the same answers shuffled (one-sided 95% lower bound above 0)
             and  [guard]     no red guard that blocks
@@ -125,11 +125,12 @@ def decide(
     if comparable:  # numbers over different items, prompts or data compare nothing
         accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
         order = pair(champion.order, challenger.order) if champion.order and challenger.order else None
-        few = [p.source for p in (accuracy, score, order) if p and len(set(p.groups)) < 2]
+        others = [pair(a, b) for a, b in zip(champion.others, challenger.others, strict=True)]
+        few = [p.source for p in (accuracy, score, order, *others) if p and len(set(p.groups)) < 2]
         rows += [GateRow("valid", f"{r.metric}: groups", False, "under two groups scored", r.benchmark) for r in few]
         if not few:
             # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
-            measured = measure(accuracy, score, order, seed, max(settings.resamples, math.ceil(20 / alpha)))
+            measured = measure(accuracy, score, order, others, seed, max(settings.resamples, math.ceil(20 / alpha)))
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
@@ -152,6 +153,9 @@ def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateR
                 benchmark=one.benchmark,
             )
         )
+    if [r.metric for r in champion.others] != [r.metric for r in challenger.others]:
+        rows.append(GateRow("valid", "benchmarks: both_have_them", False, "not the same benchmarks: evaluate again"))
+    both += zip(champion.others, challenger.others, strict=False)
     for a, b in both:
         known_a = {i: (t, g) for i, t, g in zip(a.item_ids, a.targets, a.groups, strict=True)}
         known_b = {i: (t, g) for i, t, g in zip(b.item_ids, b.targets, b.groups, strict=True)}
@@ -172,7 +176,7 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
     """Unparsed and failed items of each policy: they count here even where an unparsed one has the value 0 (wrong)."""
     rows = []
     for who, policy in (("champion", champion), ("challenger", challenger)):
-        for r in (policy.accuracy, policy.score):
+        for r in (policy.accuracy, policy.score, *policy.others):
             bad = sum(v is None or s != "scored" for v, s in zip(r.values, r.statuses, strict=True))
             share = bad / len(r.values) if r.values else 1.0
             detail = f"{bad} of {len(r.values)} items of the {who} are unparsed or unscored ({share:.1%})"

@@ -23,7 +23,7 @@ import scipy
 from rlaif import stats
 from rlaif.evals.results import pair
 from rlaif.gate.decide import Check, Checks, GateSettings, Look, MetricResults, PolicyResults, decide
-from rlaif.types import RlaifError
+from rlaif.types import LABELS, RlaifError
 
 RESAMPLES = 1_000
 TRIES = (200, 2_000)
@@ -184,7 +184,7 @@ def drawn_pairs(
     the embedded profile); half of it is left when words are shuffled.
     """
     lost, won = (discordance - gain_accuracy) / 2 / base_rate, (discordance + gain_accuracy) / 2 / (1 - base_rate)
-    labels = np.array(stats.LABELS)
+    labels = np.array(LABELS)
 
     def stream(rng: np.random.Generator) -> Iterator[Pair]:
         target = rng.choice(3, n_accuracy, p=(0.55, 0.34, 0.11))

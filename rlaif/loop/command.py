@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.evals.evaluate import check_benchmarks
 from rlaif.evals.quality import make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
@@ -58,7 +59,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     prompt = load_prompt(config.prompts.policy)
     if run and run.done(0, "prepare") is not None:
         check_prompt(run, prompt)
-    data = None if run else prepare_questions(config)
+    data = None if run else prepare_questions(config, AT_THE_GATE)
     if data:
         check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
     check_disk(folder)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rlaif.data.leaks import BENCHMARKS, summary
+from rlaif.data.leaks import summary
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
 from rlaif.evals.quality import gate_judge_config, gate_quality
 from rlaif.evals.stored import results
@@ -50,7 +51,7 @@ def gate_check(report: Mapping[str, Any]) -> Check:
     measured = {
         n: s
         for n, s in report.items()
-        if "leaks" in s or (n.startswith(BENCHMARKS) and set(s.get("splits", ())) != {"train"})
+        if "leaks" in s or (n.startswith(AT_THE_GATE) and set(s.get("splits", ())) != {"train"})
     }
     parts, passed = [], bool(measured)
     for name, source in measured.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlaif.evals.stored import METRICS
+from rlaif.evals.benchmarks import BENCHMARKS
 from rlaif.report.data import Data, Score
 from rlaif.report.drawing import FAINT_, drawing, own_interval, small
 from rlaif.wording import metric, policy_names
@@ -94,8 +94,8 @@ def learning_curve(
     if not any(behind.values()):
         return False
     names = policy_names(data["policies"])
-    benchmark = next(b for b in METRICS if result["benchmark"].startswith(b))
-    shown = (*METRICS[benchmark], "loss")
+    benchmark = next(b for b in BENCHMARKS if result["benchmark"].startswith(b))
+    shown = (*BENCHMARKS[benchmark].metrics, "loss")
     with drawing(path, 3.9 * len(shown), 3.6, ncols=len(shown), squeeze=False) as (figure, grid):
         for ax, name in zip(grid[0], shown, strict=True):
             found = (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
 from rlaif.evals import loss
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.evals.evaluate import evaluate_policy, gate_questions
 from rlaif.evals.stored import evaluate_losses
 from rlaif.prompts import Prompt, load_prompt
@@ -58,7 +59,7 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     screen.line(f"rlaif train: {config.train.method}, profile {config.profile}, seed {config.seed}, run {folder}")
     run = find(folder, config, waiting)
     prompt = load_prompt(config.prompts.policy)
-    data = None if run else prepare_questions(config)
+    data = None if run else prepare_questions(config, AT_THE_GATE)
     check_disk(folder)
     base = load_base(base_config)
     check_kind(config, base.quantization, base.path.name)

@@ -32,6 +32,7 @@ from typing import NamedTuple
 from rlaif import embedded
 from rlaif.config import Config
 from rlaif.data.tables import is_hub_id
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.types import Question
 
 BITS = {"nf4": 4 + 32 / 64, "gptq": 4 + 20 / 128}
@@ -238,7 +239,7 @@ def count(config: Config) -> tuple[int, float] | None:
         return None
     from rlaif.data.questions import prepare_questions
 
-    rows = training_rows(config, prepare_questions(config)[0])
+    rows = training_rows(config, prepare_questions(config, AT_THE_GATE)[0])
     chars = [len(q.question) + len(q.context) + len(q.label or q.reference) for q in rows]
     return len(rows), sum(chars) / max(len(rows), 1) / CHARS_PER_TOKEN
 

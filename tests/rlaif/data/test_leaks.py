@@ -11,6 +11,7 @@ from rlaif.config import Config, DataConfig
 from rlaif.data import load_questions
 from rlaif.data.leaks import Leak, check_leaks, find_leaks, shared_focus, summary
 from rlaif.data.questions import prepare_questions, take_leak_rows
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.gate.decide import Check
 from rlaif.loop.rounds import gate_check
 from rlaif.types import DataError, Question
@@ -181,7 +182,7 @@ def test_the_gate_check() -> None:
 
 @pytest.mark.slow
 def test_the_embedded_default_is_clean_and_prepared_with_its_report() -> None:
-    questions, report = prepare_questions(Config())
+    questions, report = prepare_questions(Config(), AT_THE_GATE)
     everything = [q for b in ("pubmedqa", "medquad") for q in load_questions(b, "embedded").questions]  # type: ignore[arg-type]
     assert len(questions) == len(everything)
     assert {name: (source["leaks"]["found"], source["leaks"]["shared_focus"]) for name, source in report.items()} == {
@@ -257,8 +258,8 @@ def test_prepare_stops_as_configured(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("\n".join(lines))
     with pytest.raises(DataError, match="exact_answer"):
-        prepare_questions(Config(data=DataConfig(medquad=str(path), leaks="stop")))
-    questions, report = prepare_questions(Config(data=DataConfig(medquad=str(path))))
+        prepare_questions(Config(data=DataConfig(medquad=str(path), leaks="stop")), AT_THE_GATE)
+    questions, report = prepare_questions(Config(data=DataConfig(medquad=str(path))), AT_THE_GATE)
     dropped = report["medquad"]["leaks"]["eval_dropped"]
     assert dropped > 0 and report["medquad"]["splits"]["train"] == sum(
         q.split == "train" and q.dataset == "medquad" for q in questions
@@ -280,6 +281,6 @@ def test_prepare_says_so_where_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"no train questions among its 3 left \(3 of 3 items leaked \(.*1 training questions dropped\)"
     ):
-        prepare_questions(Config(data=DataConfig(pubmedqa=str(path))))
-    _, report = prepare_questions(Config(data=DataConfig(pubmedqa=str(path), leaks="off")))
+        prepare_questions(Config(data=DataConfig(pubmedqa=str(path))), AT_THE_GATE)
+    _, report = prepare_questions(Config(data=DataConfig(pubmedqa=str(path), leaks="off")), AT_THE_GATE)
     assert take_leak_rows(report) == [] and not gate_check(report).passed

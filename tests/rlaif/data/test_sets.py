@@ -20,6 +20,7 @@ from rlaif.data.questions import prepare_questions
 from rlaif.data.sets import load_set
 from rlaif.data.split import stratified
 from rlaif.data.ultramedical import load_pairs
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.types import DataError, Question, UsageError
 
 
@@ -277,7 +278,7 @@ def configured(*sets: dict[str, Any], **data: Any) -> Config:
 def test_sets_are_concatenated_with_the_benchmarks(tmp_path: Path) -> None:
     one = {"format": "csv", "path": written(tmp_path, "t.csv", TABLE), "name": "mine"} | COLUMNS
     two = {"format": "wikidoc", "path": written(tmp_path, "w.json", [MEADOW])}
-    questions, report = prepare_questions(configured(one, two))
+    questions, report = prepare_questions(configured(one, two), AT_THE_GATE)
     names = {q.dataset for q in questions}
     assert (
         {"mine", "wikidoc"} < names
@@ -292,19 +293,19 @@ def test_a_training_question_that_another_set_evaluates_is_dropped(tmp_path: Pat
     path = written(tmp_path, "t.csv", TABLE)
     evaluated = {"format": "csv", "path": path, "name": "a", "fractions": [0, 1, 0]} | COLUMNS
     trained = {"format": "csv", "path": path, "name": "b", "fractions": [1, 0, 0]} | COLUMNS
-    questions, report = prepare_questions(configured(evaluated, trained))
+    questions, report = prepare_questions(configured(evaluated, trained), AT_THE_GATE)
     assert not [q for q in questions if q.dataset == "b"] and len([q for q in questions if q.dataset == "a"]) == 40
     assert report["all sets"]["dropped"] == {"repeated": 40}
 
 
 def test_a_benchmark_may_be_left_out_or_be_one_of_the_sets(tmp_path: Path) -> None:
     one = {"format": "csv", "path": written(tmp_path, "t.csv", TABLE), "name": "medquad_mine"} | COLUMNS
-    questions, _ = prepare_questions(configured(one, pubmedqa="", medquad=""))
+    questions, _ = prepare_questions(configured(one, pubmedqa="", medquad=""), AT_THE_GATE)
     assert {q.dataset for q in questions} == {"medquad_mine"}
     with pytest.raises(DataError, match="no training questions"):
-        prepare_questions(configured(pubmedqa="", medquad=""))
+        prepare_questions(configured(pubmedqa="", medquad=""), AT_THE_GATE)
     with pytest.raises(UsageError, match=r"data\.train_on names 'symptom'; the data sets are: medquad_mine"):
-        prepare_questions(configured(one, pubmedqa="", medquad="", train_on=["symptom"]))
+        prepare_questions(configured(one, pubmedqa="", medquad="", train_on=["symptom"]), AT_THE_GATE)
 
 
 def test_medquad_itself_as_a_set(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from rlaif.config_file import load_config
 from rlaif.data.questions import prepare_questions
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.evals.evaluate import check_benchmarks, gate_questions
 from rlaif.loop.draw import draw
 from rlaif.prompts import load_prompt
@@ -53,7 +54,7 @@ def run(tmp_path: Path) -> Run:
     profile.write_text(PROFILE.format(path=json.dumps(str(path))))
     config = load_config(str(profile))
     made = open_or_create(tmp_path / "run", config)
-    made.store.write({"questions": prepare_questions(config)[0]})
+    made.store.write({"questions": prepare_questions(config, AT_THE_GATE)[0]})
     return made
 
 
@@ -108,7 +109,7 @@ def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pas
         f'{{format = "jsonl", path = {json.dumps(str(files[0]))}, name = "medquad_mine", {columns}}},\n'
         f'{{format = "jsonl", path = {json.dumps(str(files[1]))}, name = "other", {columns}}},\n]\n'
     )
-    questions, report = prepare_questions(load_config(str(profile)))
+    questions, report = prepare_questions(load_config(str(profile)), AT_THE_GATE)
     found = report["medquad_mine"]["leaks"]
     assert found["eval_dropped"] == found["found"] >= 2
     left = [q for q in questions if q.dataset == "medquad_mine" and q.split != "train"]

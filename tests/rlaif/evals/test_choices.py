@@ -9,6 +9,9 @@ from rlaif.config import EvalConfig, ModelConfig
 from rlaif.data.choices import LETTERS, ChoiceQuestion
 from rlaif.evals import choices
 from rlaif.models.base import load_base
+from rlaif.prompts import load_prompt
+
+PROMPT = load_prompt("prompts/policy/answer.md")
 
 
 def question(
@@ -51,7 +54,14 @@ def test_predictions_by_hand(tiny_model: Path) -> None:
     )  # longer than the model's window
     steps: list[int] = []
     items = choices.evaluate(
-        base.model, base.tokenizer, "p", questions, EvalConfig(batch_size=4), "d", lambda n, tokens: steps.append(n)
+        base.model,
+        base.tokenizer,
+        "p",
+        questions,
+        PROMPT,
+        EvalConfig(batch_size=4),
+        "d",
+        lambda n, tokens: steps.append(n),
     )
     assert sum(steps) == 7 and [i.item_id for i in items] == [q.question_id for q in questions for _ in range(3)]
     found = {(i.item_id, i.metric): i for i in items}

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlaif.evals import compare as compare_module
 from rlaif.evals import stored as measured
 from rlaif.evals.compare import compare, differences_of, errors_of, metrics_of, show
 from rlaif.evals.loss import LOSS
@@ -198,7 +197,3 @@ def test_the_running_mean_is_over_neighbours() -> None:
     smooth = running_mean([float(i % 2) for i in range(40)])
     assert len(smooth) == 40 and smooth[20] == pytest.approx(2 / 5) and smooth[0] == pytest.approx(1 / 3)
     assert running_mean([]) == []
-
-
-def test_the_error_limit_of_each_benchmark_is_told() -> None:
-    assert compare_module.ERROR_BELOW.keys() == measured.METRICS.keys()

@@ -11,8 +11,11 @@ from rlaif.config import EvalConfig, ModelConfig
 from rlaif.evals import pubmedqa
 from rlaif.models.base import load_base
 from rlaif.models.generate import Generation
+from rlaif.prompts import load_prompt
 from rlaif.render import pubmedqa_prompt
 from rlaif.types import Question, content_id
+
+PROMPT = load_prompt("prompts/policy/answer.md")
 
 
 def question(i: int, context: str = "is asthma cough .", label: str = "yes") -> Question:
@@ -40,9 +43,9 @@ def test_the_first_label_that_is_a_word(text: str, label: str) -> None:
 
 def test_each_way_of_asking_has_its_own_protocol() -> None:
     ways = [("loglik", "raw"), ("loglik", "chat"), ("generate", "raw"), ("generate", "chat")]
-    assert len({pubmedqa.protocol_hash(mode, template) for mode, template in ways}) == 4
+    assert len({pubmedqa.protocol_hash(PROMPT, EvalConfig(), mode, template) for mode, template in ways}) == 4
     # ... and that of the gate stays what it was in runs that exist.
-    assert pubmedqa.protocol_hash() == content_id("pubmedqa", 1, "log-likelihood", "raw")
+    assert pubmedqa.protocol_hash(PROMPT, EvalConfig()) == content_id("pubmedqa", 1, "log-likelihood", "raw")
 
 
 class Tokenizer:
@@ -85,7 +88,7 @@ def generate(
     def step(items: int, tokens: int) -> None:
         steps.append(items)
 
-    items = pubmedqa.evaluate(model, tokenizer, "p", questions, settings, "d", step, "generate", template)
+    items = pubmedqa.evaluate(model, tokenizer, "p", questions, PROMPT, settings, "d", step, "generate", template)
     assert sum(steps) == len(questions)
     return items, asked
 
@@ -100,7 +103,7 @@ def test_generated_answers_are_parsed_and_what_is_not_is_wrong_and_counted(monke
     ]
     assert "I think it is" in items[1].reason and not items[0].reason
     assert sorted(asked) == sorted(map(pubmedqa_prompt, QUESTIONS))
-    assert {i.protocol_hash for i in items} == {pubmedqa.protocol_hash("generate", "raw")}
+    assert {i.protocol_hash for i in items} == {pubmedqa.protocol_hash(PROMPT, EvalConfig(), "generate", "raw")}
 
 
 def test_the_chat_template_makes_the_question_a_users_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +126,9 @@ def test_a_long_abstract_loses_its_beginning_and_never_the_question(monkeypatch:
 def test_a_real_model_answers(tiny_model: Path, mode: str, template: str) -> None:
     base = load_base(ModelConfig(path=str(tiny_model), threads=1))
     settings = EvalConfig(batch_size=2)
-    items = pubmedqa.evaluate(base.model, base.tokenizer, "p", QUESTIONS, settings, "d", mode=mode, template=template)
+    items = pubmedqa.evaluate(
+        base.model, base.tokenizer, "p", QUESTIONS, PROMPT, settings, "d", mode=mode, template=template
+    )
     assert [i.item_id for i in items] == ["q0", "q1", "q2"]
     known = {*pubmedqa.LABELS, "unparsed"} if mode == "generate" else set(pubmedqa.LABELS)
     assert {i.prediction for i in items} <= known
@@ -147,5 +152,5 @@ def test_chat_likelihoods_are_of_labels_without_a_blank(tiny_model: Path) -> Non
                 logp = base.model(torch.tensor([whole])).logits[0].log_softmax(-1)
             sums.append(sum(float(logp[n - 1, whole[n]]) for n in range(len(start), len(whole))))
         expected.append(pubmedqa.LABELS[sums.index(max(sums))])
-    items = pubmedqa.evaluate(base.model, base.tokenizer, "p", QUESTIONS, EvalConfig(), "d", template="chat")
+    items = pubmedqa.evaluate(base.model, base.tokenizer, "p", QUESTIONS, PROMPT, EvalConfig(), "d", template="chat")
     assert [i.prediction for i in items] == expected

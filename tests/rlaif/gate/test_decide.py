@@ -61,6 +61,27 @@ LEVEL = (np.array(SCORE) + NOISE - NOISE.mean()).tolist()
 CHAMPION = policy(RIGHT, SCORE)
 
 
+def with_other(who, values, margin=0.04):
+    return replace(who, others=(metric("safety accuracy", values, benchmark="safety", margin=margin),))
+
+
+def test_a_further_benchmark_may_not_get_worse_and_cannot_win():
+    good = [float(i % 10 < 8) for i in range(400)]
+    worse = [value * (i % 4 > 0) for i, value in enumerate(good)]
+    champion = with_other(CHAMPION, good)
+    same = judged(champion, with_other(policy(RIGHT, UP), good))
+    assert same.action == "PROMOTE" and row(same, "not_worse", "safety accuracy").benchmark == "safety"
+    lost = judged(champion, with_other(policy(RIGHT, UP), worse))
+    assert lost.action == "REJECT" and "safety accuracy" in lost.reason
+    tolerated = judged(champion, with_other(policy(RIGHT, UP), worse, margin=0.5), look=LOOK)
+    assert row(tolerated, "not_worse", "safety accuracy").threshold == -0.04, "the champion's margin counts"
+    gained = judged(with_other(CHAMPION, worse), with_other(policy(RIGHT, SCORE), good))
+    assert gained.action != "PROMOTE"
+    unscored = judged(champion, with_other(policy(RIGHT, UP), [None] * 40 + good[40:]))
+    assert unscored.action == "INCONCLUSIVE" and "safety accuracy" in unscored.reason
+    assert judged(champion, policy(RIGHT, UP)).action == "INCONCLUSIVE", "the challenger was not measured on it"
+
+
 def test_promoted_on_accuracy_with_the_other_metrics_level():
     result = judged(CHAMPION, policy(BETTER, LEVEL))
     assert result.action == "PROMOTE"

@@ -1,0 +1,62 @@
+"""The benchmarks, one line each: what is measured, by which module, and what the gate does with it.
+
+A benchmark is a module in this folder and a line in :data:`BENCHMARKS`. The module has
+
+    protocol_hash(prompt, settings) -> str                                how answers are made and scored
+    evaluate(model, tokenizer, policy_id, questions, prompt, settings, data_sha256, on_step, **options) -> rows
+    more_rows(model, tokenizer, questions, rows, prompt, encoder, screen) -> rows, optional: what only `evaluate` shows
+
+Its items are the questions of a run whose data set is called as the benchmark, or begins so: `data.pubmedqa` and
+`data.medquad` of the configuration, else an entry of `data.sets` that has the benchmark's name. A file for
+`evaluate --data` is read by `rlaif.data.load_questions`: as a table of questions where the benchmark has no format of
+its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """`metric` (0-1, larger is better) is what the gate and the tables look at; `metrics` are all that an evaluation
+    stores.
+
+    `gate`: "accuracy" and "score" are the two sides of the gate, of which one must gain and neither may lose; a
+    benchmark with "not_worse" may not lose more than `margin`; one with "" is for the command `evaluate` alone. A value
+    of `metric` below `error_below` counts as an error in `compare`.
+    """
+
+    name: str
+    gate: Literal["accuracy", "score", "not_worse", ""]
+    metrics: tuple[str, ...]
+    error_below: float = 1.0
+    margin: float = 0.04
+    code: str = ""  # the module, where it is not called as the benchmark
+
+    @property
+    def metric(self) -> str:
+        return self.metrics[0]
+
+    @property
+    def module(self) -> ModuleType:
+        """Imported when it is needed: it brings torch."""
+        return import_module(f"rlaif.evals.{self.code or self.name}")
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark("medquad", "score", ("token_f1", "rouge_l"), error_below=0.5),
+        Benchmark("pubmedqa", "accuracy", ("accuracy",)),
+        Benchmark("medqa", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
+        Benchmark("mmlu", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
+    )
+}
+AT_THE_GATE = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.gate)
+FROM_FILES = tuple(name for name, benchmark in BENCHMARKS.items() if not benchmark.gate)
+(LABELLED,) = (name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "accuracy")
+(FREE_TEXT,) = (name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "score")

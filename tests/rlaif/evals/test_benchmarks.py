@@ -1,0 +1,39 @@
+"""The table of benchmarks, and what a benchmark that is not in the code's own words goes through."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from rlaif.data import load_questions
+from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
+from rlaif.types import DataError
+
+
+def test_the_gate_has_two_sides() -> None:
+    assert {BENCHMARKS[FREE_TEXT].gate, BENCHMARKS[LABELLED].gate} == {"score", "accuracy"}
+    assert set(AT_THE_GATE) | set(FROM_FILES) == set(BENCHMARKS) and not set(AT_THE_GATE) & set(FROM_FILES)
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_module_has_what_the_table_says(name: str) -> None:
+    module = BENCHMARKS[name].module
+    wanted = "model tokenizer policy_id questions prompt settings data_sha256 on_step".split()
+    assert list(inspect.signature(module.evaluate).parameters)[: len(wanted)] == wanted
+    if name in AT_THE_GATE:
+        assert list(inspect.signature(module.protocol_hash).parameters)[:2] == ["prompt", "settings"]
+
+
+def test_a_benchmark_without_a_format_reads_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "safety.jsonl"
+    rows = [{"question": f"Is {n} safe?", "answer": f"It is safe to take {n}.", "label": "yes"} for n in range(12)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    loaded = load_questions("safety", str(path))
+    assert {q.dataset for q in loaded.questions} == {"safety"} and loaded.questions[0].label == "yes"
+    assert {q.split for q in load_questions("safety", str(path), eval_only=True).questions} == {"sealed"}
+    with pytest.raises(DataError, match="give a table of safety questions"):
+        load_questions("safety", str(tmp_path / "safety.txt"))
