@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from rlaif import stats
-from rlaif.gate.decide import GateSettings
+from rlaif.config import GateConfig
 from rlaif.gate.simulate import Promotions, drawn_pairs, promoted, promotions
 
 LOOKS = (1, 2, 3, 5, 10)
@@ -33,7 +33,7 @@ def power(n: int, discordance: float, gain: float, draws: int, seed: int) -> tup
     promoted at look k too if McNemar's p is at most alpha_k / 2 (score p-values, which have no gain here, are left out
     from the second look on).
     """
-    settings, stream = GateSettings(), drawn_pairs(n_accuracy=n, discordance=discordance, gain_accuracy=gain)
+    settings, stream = GateConfig(), drawn_pairs(n_accuracy=n, discordance=discordance, gain_accuracy=gain)
     held = 0
     counts = dict.fromkeys(LOOKS, 0)
     for draw in range(draws):
@@ -78,7 +78,7 @@ def main() -> None:
     worst = 0.0
     for n, discordance in ((500, 0.10), (500, 0.15), (250, 0.15)):
         found = promotions(
-            drawn_pairs(n_accuracy=n, discordance=discordance), args.loops, range(1, 11), GateSettings(), args.seed
+            drawn_pairs(n_accuracy=n, discordance=discordance), args.loops, range(1, 11), GateConfig(), args.seed
         )
         worst = max(worst, found.share)
         print(f"| {n} | {discordance:.0%} | {percent(found)} | {', '.join(map(str, found.by_look))} |", flush=True)

@@ -226,6 +226,12 @@ class JudgeConfig(Section):
 
 
 class PairsConfig(Section):
+    """How preference pairs are made; see rlaif.loop.pairs. Scores, margins and ROUGE-L in 0-1; lengths in tokens.
+
+    `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
+    enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
+    """
+
     min_margin: Share = 0.10
     max_length_ratio: Annotated[float, Field(ge=1)] = 1.5
     max_rouge_l: Share = 0.9

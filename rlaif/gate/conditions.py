@@ -7,27 +7,12 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from rlaif import power, stats
+from rlaif.config import GateConfig
 from rlaif.evals.results import Paired, PolicyResults, pair
 
 POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
 TRUE_GAIN = 0.03  # the true gain in accuracy whose power is printed each time
 ROUNDING = 1e-12  # so that 5 of 500 items count as a gain of 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class GateSettings:
-    """Levels (shares of false promotions), gains and margins (in units of the metric, 0-1)."""
-
-    alpha_sft: float = 0.01
-    alpha_dpo: float = 0.04
-    gain_accuracy: float = 0.01
-    gain_score: float = 0.005
-    margin_accuracy: float = 0.04
-    margin_macro_f1: float = 0.05
-    margin_score: float = 0.02
-    margin_rouge_l: float = 0.05
-    max_unscored: float = 0.02
-    resamples: int = stats.RESAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +64,7 @@ class Measured:
     benchmarks: tuple[str, str]
     others: tuple[tuple[str, str, stats.PairedBootstrap, float], ...] = ()
 
-    def bounded(self, settings: GateSettings) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
+    def bounded(self, settings: GateConfig) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
         """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
         first, second = self.benchmarks
         found = [
@@ -115,7 +100,7 @@ def measure(
     )
 
 
-def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateRow]:
+def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow]:
     """Is the challenger better on accuracy, is it on the score? Holm over the two p-values."""
     p_accuracy, p_score = stats.holm([m.mcnemar.p_value, m.score.p_value])
     n, discordance = m.accuracy.n, (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
@@ -152,7 +137,7 @@ def better_rows(m: Measured, alpha: float, settings: GateSettings) -> list[GateR
     ]
 
 
-def bound_rows(m: Measured, settings: GateSettings) -> list[GateRow]:
+def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:
     """Not worse on accuracy, macro-F1, score and word order; and could accuracy or the score still hold a gain worth
     having?
     """
@@ -225,7 +210,7 @@ def _bound_power(margin: float, standard_error: float) -> float:
 
 
 def items_to_settle(
-    m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateSettings
+    m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateConfig
 ) -> int | None:
     """About how many items decide, with 80% power and the present spread and size of groups.
 

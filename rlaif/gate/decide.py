@@ -28,10 +28,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rlaif import stats
+from rlaif.config import GateConfig
 from rlaif.evals.results import MetricResults, PolicyResults, pair
 from rlaif.gate.conditions import (
     GateRow,
-    GateSettings,
     Measured,
     better_rows,
     bound_rows,
@@ -46,7 +46,6 @@ __all__ = [
     "Checks",
     "GateResult",
     "GateRow",
-    "GateSettings",
     "Guard",
     "Look",
     "MetricResults",
@@ -104,7 +103,7 @@ def decide(
     challenger: PolicyResults,
     *,
     look: Look,
-    settings: GateSettings,
+    settings: GateConfig,
     checks: Checks,
     seed: int,
 ) -> GateResult:
@@ -172,7 +171,7 @@ def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateR
     return rows
 
 
-def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings: GateSettings) -> list[GateRow]:
+def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings: GateConfig) -> list[GateRow]:
     """Unparsed and failed items of each policy: they count here even where an unparsed one has the value 0 (wrong)."""
     rows = []
     for who, policy in (("champion", champion), ("challenger", challenger)):
@@ -186,7 +185,7 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
 
 
 def _conclude(
-    rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateSettings
+    rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateConfig
 ) -> GateResult:
     """The decision follows from the rows alone; `m` only serves to say how many items would settle it."""
 

@@ -21,8 +21,9 @@ import numpy.typing as npt
 import scipy
 
 from rlaif import stats
+from rlaif.config import GateConfig
 from rlaif.evals.results import pair
-from rlaif.gate.decide import Check, Checks, GateSettings, Look, MetricResults, PolicyResults, decide
+from rlaif.gate.decide import Check, Checks, Look, MetricResults, PolicyResults, decide
 from rlaif.types import LABELS, RlaifError
 
 RESAMPLES = 1_000
@@ -82,7 +83,7 @@ def promotions(
     stream: Stream,
     loops: int,
     looks: Sequence[int],
-    settings: GateSettings,
+    settings: GateConfig,
     seed: int,
     step: Callable[[], None] = lambda: None,
 ) -> Promotions:
@@ -91,7 +92,7 @@ def promotions(
 
     A loop ends with its first promotion. `step` is called after each loop.
     """
-    settings = replace(settings, resamples=min(settings.resamples, RESAMPLES))
+    settings = settings.model_copy(update={"resamples": min(settings.resamples, RESAMPLES)})
     by_look = dict.fromkeys(looks, 0)
     for loop in range(loops):
         rng = np.random.default_rng([seed, loop])
@@ -103,7 +104,7 @@ def promotions(
     return Promotions(loops, sum(by_look.values()), tuple(by_look.values()))
 
 
-def promoted(dealt: Pair, look: int, settings: GateSettings, seed: int) -> bool:
+def promoted(dealt: Pair, look: int, settings: GateConfig, seed: int) -> bool:
     """Would the gate promote at this DPO look?"""
     alpha = stats.alpha_for_look("dpo", look, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
     if not could_be_promoted(dealt, alpha, settings, seed):
@@ -112,7 +113,7 @@ def promoted(dealt: Pair, look: int, settings: GateSettings, seed: int) -> bool:
     return decide(mine, theirs, look=Look("dpo", look), settings=settings, checks=GREEN, seed=seed).action == "PROMOTE"
 
 
-def could_be_promoted(dealt: Pair, alpha: float, settings: GateSettings, seed: int) -> bool:
+def could_be_promoted(dealt: Pair, alpha: float, settings: GateConfig, seed: int) -> bool:
     """False only where a promotion is as good as impossible: see the top of this module."""
     a, s = dealt.accuracy, dealt.score
     gained = (a.challenger - a.champion).mean() >= settings.gain_accuracy - 1e-9

@@ -4,14 +4,12 @@ margins.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from rlaif.quiet import quiet
 
 from rlaif.evals.results import pair
 from rlaif.evals.stored import results
-from rlaif.gate.decide import GateSettings
 from rlaif.gate.simulate import Promotions, own_pairs, promotions
 from rlaif.prompts import load_prompt
 from rlaif.run import Run
@@ -36,7 +34,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
             f"{run.folder}: no policy has met the gate yet; the simulation needs results of two on the same items"
         )
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
-    prompt, settings = load_prompt(run.config.prompts.policy), GateSettings(**run.config.gate.model_dump())
+    prompt, settings = load_prompt(run.config.prompts.policy), run.config.gate
     with quiet():  # it imports what also evaluates
         judge_id = gate_judge_id(run)
         champion, challenger = (results(run, gates[0][side], prompt, judge_id) for side in ("champion", "challenger"))
@@ -71,7 +69,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
             },
             score.source.metric: {"n": len(score.champion), "groups": len(set(score.groups))},
         },
-        "settings": asdict(settings),
+        "settings": settings.model_dump(),
         "loops": loops,
         "rounds": rounds,
         "null": _shares(null) | {"by_look": list(null.by_look)},

@@ -16,6 +16,7 @@ from functools import cache
 from itertools import permutations
 from typing import Any
 
+from rlaif.config import PairsConfig
 from rlaif.types import Candidate, Preference, RlaifError, Verdict, content_id
 
 ROUNDING = 1e-9  # 0.6 - 0.5 is a margin of 0.10
@@ -23,24 +24,6 @@ ROUNDING = 1e-9  # 0.6 - 0.5 is a margin of 0.10
 RETRIED = ("jury_disagreement", "length_ratio", "near_duplicate", "less_factual")
 # Asks a pairwise judge about pairs of narrow margin: pair_id -> why the pair falls. What is confirmed is not in it.
 Confirm = Callable[[Sequence[Preference]], Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class PairSettings:
-    """Scores, margins and ROUGE-L in 0-1; lengths in tokens.
-
-    `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
-    enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
-    `confirm_below`: a pair of a smaller margin is kept only if a pairwise judge confirms it; 0: none is asked about.
-    """
-
-    min_margin: float = 0.10
-    min_best: float = 0.50
-    max_length_ratio: float = 1.5
-    max_rouge_l: float = 0.90
-    length_tolerance: float = 0.10
-    length_min_pairs: int = 20
-    confirm_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +46,7 @@ def prefer(
     judge_id: str,
     round: int,
     sem: float,
-    settings: PairSettings,
+    settings: PairsConfig,
     members: Mapping[str, Sequence[Verdict]] | None = None,
     confirm: Confirm | None = None,
 ) -> list[Preference]:
@@ -104,7 +87,7 @@ def prefer(
     return _balance_lengths(_confirmed(preferences, confirm, settings), lengths, settings)
 
 
-def _confirmed(preferences: list[Preference], confirm: Confirm | None, settings: PairSettings) -> list[Preference]:
+def _confirmed(preferences: list[Preference], confirm: Confirm | None, settings: PairsConfig) -> list[Preference]:
     narrow = [p for p in preferences if p.status == "kept" and (p.margin or 0.0) < settings.confirm_below - ROUNDING]
     if not narrow:
         return preferences
@@ -166,7 +149,7 @@ def _prefer_one(
     judge_id: str,
     round: int,
     margin: float,
-    settings: PairSettings,
+    settings: PairsConfig,
 ) -> Preference:
     scored = [_Scored(a, *means[a.candidate_id]) for a in answers if a.candidate_id in means]
     if len(scored) < 2:
@@ -198,7 +181,7 @@ def _order(pair: tuple[_Scored, _Scored]) -> tuple[float, int, str, int, str]:
     return (-margin, a.sample_index, a.candidate_id, b.sample_index, b.candidate_id)
 
 
-def _fault(chosen: _Scored, rejected: _Scored, margin: float, settings: PairSettings) -> str:
+def _fault(chosen: _Scored, rejected: _Scored, margin: float, settings: PairsConfig) -> str:
     """The first rule that the pair breaks, with its numbers; empty when it passes them all."""
     found = chosen.score - rejected.score
     if found <= ROUNDING:
@@ -247,7 +230,7 @@ def _scorer() -> Any:
 
 
 def _balance_lengths(
-    preferences: list[Preference], lengths: Mapping[str, int], settings: PairSettings
+    preferences: list[Preference], lengths: Mapping[str, int], settings: PairsConfig
 ) -> list[Preference]:
     """Drop pairs of the side in surplus until P(chosen is longer) is within 0.5 +- length_tolerance.
 

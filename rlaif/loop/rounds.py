@@ -18,14 +18,14 @@ from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questio
 from rlaif.evals.quality import gate_judge_config, gate_quality
 from rlaif.evals.stored import results
 from rlaif.exam.licence import check_licence, ensure_licence
-from rlaif.gate.decide import Check, Checks, GateSettings, Look, decide
+from rlaif.gate.decide import Check, Checks, Look, decide
 from rlaif.judging.configured import judge_item, members
 from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
 from rlaif.loop.draw import draw
 from rlaif.loop.drift import measure_drift
 from rlaif.loop.monitors import Monitor
-from rlaif.loop.pairs import PairSettings, prefer
+from rlaif.loop.pairs import prefer
 from rlaif.loop.sample import sample_round
 from rlaif.prepare import Data, prepare
 from rlaif.prompts import Prompt
@@ -157,7 +157,7 @@ def pair_round(
     detail = run.done(round, "pairs")
     if detail is None:
         with run.stage(round, "pairs") as stage:
-            settings = PairSettings(**run.config.pairs.model_dump())
+            settings = run.config.pairs
             judge_id = run.done(round, "judge")["judge_id"]  # type: ignore[index]  # the stage before is done
             votes = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in members(loop.judge)}
             # sem: a judge at temperature 0 gives the same score each time; a sampled judge's spread is measured by
@@ -211,7 +211,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     run = loop.run
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
-    settings = GateSettings(**run.config.gate.model_dump())
+    settings = run.config.gate
     gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
     judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
     mine, theirs = (results(run, policy_id, loop.prompt, judge_id) for policy_id in (champion, challenger))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from judges import kind_of, make_judge
@@ -19,7 +18,7 @@ from rlaif.config_file import apply_override, validate
 from rlaif.judging.announce import announce, time_here
 from rlaif.judging.configured import SETTLED, judge_item, judge_rows, judge_settings, members
 from rlaif.judging.stage import chunk_size, judge_chunk
-from rlaif.loop.pairs import PairSettings, prefer
+from rlaif.loop.pairs import prefer
 from rlaif.records import load_verdicts
 from rlaif.run import Run, unflat
 from rlaif.screen import Screen
@@ -133,7 +132,7 @@ def _pairs(
     run: Run, judge: Judge, config: Config, round: int, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
 ) -> list[Preference]:
     # Without pairwise confirmation, which would ask more than was announced.
-    settings = replace(PairSettings(**config.pairs.model_dump()), confirm_below=0.0)
+    settings = config.pairs.model_copy(update={"confirm_below": 0.0})
     members = None
     if isinstance(judge, Jury):
         members = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in judge.members}

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.gate.decide import Check, Checks, GateRow, GateSettings, Guard, Look, MetricResults, PolicyResults, decide
+from rlaif.config import GateConfig
+from rlaif.gate.decide import Check, Checks, GateRow, Guard, Look, MetricResults, PolicyResults, decide
 from rlaif.types import EvalItem, RlaifError, UsageError
 
-FAST = GateSettings(resamples=200)
+FAST = GateConfig().model_copy(update={"resamples": 200})  # fewer than a run may have
 LOOK = Look("dpo", 1)
 TARGETS = ["yes", "no", "maybe", "yes", "no"]
 
@@ -42,7 +43,7 @@ def policy(right, score, name="p", order=None):
 
 
 def judged(champion, challenger, look=LOOK, checks=Checks(), **changes):  # noqa: B008
-    return decide(champion, challenger, look=look, settings=replace(FAST, **changes), checks=checks, seed=0)
+    return decide(champion, challenger, look=look, settings=FAST.model_copy(update=changes), checks=checks, seed=0)
 
 
 def row(result, condition, name):

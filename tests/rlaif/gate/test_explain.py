@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rlaif.config import Config, flat
+from rlaif.config import Config, GateConfig, flat
 from rlaif.gate import simulate_run as simulate_own
-from rlaif.gate.decide import Check, Checks, GateResult, GateSettings, Guard, Look, MetricResults, PolicyResults, decide
+from rlaif.gate.decide import Check, Checks, GateResult, Guard, Look, MetricResults, PolicyResults, decide
 from rlaif.gate.explain import QUESTIONS, explain, show
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, UsageError
 from stores.store import Store
 
-SETTINGS = GateSettings(resamples=200)
+SETTINGS = GateConfig().model_copy(update={"resamples": 200})  # fewer than a run may have
 RNG = np.random.default_rng(2)
 RIGHT, SCORE = (RNG.random(250) < 0.6), RNG.random(120).clip(0.2, 0.8)
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rlaif.config import GateConfig
 from rlaif.gate import simulate
-from rlaif.gate.decide import GateSettings, MetricResults, PolicyResults
+from rlaif.gate.decide import MetricResults, PolicyResults
 from rlaif.gate.simulate import Answers, Pair, could_be_promoted, drawn_pairs, own_pairs, promoted, promotions
 from rlaif.stats import alpha_for_look
 
-SETTINGS = GateSettings(resamples=200)
+SETTINGS = GateConfig().model_copy(update={"resamples": 200})  # fewer than a run may have
 TARGETS = ["yes", "no", "maybe", "yes", "no"]
 
 
@@ -155,7 +156,7 @@ def test_word_order_does_not_hold_up_honest_policies() -> None:
     """What is promoted with that condition is what would be promoted without it, on draws with true gains in accuracy
     or token F1.
     """
-    without, outcomes = replace(SETTINGS, margin_rouge_l=1.0), []
+    without, outcomes = SETTINGS.model_copy(update={"margin_rouge_l": 1.0}), []
     for seed in range(40):
         gain = {"gain_accuracy": 0.06} if seed % 2 else {"gain_score": 0.02}
         (dealt,) = taken(drawn_pairs(n_accuracy=300, discordance=0.12, **gain), 1, seed)

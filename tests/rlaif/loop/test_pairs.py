@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlaif.loop.pairs import PairSettings, prefer
+from rlaif.config import PairsConfig
+from rlaif.loop.pairs import prefer
 from rlaif.types import Candidate, RlaifError, Verdict, content_id
 
 WORDS = ("fever cough rest water pain heart liver blood sugar sleep diet salt " * 20).split()
@@ -22,7 +23,7 @@ def answer(question, k, score, *, n_tokens=20, text=None, factual=None, finish="
 def run(*answers, sem=0.0, **changes):
     candidates = [candidate for candidate, _ in answers]
     verdicts = [verdict for _, given in answers for verdict in given]
-    return prefer(candidates, verdicts, judge_id="j", round=1, sem=sem, settings=PairSettings(**changes))
+    return prefer(candidates, verdicts, judge_id="j", round=1, sem=sem, settings=PairsConfig(**changes))
 
 
 def only(*answers, **kwargs):
@@ -125,7 +126,7 @@ def test_what_cannot_be_paired_is_refused(status, score, judge_id, round, messag
     candidate, _ = answer("q", 0, 0.5)
     with pytest.raises(RlaifError, match=message):
         verdicts = [Verdict("q-0", judge_id, 0, status, score)]
-        prefer([candidate], verdicts, judge_id="j", round=round, sem=0.0, settings=PairSettings())
+        prefer([candidate], verdicts, judge_id="j", round=round, sem=0.0, settings=PairsConfig())
 
 
 def jury(answers, **scores):
@@ -136,7 +137,7 @@ def jury(answers, **scores):
         name: [Verdict(c.candidate_id, name, 0, "scored", s) for c, s in zip(candidates, values, strict=False)]
         for name, values in scores.items()
     }
-    return prefer(candidates, verdicts, judge_id="j", round=1, sem=0.0, settings=PairSettings(), members=members)
+    return prefer(candidates, verdicts, judge_id="j", round=1, sem=0.0, settings=PairsConfig(), members=members)
 
 
 def test_a_pair_on_which_a_jury_disagrees_in_sign_is_dropped():
@@ -167,7 +168,7 @@ def confirmed(fallen, *answers, below=0.3):
         return {pair.pair_id: fallen[pair.question_id] for pair in pairs if pair.question_id in fallen}
 
     verdicts = [verdict for _, given in answers for verdict in given]
-    settings = PairSettings(confirm_below=below)
+    settings = PairsConfig(confirm_below=below)
     pairs = prefer(
         [c for c, _ in answers], verdicts, judge_id="j", round=1, sem=0.0, settings=settings, confirm=confirm
     )
