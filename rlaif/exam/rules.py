@@ -1,4 +1,4 @@
-"""What an exam asks, and when a judge has passed: the table of DESIGN, section 5, as data."""
+"""What an exam asks, and when a judge has passed: the table in docs/judges.md, as data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RULES = (
 POOLED = tuple(rule.item_type for rule in RULES if rule.measure == "pair accuracy")
 POOLED_BOUND = 0.80  # the one-sided 95% Wilson lower bound of the pooled pair accuracy must reach this
 
-# Not in DESIGN's table; why they are as they are stands in docs/judges.md.
+# Beside the table; docs/judges.md says why they are as they are.
 RAISED = 0.02  # what counts as raised by a demand: more than padding may add
 MIN_ITEMS = 10  # fewer items of a type prove nothing, so that a small --limit licenses nobody
 MAX_UNSCORED = 0.02  # of a rule on a mean, where an item without a score cannot count as wrong

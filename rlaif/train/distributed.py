@@ -42,8 +42,8 @@ def rank() -> int:
 
 
 def threads_of(configured: int) -> int:
-    """The CPU threads of this process: those configured are shared by all processes of the machine (DESIGN.md 7: more
-    are far slower).
+    """The CPU threads of this process: those configured are shared by all processes of the machine (docs/training.md:
+    more are far slower).
     """
     return max(1, configured // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) if configured else 0
 
