@@ -13,6 +13,7 @@ from command_line import call
 from documents import PAGES, ROOT, Page
 from rlaif.config import Config, flat
 from rlaif.config_file import load_config
+from test_arrows import FLOORS
 
 pages = pytest.mark.parametrize("page", [Page(path) for path in PAGES], ids=lambda page: page.name)
 APP: Any = typer.main.get_command(cli.app)
@@ -138,6 +139,14 @@ def is_there(dotted: str) -> bool:
                     re.search(rf"^(?:def |class )?{w}\b|^(?:from .*|    )\b{w},?$", text, re.M) for w in words[k:]
                 )
     return False
+
+
+def test_the_map_of_the_folders_has_the_floors_that_imports_keep() -> None:
+    rows = [line.split("|")[1] for line in Page(ROOT / "CONTRIBUTING.md").prose.splitlines() if line.startswith("| `")]
+    shown = [
+        {path.removesuffix(".py").strip("/").replace("/", ".") for path in re.findall("`(.*?)`", row)} for row in rows
+    ]
+    assert shown == [set(floor.split()) for floor in FLOORS]
 
 
 def test_every_command_has_a_line_in_the_table() -> None:
