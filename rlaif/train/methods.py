@@ -1,11 +1,14 @@
-"""The ways to fine-tune: what each needs of the base, and where it is refused. No torch here: `train --dry-run` reads
-it too.
+"""The ways to fine-tune: what each needs of the base, and where it is refused.
 
-sft         all weights of a 16/32-bit base lora        LoRA on a 16/32-bit base (Hu et al. 2021, arXiv 2106.09685)
-qlora       LoRA on an NF4 base (Dettmers et al. 2023, arXiv 2305.14314) gptq-lora   LoRA on a GPTQ int4 base (Frantar
-et al. 2022, arXiv 2210.17323) galore      all weights of a 16/32-bit base, the optimizer's state in low rank (Zhao et
-al. 2024, arXiv 2403.03507) knowtuning  LoRA on any base: SFT with the hard facts once more, then DPO against spoiled
-answers (Lyu et al. 2024, arXiv 2402.11176)
+    sft         all weights of a 16/32-bit base
+    lora        LoRA on a 16/32-bit base (Hu et al. 2021, arXiv 2106.09685)
+    qlora       LoRA on an NF4 base (Dettmers et al. 2023, arXiv 2305.14314)
+    gptq-lora   LoRA on a GPTQ int4 base (Frantar et al. 2022, arXiv 2210.17323)
+    galore      all weights of a 16/32-bit base, the optimizer's state in low rank (Zhao et al. 2024, arXiv 2403.03507)
+    knowtuning  LoRA on any base: SFT with the hard facts once more, then DPO against spoiled answers (Lyu et al. 2024,
+                arXiv 2402.11176)
+
+No torch is imported here: `train --dry-run` reads it too.
 """
 
 from __future__ import annotations
