@@ -1,18 +1,15 @@
 """What a training will take, estimated before anything is loaded: steps, tokens, memory, downloads. No torch here.
 
 Memory is the sum of
-- weights: the layers' matrices at the base's bits (NF4: 4 + 32/64 for a float32 scale each 64 weights, Dettmers et al.
-  2023, arXiv
-  2305.14314, section 3; GPTQ with groups of 128: 4 + 20/128), all else at 16 bits;
+- weights: the layers' matrices at the base's bits (NF4: 4 + 32/64 for one float32 scale per 64 weights, Dettmers et al.
+  2023, arXiv 2305.14314, section 3; GPTQ with groups of 128: 4 + 20/128), all else at 16 bits;
 - trained weights: 16 bytes each in full fine-tuning and LoRA (float32 weight, gradient, two Adam moments; Rajbhandari
-  et al. 2020,
-  arXiv 1910.02054, section 3.1); LoRA on an (m, n) matrix trains r (m + n);
+  et al. 2020, arXiv 1910.02054, section 3.1); LoRA on an (m, n) matrix trains r (m + n);
 - GaLore: float32 weights and gradients, and for each matrix, m <= n, a projection of m r and two moments of r n (Zhao
-  et al. 2024, arXiv
-  2403.03507, table 1); Adam for the rest;
-- activations in 16 bits: 34 s b h a layer (Korthikanti et al. 2022, arXiv 2205.05198, equation 2, without its
-  attention-score term, which
-  fused attention does not keep), or with checkpointing 2 s b h a layer and one layer in full;
+  et al. 2024, arXiv 2403.03507, table 1); Adam for the rest;
+- activations in 16 bits: 34 s b h per layer (Korthikanti et al. 2022, arXiv 2205.05198, equation 2, without its
+  attention-score term, which fused attention does not keep), or with checkpointing 2 s b h per layer and one layer in
+  full;
 - logits: 10 bytes each (16 bits, float32, its gradient), all batches taken as full;
 - 0.6 GB for the CUDA context and its workspace.
 
