@@ -130,6 +130,13 @@ class Store:
 
         Raises UsageError, on one line, for every mistake in it.
         """
+        return self._ask(sql, lambda con: _names_and_rows(con.execute(sql)))
+
+    def arrow(self, sql: str) -> pa.Table:
+        """The same as an Arrow table."""
+        return self._ask(sql, lambda con: con.sql(sql).to_arrow_table())
+
+    def _ask(self, sql: str, fetch: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
         try:
             sql.encode()
         except UnicodeEncodeError as error:
@@ -138,8 +145,7 @@ class Store:
             try:
                 if not con.extract_statements(sql):
                     raise UsageError("the SQL statement is empty")
-                result = con.execute(sql)
-                return [column[0] for column in result.description or ()], result.fetchall()
+                return fetch(con)
             except duckdb.Error as error:
                 message = one_line(error)
                 if "read-only" in message:
@@ -151,6 +157,10 @@ class Store:
     def _remove(self) -> None:
         for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
             path.unlink(missing_ok=True)
+
+
+def _names_and_rows(result: duckdb.DuckDBPyConnection) -> tuple[list[str], list[tuple[Any, ...]]]:
+    return [column[0] for column in result.description or ()], result.fetchall()
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def is_there(dotted: str) -> bool:
             if file.is_file():
                 text = file.read_text("utf-8")
                 return all(
-                    re.search(rf"^(?:def |class )?{w}\b|^(?:from .*|    )\b{w},?$", text, re.M) for w in words[k:]
+                    re.search(rf'^(?:def |class )?{w}\b|^(?:from .*|    "?)\b{w}"?,?$', text, re.M) for w in words[k:]
                 )
     return False
 
