@@ -37,7 +37,10 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
                 stage.rows["leaks"] = leaks
         for name, source in stage.detail.items():
             splits = ", ".join(f"{source['splits'].get(s, 0):,} {s}" for s in ("train", "gate", "sealed"))
-            told = f"; {summary(source['leaks'])}" if "leaks" in source else ""
+            gone = source.get("dropped", {}) | {"no_content": source.get("no_content", 0)}
+            rows = ", ".join(f"{n:,} {reason}" for reason, n in gone.items() if n)
+            told = f"; rows dropped: {rows}" if rows else ""
+            told += f"; {summary(source['leaks'])}" if "leaks" in source else ""
             screen.line(f"  {name:<22} {splits} questions from {source['source']}{told}")
             if source.get("unofficial_split"):
                 screen.line(

@@ -54,6 +54,10 @@ def _question(table: Table, i: int, dataset: str, qtype: str) -> ChoiceQuestion:
     answer = table.text(i, "answer_idx").strip()
     if answer not in LETTERS:
         raise DataError(f"{table.where(i)}: answer_idx is {answer!r:.40}; needed one of {', '.join(LETTERS)}")
+    told = table.rows[i].get("answer")
+    right = (answer, options[LETTERS.index(answer)])
+    if isinstance(told, str) and told.strip() in options and told.strip() not in right:
+        raise DataError(f"{table.where(i)}: answer_idx is {answer}, but answer is the text of another option; mend one")
     identity = content_id(dataset, question, options)
     source_id = table.text(i, "id", optional=True) or identity
     return ChoiceQuestion(

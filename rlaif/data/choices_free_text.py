@@ -14,8 +14,10 @@ The question shows its options, a letter each; the reference is the right one, l
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from rlaif.data.files import written
 from rlaif.data.items import Item, meadow
 from rlaif.data.tables import Table
 from rlaif.types import DataError
@@ -24,6 +26,11 @@ LETTERS = "ABCDEFGHIJ"
 
 
 def read(table: Table, i: int) -> Item | None:
+    """The row as a question; None where it has no question, or its right option is blank.
+
+    DataError for options that are no such list, a right answer that is none of them, and two columns that name
+    different ones.
+    """
     if {"instruction", "input", "output"} <= set(table.columns):
         _, question, answer = meadow(table, i)
         return Item(question, answer) if question and answer else None
@@ -31,40 +38,60 @@ def read(table: Table, i: int) -> Item | None:
     table.require("question", column)
     row = table.rows[i]
     options = _options(row[column])
-    if len(options) < 2:
+    if sum(map(bool, options.values())) < 2:
         raise DataError(
             f"{table.where(i)}: {column} is {row[column]!r:.60}; needed {{letter: text}} or a list of texts"
         )
-    letter = _letter(row, options)
-    if letter is None:
-        found = {c: row.get(c) for c in ("answer_idx", "answer") if c in table.columns}
+    found = {c: row.get(c) for c in ("answer_idx", "answer") if c in table.columns}
+    named = [letters for letters in (_letters(value, options, c) for c, value in found.items()) if letters]
+    if not named:
         raise DataError(f"{table.where(i)}: right answer {found!r:.100} is none of the options {', '.join(options)}")
-    shown = "\n".join(f"{key}. {text}" for key, text in options.items())
+    both = set.intersection(*named) or set.union(*named)
+    if len({options[letter] for letter in both}) > 1:
+        raise DataError(f"{table.where(i)}: right answer {found!r:.100} names two different options; mend the row")
+    letter = min(both)
+    if not options[letter]:
+        return None
+    shown = "\n".join(f"{key}. {text}" for key, text in options.items() if text)
     qtype = next((str(row[c]) for c in ("meta_info", "subject") if row.get(c)), "")
     return Item(f"{table.text(i, 'question').strip()}\n{shown}", f"{letter}. {options[letter]}", qtype=qtype)
 
 
 def _options(value: Any) -> dict[str, str]:
+    """Letter -> text, "" for one that is blank or no text: it keeps its place, because a right answer may be told by
+    number. Empty for what is no such list, or names a letter twice.
+    """
+    if isinstance(value, str):
+        try:
+            value = written(value)
+        except ValueError:
+            return {}
     if isinstance(value, dict):
-        pairs = [(str(k), v) for k, v in value.items() if v is not None]
+        pairs = list(value.items())
     elif isinstance(value, list) and all(isinstance(v, dict) and {"key", "value"} <= set(v) for v in value):
-        pairs = [(str(v["key"]), v["value"]) for v in value]
-    elif isinstance(value, list):
+        pairs = [(v["key"], v["value"]) for v in value]
+    elif isinstance(value, list) and len(value) <= len(LETTERS):
         pairs = list(zip(LETTERS, value, strict=False))
     else:
         pairs = []
-    return {key.strip().upper(): text.strip() for key, text in pairs if isinstance(text, str) and text.strip()}
+    options = {str(key).strip().upper(): _text(text) for key, text in pairs}
+    return options if len(options) == len(pairs) else {}
 
 
-def _letter(row: dict[str, Any], options: dict[str, str]) -> str | None:
-    """The right option's letter, told as a letter, a number from 0 or the option's text."""
-    for value in (row.get("answer_idx"), row.get("answer")):
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(options):
-            return list(options)[value]
-        if isinstance(value, str) and value.strip().upper() in options:
-            return value.strip().upper()
-        if isinstance(value, str):
-            same = [key for key, text in options.items() if text == value.strip()]
-            if same:
-                return same[0]
-    return None
+def _text(value: Any) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value.strip() if isinstance(value, str) else str(value) if number else ""
+
+
+def _letters(value: Any, options: dict[str, str], column: str) -> set[str]:
+    """The options that `value` may name: by the letter, by the place from 0, or by the text. A letter in answer_idx is
+    one, also where it is the text of another option (blood groups).
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(options):
+        return {list(options)[value]}
+    if not isinstance(value, str) or not value.strip():
+        return set()
+    told = value.strip()
+    if column == "answer_idx" and told.upper() in options:
+        return {told.upper()}
+    return {key for key, text in options.items() if key == told.upper() or text == told}

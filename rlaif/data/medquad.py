@@ -6,7 +6,6 @@ or JSONL with at least the columns question and answer.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlaif.data.files import written
 from rlaif.data.items import Loaded
 from rlaif.data.medquad_flags import DROPPED, SHARED_DOCUMENTS, compute_flags, echo_end
 from rlaif.data.medquad_xml import read_folder
@@ -28,6 +28,7 @@ TRAIN, GATE = 0.8, 0.1  # shares of the groups; the rest is sealed
 _ALIASES = {
     "question_type": "qtype",
     "question_focus": "focus",
+    "focus_area": "focus",  # the CSV on Kaggle
     "umls_cui": "cui",
     "document_source": "source",
 }
@@ -64,14 +65,15 @@ def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
     """The usable questions of `source`, in its order, split by groups of documents.
 
     Dropped and counted in the report under `dropped`: rows flagged hpo_table, resource_list, nav_text or echo_only,
-    exact repeats of question and answer, and the answers that the official release (XML folder, hub) ships empty. An
-    echoed question at the start of an answer is stripped from `reference`. Documents that share focus, set of UMLS ids,
-    question or answer text (not one that stands in three or more documents) form a group; a hash of the group's id
-    alone puts it into train (0.8), gate or sealed (0.1 each), so that the split is the same in every run. `eval_only`
-    is for a file that is only evaluated: every usable row is marked "sealed", so that nothing can train on it.
+    exact repeats of question and answer, and no_answer (three collections of the release ship without, and so do its
+    packagings). An echoed question at the start of an answer is stripped from `reference`. Documents that share focus,
+    set of UMLS ids, question or answer text (not one that stands in three or more documents) form a group; a hash of
+    the group's id alone puts it into train (0.8), gate or sealed (0.1 each), so that the split is the same in every
+    run. `eval_only` is for a file that is only evaluated: every usable row is marked "sealed", so that nothing can
+    train on it.
 
-    Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, an empty answer in a file, a
-    uid twice, nothing usable.
+    Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, an empty question, a uid
+    twice, nothing usable.
     """
     official = is_hub_id(source) or existing(source).is_dir()
     if official and not is_hub_id(source):
@@ -83,7 +85,7 @@ def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
         "question", "answer", hint="Case does not count; qtype, focus, doc_key, source, cui, quality_flags are optional"
     )
     dropped: Counter[str] = Counter()
-    rows = _kept(_parsed(table, official, dropped), dropped)
+    rows = _kept(_parsed(table, dropped), dropped)
     if not rows:
         raise DataError(f"{table.name}: no usable row of {len(table.rows)}; dropped {dict(dropped)}")
     group_of = joined_groups(_shared(rows))
@@ -120,21 +122,28 @@ def focus_from_question(question: str) -> str:
 
 
 def _renamed(table: Table) -> Table:
-    names = {c: _ALIASES[c] if _ALIASES.get(c, c) not in table.columns else c for c in table.columns if c in _ALIASES}
+    """With the columns' usual names, which a column keeps that has one already; blanks and dashes in a name count as
+    underscores.
+    """
+    names: dict[str, str] = {}
+    for column in table.columns:
+        usual = _ALIASES.get(re.sub(r"[\s-]", "_", column), column)
+        if usual not in (*table.columns, *names.values()):
+            names[column] = usual
     if not names:
         return table
     rows = [{names.get(c, c): value for c, value in row.items()} for row in table.rows]
     return Table(table.name, rows, tuple(names.get(c, c) for c in table.columns), table.lines)
 
 
-def _parsed(table: Table, official: bool, dropped: Counter[str]) -> list[_Row]:
+def _parsed(table: Table, dropped: Counter[str]) -> list[_Row]:
     parsed: list[tuple[dict[str, Any], int, str, str]] = []
     for i, cells in enumerate(table.rows):
-        empty = cells.get("answer")
-        if official and (empty is None or empty == ""):
+        answer = table.text(i, "answer", optional=True).strip()
+        if not answer:
             dropped["no_answer"] += 1
             continue
-        parsed.append((cells, i, tidy_question(table.text(i, "question")), table.text(i, "answer").strip()))
+        parsed.append((cells, i, tidy_question(table.text(i, "question")), answer))
     derive_focus = "focus" not in table.columns
     uids = [table.text(i, "uid", optional=True) or content_id(_doc_key(table, i, q), q, a) for _, i, q, a in parsed]
     keys = [_doc_key(table, i, q) for _, i, q, _ in parsed]
@@ -179,8 +188,8 @@ def _list(table: Table, i: int, column: str) -> list[str]:
     if isinstance(value, str):
         if value.lstrip().startswith("["):
             try:
-                value = ast.literal_eval(value.strip())
-            except (ValueError, SyntaxError) as error:
+                value = written(value)
+            except ValueError as error:
                 raise DataError(
                     f'{table.where(i)}: {column} is {value!r:.60}; needed a list such as ["a", "b"] or a|b'
                 ) from error

@@ -10,14 +10,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from rlaif.data.files import read_json
 from rlaif.data.items import Loaded
-from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_json, read_table, rows_sha256
+from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.types import LABELS, DataError, Question, Split, content_id
 
 KEY = "data.pubmedqa"
 GATE_FOLDS = range(5)  # official cross-validation folds of the dev half; 5-9 train
 FOLDS = range(10)
 UNOFFICIAL = "unofficial_split"
+TRUTH = "test_ground_truth.json"  # the official list of test items, beside the data
 _OFFICIAL = {"QUESTION": "question", "final_decision": "final_decision", "LONG_ANSWER": "long_answer"}
 
 
@@ -86,12 +88,8 @@ def _read(source: str | Path) -> tuple[Table, str]:
 
 def _official(path: Path, records: dict[str, Any]) -> tuple[Table, str]:
     rows: list[dict[str, Any]] = []
-    truth_path = path.with_name("test_ground_truth.json")
-    truth = read_json(truth_path) if truth_path.exists() else None
-    if truth is not None and not (isinstance(truth, dict) and truth.keys() & records.keys()):
-        raise DataError(
-            f"{truth_path}: names no PubMed id of {path.name}; needed {{id: label}}; mend it or take it away"
-        )
+    truth_path = path.with_name(TRUTH)
+    truth = _truth(truth_path, path, records) if truth_path.exists() else None
     for pmid, record in records.items():
         if not isinstance(record, dict):
             raise DataError(
@@ -104,6 +102,11 @@ def _official(path: Path, records: dict[str, Any]) -> tuple[Table, str]:
         row |= {"pubid": pmid, "context": {"contexts": record["CONTEXTS"]}}
         if truth is not None:
             row["split"] = "test" if pmid in truth else "dev"
+            if truth.get(pmid, row["final_decision"]) != row["final_decision"]:
+                raise DataError(
+                    f"{path} id {pmid}: final_decision is {row['final_decision']!r:.60}, but {TRUTH} beside it says "
+                    f"{truth[pmid]}; mend one of them"
+                )
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: holds no rows")
@@ -111,6 +114,29 @@ def _official(path: Path, records: dict[str, Any]) -> tuple[Table, str]:
     if truth is not None:  # it decides the split, so it is part of the data
         sha256 = rows_sha256([sha256, file_sha256(truth_path)])
     return Table(str(path), rows, tuple(rows[0])), sha256
+
+
+def _truth(truth_path: Path, path: Path, records: dict[str, Any]) -> dict[str, str]:
+    """The official test labels beside `path`, by PubMed id.
+
+    A file of the whole release holds the test rows. A training fold, told by its name or by a test_set.json beside it
+    that holds them, has none of them; and a file that is called a test has no others.
+    """
+    truth = read_json(truth_path)
+    if not isinstance(truth, dict) or not truth or not all(label in LABELS for label in truth.values()):
+        raise DataError(f"{truth_path}: needed {{id: yes, no or maybe}}; mend it or take it away")
+    here = truth.keys() & records.keys()
+    name = path.stem.casefold()
+    if name.startswith("test") and len(here) < len(records):
+        raise DataError(f"{truth_path}: names {len(here)} of the {len(records)} ids of {path.name}; needed all of them")
+    if not here and not name.startswith(("train", "dev", "val")):
+        tests = path.with_name("test_set.json")
+        beside = read_json(tests) if tests.exists() and tests != path else {}
+        if not isinstance(beside, dict) or not truth.keys() & beside.keys():
+            raise DataError(
+                f"{truth_path}: names no PubMed id of {path.name}; needed {{id: label}}; mend it or take it away"
+            )
+    return truth
 
 
 def _pubid(table: Table, i: int) -> str:

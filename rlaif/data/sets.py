@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import DataSet
-from rlaif.data import choices_free_text, cord19, mediqa, medquad, pubmedqa, ultramedical, wikidoc
+from rlaif.data import choices_free_text, meadow, medquad, pubmedqa, ultramedical
 from rlaif.data.items import Item, Loaded, Reader
 from rlaif.data.split import joined_groups, stratified
 from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_table, rows_sha256
@@ -33,9 +33,9 @@ READERS: dict[str, Reader] = {
     "ultramedical-preference": ultramedical.read_preference,
     "medqa": choices_free_text.read,
     "mmlu": choices_free_text.read,
-    "wikidoc": wikidoc.read,
-    "mediqa": mediqa.read,
-    "cord19": cord19.read,
+    "wikidoc": meadow.wikidoc,
+    "mediqa": meadow.mediqa,
+    "cord19": meadow.cord19,
 }
 OWN_LOADERS = {
     "medquad": medquad.load,

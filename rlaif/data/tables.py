@@ -1,20 +1,20 @@
-"""Reads any tabular source into rows: Parquet, CSV, JSON, JSONL, or a Hugging Face hub id.
+"""Any tabular source as one table: Parquet, CSV, JSON, JSONL (see rlaif.data.files), or a Hugging Face hub id.
 
 Every failure is one DataError line that names the file, the place in it, what was found and what is needed.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from rlaif.data.files import read_bytes, read_csv, read_json_rows, read_parquet
 from rlaif.types import DataError
 
 SUFFIXES = (".parquet", ".csv", ".json", ".jsonl")
@@ -52,6 +52,8 @@ class Table:
         other type.
         """
         value = self.rows[index].get(column)
+        if isinstance(value, float) and math.isnan(value):  # an empty cell, as pandas has it
+            value = None
         if isinstance(value, str) and (optional or value.strip()):
             return value
         if value is None and optional:
@@ -67,15 +69,30 @@ def is_hub_id(source: str | Path) -> bool:
     text = str(source)
     if not _HUB_ID.fullmatch(text) or text.lower().endswith((*SUFFIXES, ".xml", ".txt", ".tsv")):
         return False
-    return not Path(text).exists()
+    return _kind(Path(text)) == "absent"
 
 
 def existing(source: str | Path) -> Path:
-    """The source as a path. Raises DataError when there is nothing at it."""
-    path = Path(source).expanduser()
-    if not path.exists():
+    """The source as the path of a file or a folder. Raises DataError when there is nothing at it, or something else: a
+    pipe would be waited for without end.
+    """
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError as error:  # ~name of nobody
+        raise DataError(f"{source}: {error}") from error
+    kind = _kind(path)
+    if kind == "absent":
         raise DataError(f"{source}: no such file; give a {', '.join(SUFFIXES)} file or a hub id owner/name")
+    if kind == "other":
+        raise DataError(f"{source}: is neither a file nor a folder (a pipe or a device); give a file")
     return path
+
+
+def _kind(path: Path) -> Literal["file", "folder", "other", "absent"]:
+    try:
+        return "file" if path.is_file() else "folder" if path.is_dir() else "other" if path.exists() else "absent"
+    except OSError:  # a name too long for the disk, or a folder that may not be looked into
+        return "absent"
 
 
 def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -> Table:
@@ -95,37 +112,14 @@ def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -
         raise DataError(f"{path}: is empty (0 bytes)")
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _table(str(path), _read_parquet(path))
-    if suffix == ".csv":
-        return _table(str(path), *_read_csv(path))
-    if suffix == ".jsonl":
-        return _table(str(path), *_read_jsonl(path))
-    if suffix == ".json":
-        return _table(str(path), _objects(path, read_json(path)))
+        return _table(str(path), read_parquet(path))
+    if suffix in (".csv", ".tsv"):
+        return _table(str(path), *read_csv(path))
+    if suffix in (".json", ".jsonl"):
+        return _table(str(path), *read_json_rows(path))
+    if suffix == ".zip":
+        raise DataError(f"{path}: is a zip archive; unpack it, then give the folder or the file in it")
     raise DataError(f"{path}: unknown kind of file {suffix or '(no suffix)'!r}; known are {', '.join(SUFFIXES)}")
-
-
-def read_json(path: Path) -> Any:
-    """A whole JSON file. Raises DataError when it is missing, not UTF-8, not JSON (line, column) or holds a key
-    twice.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in seen:
-                raise DataError(f"{path}: key {key!r} stands twice in one object; keep one")
-            seen[key] = value
-        return seen
-
-    try:
-        value = json.loads(_read_text(path), object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno} column {error.colno}: not JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets a thousand deep
-        raise DataError(f"{path}: not JSON that can be read: {error}") from error
-    _check_texts(value, str(path))
-    return value
 
 
 def file_sha256(source: str | Path) -> str:
@@ -135,14 +129,32 @@ def file_sha256(source: str | Path) -> str:
     Raises DataError when there is nothing at `source`.
     """
     path = existing(source)
-    digest = hashlib.sha256()
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    for file_path in sorted(path.rglob("*.xml")):
-        digest.update(file_path.relative_to(path).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file_path.read_bytes()).digest())
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256()
+    for file_path in xml_files(path):
+        digest.update(file_path.relative_to(path).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(hashlib.sha256(read_bytes(file_path)).digest())
     return digest.hexdigest()
+
+
+def xml_files(folder: Path) -> list[Path]:
+    """The XML files below a folder, by name. Folders so called, hidden files and __MACOSX, which a Mac's zip brings
+    along, are none. DataError for what is no plain file.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+        if path.suffix.lower() != ".xml" or hidden or path.is_dir():
+            continue
+        if not path.is_file():
+            raise DataError(f"{path}: is no plain file (a pipe, a device, a dead link); take it away")
+        found.append(path)
+    return found
 
 
 def rows_sha256(rows: Sequence[Any]) -> str:
@@ -165,108 +177,6 @@ def _table(name: str, rows: list[dict[str, Any]], lines: list[int] | None = None
         names = dict(zip(columns, folded, strict=True))
         rows = [{names[c]: value for c, value in row.items()} for row in rows]
     return Table(name, rows, tuple(folded), lines)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} line {line}: not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            "save the file as UTF-8"
-        ) from error
-    if not text.strip():
-        raise DataError(f"{path}: is empty ({len(data)} bytes, all blank)" if data else f"{path}: is empty (0 bytes)")
-    return text
-
-
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        # Column by column: Table.to_pylist is thirty times slower on 15,000 rows.
-        columns = [column.to_pylist() for column in table.columns]
-    except UnicodeDecodeError as error:
-        byte = f"byte 0x{error.object[error.start]:02x}"
-        raise DataError(f"{path}: a text in it is not UTF-8: {byte}; write the file with UTF-8 texts") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from error
-    names = table.column_names
-    if len(set(names)) < len(names):
-        raise DataError(f"{path}: a column name stands more than once: {', '.join(names)}")
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def _read_csv(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    start = 1
-    try:
-        header = next(reader)
-        if len({name.strip().casefold() for name in header}) < len(header):
-            raise DataError(f"{path} line 1: a column name stands more than once: {', '.join(header)}")
-        start = reader.line_num + 1
-        for values in reader:
-            if values and len(values) != len(header):
-                raise DataError(
-                    f"{path} line {start}: {len(values)} fields; the header has {len(header)} ({', '.join(header)})"
-                )
-            if values:
-                rows.append(dict(zip(header, values, strict=True)))
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path} line {start}: broken CSV in the row that starts here: {error}") from error
-    return rows, lines
-
-
-def _read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    # Not splitlines(): U+2028 and its like may stand unescaped inside a JSON string.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path} line {number}: not JSON: {error.msg} at column {error.colno}") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path} line {number}: not JSON that can be read: {error}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path} line {number}: {type(row).__name__}; needed one JSON object a line")
-        _check_texts(row, f"{path} line {number}")
-        rows.append(row)
-        lines.append(number)
-    return rows, lines
-
-
-def _check_texts(value: Any, where: str) -> None:
-    """DataError for half a surrogate pair: JSON can write one as \\ud800, but no text in UTF-8 can hold it."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where}: not Unicode: {error.object[error.start]!a} is half a character; save the file as UTF-8"
-        ) from error
-
-
-def _objects(path: Path, value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise DataError(f"{path}: {type(value).__name__} at the top; needed a list of objects")
-    for number, row in enumerate(value, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{path} row {number}: {type(row).__name__}; needed an object")
-    return value
 
 
 def _setting(key: str) -> str:

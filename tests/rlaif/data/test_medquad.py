@@ -96,6 +96,80 @@ def test_official_xml_release(tmp_path):
     assert len(loaded.data_sha256) == 64
 
 
+def answer_of(tmp_path, markup):
+    answers = load(release(tmp_path, xml=XML.replace("<Answer></Answer>", f"<Answer>{markup}</Answer>"))).questions
+    return next(q.reference for q in answers if q.source_id == "Own/0000007-3")
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<ul><li>Zinc for six weeks</li><li>Rest in bed</li></ul>", "Zinc for six weeks\nRest in bed"),
+        ("Take:<ol><li>zinc</li><li>rest</li></ol>Then wait.", "Take:\nzinc\nrest\nThen wait."),
+        ("<p>Zinc helps.</p><p>Rest too.</p>", "Zinc helps.\nRest too."),
+        ("Zinc<br/>Rest", "Zinc\nRest"),
+        ("<table><tr><td>Zinc</td><td>10 mg</td></tr></table>", "Zinc\n10 mg"),
+        ("<ul>\n <li>\n  Zinc </li>\n <li>Rest</li>\n</ul>", "Zinc\nRest"),
+        ("Zinc <b>always</b> helps, H<sub>2</sub>O <i>too</i>.", "Zinc always helps, H2O too."),
+        ("Over 10<sup>9</sup> cells and <sup>th</sup>", "Over 10^9 cells and th"),
+        ("Zinc<!-- no --> helps", "Zinc helps"),
+        ("<![CDATA[Zinc & rest]]>", "Zinc & rest"),
+        ("<div>" * 20_000 + "Zinc helps." + "</div>" * 20_000, "Zinc helps."),
+    ],
+)
+def test_markup_in_an_answer(tmp_path, markup, text):
+    assert answer_of(tmp_path, markup) == text
+
+
+def test_markup_in_a_question_and_a_focus(tmp_path):
+    xml = XML.replace("What is (are) Tea ague ?", "What is<br/>(are) <i>Tea</i> ague ?").replace(
+        "<Focus>Tea ague", "<Focus>Tea<br/>ague"
+    )
+    (one, _) = load(release(tmp_path, xml=xml)).questions
+    assert (one.question, one.focus) == ("What is (are) Tea ague?", "Tea ague")
+
+
+@pytest.mark.parametrize("junk", ["__MACOSX/1_Own_QA/._0000007.xml", "1_Own_QA/._0000007.xml", ".cache/0000007.xml"])
+def test_what_a_mac_puts_beside_the_files_is_left_out(tmp_path, junk):
+    before = load(release(tmp_path))
+    (tmp_path / junk).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / junk).write_bytes(b"\0\5\x16\7 Mac OS X")
+    (tmp_path / "2_Folder.xml").mkdir()
+    assert load(tmp_path) == before
+
+
+def test_an_xml_file_in_capitals_is_one(tmp_path):
+    release(tmp_path)
+    (tmp_path / "1_Own_QA" / "0000007.xml").rename(tmp_path / "1_Own_QA" / "0000007.XML")
+    assert len(load(tmp_path).questions) == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (b'<?xml version="1.0" encoding="klingon"?>', "encoding that cannot be read|broken XML"),
+        (b'<?xml version="1.0" encoding="utf-7"?>', "encoding that cannot be read"),
+        (b'<?xml version="1.0" encoding="shift_jis"?>', "encoding that cannot be read"),
+        (b'<?xml version="1.0" encoding="idna"?>', "encoding that cannot be read"),
+        (b'<?xml version="1.0" encoding="base64"?>', "encoding that cannot be read"),
+        (b"\xfe\xff", "broken XML"),
+        (b'<?xml version="1.0" encoding="UTF-8"?>\xe9', "broken XML"),
+    ],
+)
+def test_an_encoding_that_no_parser_reads(tmp_path, head, message):
+    release(tmp_path)
+    (tmp_path / "1_Own_QA" / "0000007.xml").write_bytes(head + b"<doc/>")
+    with pytest.raises(DataError, match=rf"0000007\.xml line 1: ({message})"):
+        load(tmp_path)
+
+
+def test_an_encoding_that_the_parser_reads(tmp_path):
+    release(tmp_path)
+    xml = XML.replace("UTF-8", "ISO-8859-1").replace("made up", "made up by Sjögren")
+    (tmp_path / "1_Own_QA" / "0000007.xml").write_bytes(xml.encode("latin-1"))
+    assert "Sjögren" in load(tmp_path).questions[0].reference
+
+
 def test_broken_xml_release(tmp_path):
     with pytest.raises(DataError, match="no .xml file below it"):
         load(tmp_path)
@@ -156,6 +230,33 @@ def test_question_and_answer_alone_are_enough(tmp_path):
     (tmp_path / "t.csv").write_text(f'question,answer\nWhat helps? ?,"{ANSWER}"\n')
     (q,) = load(tmp_path / "t.csv").questions
     assert (q.question, q.reference, q.focus, q.flags) == ("What helps?", ANSWER, "", ())
+
+
+@pytest.mark.parametrize("empty", ["", " ", None])
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.parquet"])
+def test_rows_without_an_answer_are_dropped_and_counted_in_every_packaging(tmp_path, name, empty):
+    rows = [{"question": f"What helps {i} ?", "answer": a, "focus_area": "Tea"} for i, a in enumerate((ANSWER, empty))]
+    if name == "t.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    elif name == "t.csv":
+        cells = [f'{r["question"]},"{r["answer"] or ""}",{r["focus_area"]}' for r in rows]
+        (tmp_path / name).write_text("\n".join(["question,answer,focus_area", *cells]))
+    else:
+        jsonl(tmp_path, *rows)
+    loaded = load(tmp_path / name)
+    assert [q.focus for q in loaded.questions] == ["Tea"]
+    assert loaded.report["rows"] == 2 and loaded.report["dropped"] == {"no_answer": 1}
+
+
+@pytest.mark.parametrize("name", ["focus_area", "Focus Area", "question-focus", "question_focus"])
+def test_the_focus_by_the_names_it_has_in_packagings(tmp_path, name):
+    loaded = load(jsonl(tmp_path, {"question": "My tea is cold, why?", "answer": ANSWER, name: "Tea"}))
+    assert loaded.questions[0].focus == "Tea" and loaded.report["focus_from_question"] == 0
+
+
+def test_a_usual_name_goes_before_another(tmp_path):
+    cells = {"focus": "Tea", "focus_area": "Drinks", "question_focus": "Cups"}
+    assert load(jsonl(tmp_path, row() | cells)).questions[0].focus == "Tea"
 
 
 def test_unusable_rows_are_dropped_and_counted(tmp_path):
@@ -243,14 +344,13 @@ def test_eval_only_takes_every_usable_row_and_trains_on_none(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([row(1), row(2, answer="")], "t.jsonl line 2: answer is empty; needed text"),
-        ([row(1), row(2, answer=None)], "t.jsonl line 2: answer is null; needed text"),
         ([row(1, question=" ")], "t.jsonl line 1: question is empty; needed text"),
         ([row(1, answer=4)], "t.jsonl line 1: answer is int 4; needed text"),
         ([row(1, focus=4)], "t.jsonl line 1: focus is int 4; needed text"),
         ([row(1), row(2), row(3, uid="S/1-1")], "t.jsonl line 3: uid S/1-1 stands 2 times; keep one row for each"),
         ([row(1, cui=3)], "t.jsonl line 1: cui is int 3; needed a list of texts"),
         ([row(1, cui=[3])], "t.jsonl line 1: cui is list [3]; needed a list of texts"),
+        ([row(1, cui="['C1' 'C2']")], "t.jsonl line 1: cui is \"['C1' 'C2']\"; needed a list such as"),
         ([row(1, quality_flags="[oops")], "t.jsonl line 1: quality_flags is '[oops'; needed a list such as"),
         (
             [{"q": "x", "reply": "y"}],

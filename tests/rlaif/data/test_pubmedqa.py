@@ -157,12 +157,66 @@ def test_bad_rows(tmp_path, rows, message):
     assert message in str(caught.value)
 
 
+def folds(tmp_path):
+    """BioGPT's folder: three folds and the official list of test items side by side."""
+    for name, ids in (("train_set", range(8)), ("dev_set", range(8, 12)), ("test_set", range(12, 16))):
+        path = official(tmp_path, ["yes", "no"] * 8)
+        records = json.loads(path.read_text())
+        (tmp_path / f"{name}.json").write_text(json.dumps({str(i): records[str(i)] for i in ids}))
+    official(tmp_path, ["yes", "no"] * 8, test_ids=range(12, 16))
+    return tmp_path
+
+
+def test_folds_beside_the_official_test_list(tmp_path):
+    sides = {
+        name: {q.split for q in load(folds(tmp_path) / f"{name}.json").questions}
+        for name in ("train_set", "dev_set", "test_set", "ori_pqal")
+    }
+    assert sides["train_set"] == sides["dev_set"] == {"train", "gate"} and sides["test_set"] == {"sealed"}
+    assert sides["ori_pqal"] == {"train", "gate", "sealed"}
+
+
+@pytest.mark.parametrize("name", ["train_fold3", "dev", "valid_set", "my_half"])
+def test_folds_by_other_names(tmp_path, name):
+    """A name that says fold is enough; any other needs the test_set.json that the list is about."""
+    (folds(tmp_path) / "train_set.json").rename(tmp_path / f"{name}.json")
+    if name != "my_half":
+        (tmp_path / "test_set.json").unlink()
+    assert {q.split for q in load(tmp_path / f"{name}.json").questions} == {"train", "gate"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        ({"99": "yes"}, "names no PubMed id of ori_pqal.json"),
+        ({"0": "Yes"}, "needed {id: yes, no or maybe}"),
+        (["0"], "needed {id: yes, no or maybe}"),
+        ({}, "needed {id: yes, no or maybe}"),
+        ({"0": "no"}, "id 0: final_decision is 'yes', but test_ground_truth.json beside it says no"),
+    ],
+)
+def test_an_official_list_that_does_not_fit(tmp_path, truth, message):
+    path = official(tmp_path, ["yes"])
+    (tmp_path / "test_ground_truth.json").write_text(json.dumps(truth))
+    with pytest.raises(DataError) as caught:
+        load(path)
+    assert message in str(caught.value)
+
+
+def test_a_test_fold_that_the_official_list_knows_only_in_part(tmp_path):
+    (tmp_path / "test_set.json").write_text(official(tmp_path, ["yes", "no"], test_ids=[0]).read_text())
+    with pytest.raises(DataError, match="names 1 of the 2 ids of test_set.json"):
+        load(tmp_path / "test_set.json")
+
+
+def test_json_lines_by_the_name_of_the_release(tmp_path):
+    rows = [row(i) for i in range(4)]
+    (tmp_path / "t.json").write_text(jsonl(tmp_path, *rows).read_text())
+    assert load(tmp_path / "t.json").questions == load(tmp_path / "t.jsonl").questions
+
+
 def test_bad_official_release(tmp_path):
     path = official(tmp_path, ["yes"])
-    (tmp_path / "test_ground_truth.json").write_text('{"99": "yes"}')
-    with pytest.raises(DataError, match="test_ground_truth.json: names no PubMed id of ori_pqal.json"):
-        load(path)
-    (tmp_path / "test_ground_truth.json").unlink()
     path.write_text('{"5": {"QUESTION": "q", "CONTEXTS": ["c"]}}')
     with pytest.raises(DataError, match="id 5: key LONG_ANSWER, final_decision missing; found QUESTION, CONTEXTS"):
         load(path)

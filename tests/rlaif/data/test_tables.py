@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rlaif.data.tables import file_sha256, is_hub_id, read_json, read_table
+from rlaif.data.files import read_json
+from rlaif.data.tables import file_sha256, is_hub_id, read_table
 from rlaif.types import DataError
 
 KEY = "data.medquad"
