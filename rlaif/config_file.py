@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ValidationError
 from rlaif.config import SHARED_WITH_TRAIN, Config, DataSet, flat, plain
 from rlaif.types import UsageError
 
+# Not TOML, not UTF-8, a number of thousands of digits; brackets a thousand deep.
+UNREADABLE = (ValueError, RecursionError)
 PROFILES = Path(__file__).parent / "profiles"
 
 
@@ -50,9 +53,11 @@ def read_profile(profile: str) -> dict[str, Any]:
             f"unknown profile {profile!r}{nearest(profile, names)}; there are: {', '.join(names)}, or give a TOML path"
         )
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from error
+        tree = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UNREADABLE as error:
+        raise UsageError(f"{path}: not a TOML file that can be read: {str(error):.200}") from error
     return {"profile": path.stem} | tree
 
 
@@ -104,7 +109,7 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
 def toml_or_text(raw: str) -> Any:
     try:
         return tomllib.loads(f"v = {raw}")["v"]
-    except tomllib.TOMLDecodeError:
+    except UNREADABLE:
         return raw
 
 
@@ -138,7 +143,14 @@ def validate(tree: dict[str, Any], where: str) -> Config:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{where}: unknown key {key!r}{nearest(key, list(flat(Config())))}") from None
-        raise UsageError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}") from None
+        raise UsageError(f"{where}: {key} = {shown(first['input'])}: {first['msg'].lower()}") from None
+
+
+def shown(value: Any) -> str:
+    """A value for an error's line, however long or deep it is."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 120
+    return short.repr(value)
 
 
 def to_toml(config: Config) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,44 @@ def test_one_key_of_one_data_set_can_be_set(tmp_path: Path) -> None:
 )
 def test_a_wrong_data_set_names_its_key(tmp_path: Path, text: str, words: str) -> None:
     assert words in refused(text, profile=written(tmp_path, SETS))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed = " + "[" * 5000 + "]" * 5000,
+        "model = " + "{a = " * 3000 + "1" + "}" * 3000,
+        "seed = " + "9" * 5000,
+        'seed = "\0"',
+    ],
+)
+def test_a_profile_that_the_parser_cannot_hold_is_one_line(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text)
+    assert refused(profile=path).startswith(f"{path}: not a TOML file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed = " + "[" * 200 + "]" * 200,
+        "seed = 1979-05-27",
+        'seed = "' + "x" * 100_000 + '"',
+        "[model]\npath = 1979-05-27T07:32:00Z",
+        "[model]\n" + "a." * 3000 + "a = 1",
+        "[data]\nsets = [[[]]]",
+    ],
+)
+def test_a_value_of_any_size_or_depth_is_told_in_short(tmp_path: Path, text: str) -> None:
+    assert len(refused(profile=written(tmp_path, text))) < 500
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "{a=" * 3000, "9" * 5000])
+def test_an_override_that_the_parser_cannot_hold_is_a_text(value: str) -> None:
+    assert load_config("embedded", [f"model.path={value}"]).model.path == value
+    assert len(refused(f"seed={value}")) < 500
+
+
+def test_a_profile_that_is_no_file_or_begins_with_a_mark(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert "no profile file" in refused(profile=str(tmp_path / "pipe.toml"))
+    assert load_config(written(tmp_path, "\ufeffseed = 3")).seed == 3
