@@ -76,5 +76,4 @@ def import_(
     from rlaif.share.import_preferences import import_preferences
 
     found = import_preferences(open_run(run), file, limit)
-    dropped = "".join(f", {n} dropped ({why})" for why, n in found.dropped.items())
-    stdout_screen().line(f"imported {found.kept} pairs{dropped}; {found.duplicates} were here already")
+    stdout_screen().line(f"imported {found.kept} pairs{found.told()}; {found.duplicates} were here already")

@@ -6,7 +6,8 @@ every gate and sealed item. Pure: questions in, findings out.
 Kinds, each a row in the table `leaks` (`question_id` the eval item, `matched` the training question, `similarity` in
 0-1, `dropped` which of the two went; with both texts, because what was dropped has no row in `questions`):
 
-    exact_question    the same question, case, punctuation and blanks aside
+    exact_question    the same question in words that look alike (see `overlap.words`)
+    question_within   the whole question stands in a training question or its context, with more before or after it
     exact_answer      the same reference
     ngram_13          half or more of the 13-grams of its context and reference occur in the training texts (n = 13:
                       Brown et al. 2020, arXiv 2005.14165, appendix C); `matched` holds most of them
@@ -33,7 +34,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from rlaif.data.overlap import Texts, near_texts, near_topics, shared_grams, words
+from rlaif.data.overlap import Texts, asked_within, near_texts, near_topics, normal, shared_grams
 from rlaif.types import DataError, Question
 
 Setting = Literal["drop", "stop", "off"]
@@ -135,8 +136,11 @@ def find_leaks(train: Sequence[Question], evals: Sequence[Question]) -> list[Lea
     for kind, part in (("exact_question", lambda q: q.question), ("exact_answer", lambda q: q.reference)):
         holders = _index(train, part)
         for q in evals:
-            for matched in holders.get(_normal(part(q)), ()):
+            for matched in holders.get(normal(part(q)), ()):
                 found[q.question_id, kind][matched] = 1.0
+
+    for i, j in asked_within([q.question for q in evals], [f"{q.question}\n{q.context}" for q in train]):
+        found[evals[i].question_id, "question_within"][train[j].question_id] = 1.0
 
     mine, theirs = Texts([_body(q) for q in evals]), Texts([_body(q) for q in train])
     for q, shared, length in zip(evals, shared_grams(mine, theirs, GRAM), mine.lengths, strict=True):
@@ -163,6 +167,34 @@ def find_leaks(train: Sequence[Question], evals: Sequence[Question]) -> list[Lea
         best_first = sorted(matched_by, key=lambda m: -matched_by[m])
         leaks.append(Leak(item, kind, tuple(best_first), matched_by[best_first[0]]))
     return leaks
+
+
+def find_held_out(entering: Sequence[Question], held: Sequence[Question]) -> dict[str, Leak]:
+    """Which questions that come into a run later are held out there, or nearly so: the same check as before training.
+
+    Entering question -> how it is found, the plainest way first; `Leak.question_id` is the held-out item. Items of
+    other sets than BENCHMARKS count only by their question, and by their context where one question stands above
+    several (see :func:`rlaif.data.questions.drop_leaks`).
+    """
+    found: dict[str, Leak] = {}
+    plainest = ("exact_question", "question_within")
+    leaks = find_leaks(entering, [q for q in held if q.dataset.startswith(BENCHMARKS)])
+    for leak in sorted(leaks, key=lambda leak: plainest.index(leak.kind) if leak.kind in plainest else len(plainest)):
+        for matched in leak.matched:
+            found.setdefault(matched, leak)
+    contexts: dict[str, set[str]] = defaultdict(set)
+    others = [q for q in held if not q.dataset.startswith(BENCHMARKS)]
+    for q in others:
+        contexts[normal(q.question)].add(normal(q.context))
+    sought = [q.context if len(contexts[normal(q.question)]) > 1 else q.question for q in others]
+    exact = {normal(text): q for text, q in zip(sought, others, strict=True)}
+    for q in entering:
+        if same := exact.get(normal(q.question)):
+            found.setdefault(q.question_id, Leak(same.question_id, "exact_question", (q.question_id,), 1.0))
+    for i, j in asked_within(sought, [f"{q.question}\n{q.context}" for q in entering]):
+        matched = entering[j].question_id
+        found.setdefault(matched, Leak(others[i].question_id, "question_within", (matched,), 1.0))
+    return found
 
 
 def shared_focus(train: Iterable[Question], evals: Iterable[Question]) -> dict[str, float]:
@@ -210,20 +242,16 @@ def _body(question: Question) -> str:
     return f"{question.context}\n{question.reference}"
 
 
-def _normal(text: str) -> str:
-    return " ".join(words(text))
-
-
 def _focus(question: Question) -> str:
     """Data set and focus in one normalised text; "" without a focus."""
-    return _normal(f"{question.dataset} {question.focus}") if _normal(question.focus) else ""
+    return normal(f"{question.dataset} {question.focus}") if normal(question.focus) else ""
 
 
 def _index(questions: Iterable[Question], part: Any) -> dict[str, list[str]]:
     """Normalised text of a part -> the questions that have it; empty texts are left out."""
     index: dict[str, list[str]] = defaultdict(list)
     for q in questions:
-        text = _normal(part(q))
+        text = normal(part(q))
         if text:
             index[text].append(q.question_id)
     return index

@@ -5,8 +5,10 @@ no torch.
 from __future__ import annotations
 
 import hashlib
+import html
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +20,15 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 Members = set[int]  # the hashes in a set
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
+_ENDS = frozenset(".?!:;\n\r\"'()[]{}<>|*\u2019\u201d\u2026\u2014\u2013")  # between two words: a question may end here
+_UNSEEN = {"Mn", "Me", "Cf"}  # accents and marks; signs of format, such as a zero-width space
+_ALIKE = str.maketrans(
+    "авекмнорстухіѕјАВЕКМНОРСТУХІЅЈ", "abekmhopctyxisjABEKMHOPCTYXISJ"
+)  # Cyrillic that reads as Latin
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplying by it loses nothing modulo 2**64
 PERMUTATIONS = 64
+ASKED_WORDS = 3
 
 # Words that ask, and words most questions of a health collection have: without them, what is left of a question is its
 # topic.
@@ -38,8 +46,25 @@ ASKING = frozenset(
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words and numbers; punctuation and blanks separate."""
-    return _WORD.findall(text.lower())
+    """Lower-case words and numbers; punctuation and blanks separate.
+
+    Two texts that look alike have the same words: wide letters and ligatures are plain ones (NFKC), accents and signs
+    that nobody sees (a zero-width space, a soft hyphen) are left out, and so is HTML's escaping.
+    """
+    return _WORD.findall(plain(text).lower())
+
+
+def normal(text: str) -> str:
+    """A text as it is compared with another: its words."""
+    return " ".join(words(text))
+
+
+def plain(text: str) -> str:
+    """The text as it looks: see :func:`words`."""
+    if text.isascii():
+        return html.unescape(text) if "&" in text else text
+    spread = unicodedata.normalize("NFKD", html.unescape(text))
+    return "".join(c for c in spread if unicodedata.category(c) not in _UNSEEN).translate(_ALIKE)
 
 
 def topic(question: str) -> frozenset[str]:
@@ -57,6 +82,32 @@ def _stemmer() -> Any:
     from nltk.stem.porter import PorterStemmer  # slow to import
 
     return PorterStemmer()
+
+
+def asked_within(questions: Sequence[str], texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """(question, text) where the text holds the whole question and more: a heading before it, a passage around it.
+
+    The question has at least ASKED_WORDS words, and it ends where the text has a mark or its end: "What is lupus
+    nephritis?" does not ask "What is lupus?".
+    """
+    endings: dict[tuple[str, str], list[tuple[int, list[str]]]] = {}
+    for i, question in enumerate(questions):
+        asked = words(question)
+        if len(asked) >= ASKED_WORDS:
+            endings.setdefault((asked[-2], asked[-1]), []).append((i, asked))
+    for j, text in enumerate(texts):
+        shown = plain(text).lower()
+        found = list(_WORD.finditer(shown))
+        said = [match[0] for match in found]
+        hits: dict[int, None] = {}
+        for at in range(1, len(said)):
+            for i, asked in endings.get((said[at - 1], said[at]), ()):
+                start = at + 1 - len(asked)
+                gap = shown[found[at].end() : found[at + 1].start() if at + 1 < len(found) else None]
+                ends = at + 1 == len(found) or not _ENDS.isdisjoint(gap)
+                if start >= 0 and ends and len(asked) < len(said) and said[start : at + 1] == asked:
+                    hits[i] = None
+        yield from ((i, j) for i in hits)
 
 
 class Texts:

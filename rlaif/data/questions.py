@@ -9,7 +9,8 @@ from typing import Any
 from rlaif.config import Config
 from rlaif.data import load_questions
 from rlaif.data.leaks import check_leaks, summary
-from rlaif.data.sets import load_set, normal, set_name
+from rlaif.data.overlap import normal
+from rlaif.data.sets import load_set, set_name
 from rlaif.text_metrics import tokens
 from rlaif.types import DataError, Question, UsageError
 

@@ -12,10 +12,10 @@ as pairs see :func:`load_pairs`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.data.conversations import read_pair, turns
 from rlaif.data.items import Item
 from rlaif.data.tables import Table, read_table
 from rlaif.types import DataError, content_id
@@ -37,25 +37,27 @@ class Pair:
 
 
 def read(table: Table, i: int) -> Item:
-    """A row of UltraMedical. DataError when it has no question or no answer."""
+    """A row of UltraMedical: its first question and the answer that follows. DataError when it has none."""
     table.require("conversations")
-    turns = table.rows[i].get("conversations")
     source_id = table.text(i, "id", optional=True)
-    question = _turn(table, i, "conversations", turns, ("from", "value"), ("human", "user"))[0]
-    answer = _turn(table, i, "conversations", turns, ("from", "value"), ("gpt", "assistant"))[0]
-    return Item(question, answer, qtype=source_id.partition(",")[0], source_id=source_id)
+    said = turns(table.rows[i].get("conversations"), table.where(i), "conversations")
+    asked = next((n for n, (role, text) in enumerate(said) if role == "user" and text.strip()), len(said))
+    answer = next((text for role, text in said[asked:] if role == "assistant" and text.strip()), "")
+    if not answer:
+        raise DataError(f"{table.where(i)}: conversations has no turn by gpt or assistant after one by human or user")
+    return Item(said[asked][1].strip(), answer.strip(), qtype=source_id.partition(",")[0], source_id=source_id)
 
 
-def read_preference(table: Table, i: int) -> Item:
-    """A row of UltraMedical-Preference as a question: the chosen answer is its reference."""
+def read_preference(table: Table, i: int) -> Item | None:
+    """A row of UltraMedical-Preference as a question: the chosen answer is its reference. None where the two answers
+    are not to one question.
+    """
     table.require("prompt", "chosen", "rejected")
     source_id = table.text(i, "prompt_id", optional=True)
-    return Item(
-        table.text(i, "prompt").strip(),
-        _answer(table, i, "chosen"),
-        qtype=source_id.partition(",")[0],
-        source_id=source_id,
-    )
+    pair = read_pair(table, i)
+    if pair.problem:
+        return None
+    return Item(pair.question, pair.chosen, qtype=source_id.partition(",")[0], source_id=source_id)
 
 
 def load_pairs(source: str, key: str = "data.sets.0.path") -> list[Pair]:
@@ -63,46 +65,22 @@ def load_pairs(source: str, key: str = "data.sets.0.path") -> list[Pair]:
     lists of turns).
 
     Pairs of equal answers and repeats are left out. `key` is the setting that names the source, for the advice in
-    errors. Raises DataError as `tables.read_table`, and for a row without prompt, chosen or rejected.
+    errors. Raises DataError as `tables.read_table`, and for a row without prompt, chosen or rejected, or whose answers
+    are not to one question.
     """
     table = read_table(source, key)
     table.require("prompt", "chosen", "rejected")
     pairs: dict[str, Pair] = {}
     for i in range(len(table.rows)):
-        question, chosen, rejected = (
-            table.text(i, "prompt").strip(),
-            _answer(table, i, "chosen"),
-            _answer(table, i, "rejected"),
-        )
-        pair_id = content_id("pair", question, chosen, rejected)
-        if chosen != rejected:
+        row = read_pair(table, i)
+        if row.problem:
+            raise DataError(f"{table.where(i)}: {row.problem.partition(': ')[2]}; mend the row, or take it away")
+        texts = (row.question, row.chosen, row.rejected)
+        pair_id = content_id("pair", *texts)
+        if row.chosen != row.rejected:
             scores = (_score(table.rows[i], side) for side in ("chosen", "rejected"))
-            pairs.setdefault(
-                pair_id, Pair(pair_id, question, chosen, rejected, table.text(i, "label_type", optional=True), *scores)
-            )
+            pairs.setdefault(pair_id, Pair(pair_id, *texts, table.text(i, "label_type", optional=True), *scores))
     return list(pairs.values())
-
-
-def _answer(table: Table, i: int, column: str) -> str:
-    value = table.rows[i].get(column)
-    if isinstance(value, str):
-        return table.text(i, column).strip()
-    return _turn(table, i, column, value, ("role", "content"), ("assistant", "gpt"))[-1]
-
-
-def _turn(table: Table, i: int, column: str, turns: Any, keys: tuple[str, str], names: Sequence[str]) -> list[str]:
-    """The texts of the turns by one of `names`, at least one; `keys` are where a turn has its speaker and its text."""
-    who, what = keys
-    texts = []
-    if isinstance(turns, list) and all(isinstance(t, dict) for t in turns):
-        texts = [
-            t[what].strip() for t in turns if t.get(who) in names and isinstance(t.get(what), str) and t[what].strip()
-        ]
-    if not texts:
-        raise DataError(
-            f"{table.where(i)}: {column} has no turn by {' or '.join(names)}; needed a list of {{{who}, {what}}}"
-        )
-    return texts
 
 
 def _score(row: dict[str, Any], side: str) -> float | None:

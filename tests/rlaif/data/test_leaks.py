@@ -9,7 +9,7 @@ import pytest
 
 from rlaif.config import Config, DataConfig
 from rlaif.data import load_questions
-from rlaif.data.leaks import Leak, check_leaks, find_leaks, shared_focus, summary
+from rlaif.data.leaks import Leak, check_leaks, find_held_out, find_leaks, shared_focus, summary
 from rlaif.data.questions import prepare_questions, take_leak_rows
 from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.gate.decide import Check
@@ -284,3 +284,79 @@ def test_prepare_says_so_where_nothing_is_left(tmp_path: Path) -> None:
         prepare_questions(Config(data=DataConfig(pubmedqa=str(path))), AT_THE_GATE)
     _, report = prepare_questions(Config(data=DataConfig(pubmedqa=str(path), leaks="off")), AT_THE_GATE)
     assert take_leak_rows(report) == [] and not gate_check(report).passed
+
+
+PAPER = {"context": ABSTRACT, "reference": "Tea helps a little in the end.", "focus": ""}
+PAPER_QUESTION = "Does drinking black tea shorten a spell of vertigo?"
+SPELLINGS = {
+    "the words": "{q}",
+    "capitals": "{Q}",
+    "a blank before the mark": "{bare} ?",
+    "no mark": "{bare}",
+    "two marks": "{bare}? ?",
+    "blanks": "  {spread}\n",
+    "no-break spaces": "{nbsp}",
+    "a zero-width space": "{zero}",
+    "a soft hyphen": "{soft}",
+    "wide letters": "{wide}",
+    "a heading": "Question: {q}",
+    "a heading without a mark": "Q {q}",
+    "a template": "### Instruction:\nAnswer this.\n\n### Input:\n{q}\n\n### Response:\n",
+    "a passage before it": "Tea is a drink. It is warm and it is brown.\n\n{q}",
+    "something after it": "{q} Please answer in one sentence.",
+    "quotes": '"{q}"',
+    "markup": "**{q}**",
+    "escaped": "{bare}&#63;",
+}
+
+
+def spelled(name: str, q: str) -> str:
+    forms = {"q": q, "Q": q.upper(), "bare": q.rstrip("?"), "spread": "  ".join(q.split())}
+    forms |= {"nbsp": q.replace(" ", "\u00a0"), "zero": q[:6] + "\u200b" + q[6:], "soft": q[:-4] + "\u00ad" + q[-4:]}
+    forms["wide"] = "".join(chr(ord(c) + 0xFEE0) if c.isalnum() else c for c in q)
+    return SPELLINGS[name].format(**forms)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize(
+    "item",
+    [
+        EVAL[0],
+        made("paper", "sealed", "pubmedqa", question=PAPER_QUESTION, label="yes", **PAPER),
+        made("own", "gate", "symptoms_set", question="Which drink helps most against vertigo?", focus=""),
+    ],
+)
+def test_every_spelling_of_a_held_out_question_is_found(name: str, item: Question) -> None:
+    text = spelled(name, item.question)
+    entering = [made("x", question="What is tea made of?", focus="", reference="Leaves."),
+                made("y", question=text, context=text, focus="", reference="Rest.")]  # fmt: skip
+    found = find_held_out(entering, [*EVAL[1:], item])
+    assert set(found) == {"y-train"} and found["y-train"].question_id == item.question_id
+
+
+def test_the_abstract_or_the_answer_of_a_held_out_item_is_found() -> None:
+    item = made("paper", "sealed", "pubmedqa", question=PAPER_QUESTION, label="yes", **PAPER)
+    entering = [
+        made("a", question="Sum this up.", context=" ".join(ABSTRACT.split()[:90]), focus="", reference="Yes."),
+        made("b", question="What of tea?", focus="", reference="TEA helps a little, in the end!"),
+        made("c", question="What of coffee?", focus="", reference="Coffee does not help."),
+    ]
+    told = {name: leak.kind for name, leak in find_held_out(entering, [item]).items()}
+    assert told == {"a-train": "ngram_13", "b-train": "exact_answer"}
+
+
+def test_one_question_above_several_held_out_abstracts_is_told_by_the_abstract() -> None:
+    title = "What is a fitting title for this abstract?"
+    held = [made(f"p{i}", "gate", "cord19", question=title, context=f"Paper {i} says a lot.") for i in range(3)]
+    entering = [
+        made("same", question=title, context=f"{title}\nPaper 1 says a lot.", focus=""),
+        made("new", question=title, context=f"{title}\nPaper 8 says a lot.", focus=""),
+    ]
+    assert {name: leak.question_id for name, leak in find_held_out(entering, held).items()} == {"same-train": "p1-gate"}
+
+
+def test_a_question_around_a_benchmarks_is_found_before_training() -> None:
+    planted = made("planted", question=f"Tea is warm.\n{EVAL[0].question}", focus="", reference="Rest.")
+    kept, rows, report = check_leaks([*TRAIN, planted, *EVAL], "drop")
+    assert {row["kind"] for row in rows} >= {"question_within"} and EVAL[0] not in kept
+    assert report["medquad"]["found"] == 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlaif.data.overlap import Texts, near_texts, near_topics, shared_grams, topic, words
+from rlaif.data.overlap import Texts, asked_within, near_texts, near_topics, shared_grams, topic, words
 
 TEXT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 
@@ -62,3 +62,47 @@ def test_near_texts_returns_exact_similarities() -> None:
         near_texts(Texts([TEXT, "some other words that have nothing to do with it"]), Texts([changed, TEXT]), 3, 0.8)
     )
     assert sorted(found) == [(0, 0, pytest.approx(13 / 15)), (0, 1, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Con\u200bstipation\ufeff?",
+        "con\u00adstipation",
+        "ＣＯＮＳＴＩＰＡＴＩＯＮ",
+        "cónstipàtion",
+        "co\u0301nstipation",
+        "соnstipаtiоn",  # with Cyrillic letters
+        "_constipation_ &nbsp;",
+        "\u202econstipation\u202c",
+    ],
+)
+def test_texts_that_look_alike_have_the_same_words(text: str) -> None:
+    assert words(text) == ["constipation"]
+
+
+def test_texts_that_look_different_have_not() -> None:
+    assert words("TNF-α of Sjögren") == ["tnf", "α", "of", "sjogren"] and words("α") != words("a")
+    assert words("日本語 а") == ["日本語", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Question: What is lupus?", True),
+        ("What is lupus? Answer:", True),
+        ("A leaflet about it.\n\nwhat is  LUPUS", True),
+        ("Is it so (what is lupus)? Tell.", True),
+        ("What is lupus?", False),  # the very question: another measure finds it
+        ("What is lupus nephritis?", False),
+        ("What is lupus, infantile form?", False),
+        ("Somewhat is lupus?", False),
+        ("What is it? Lupus?", False),
+    ],
+)
+def test_a_whole_question_in_a_longer_text(text: str, found: bool) -> None:
+    assert list(asked_within(["Gout?", "What is lupus?"], ["nothing", text])) == [(1, 1)] * found
+
+
+def test_a_question_of_one_or_two_words_is_in_no_text() -> None:
+    assert list(asked_within(["Lupus?", "What, lupus?", ""], ["So: what, lupus? Lupus? Yes"])) == []

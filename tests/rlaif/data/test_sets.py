@@ -15,7 +15,7 @@ import pytest
 
 from rlaif.config import Config, DataSet
 from rlaif.config_file import validate
-from rlaif.data.mediqa import divide
+from rlaif.data.meadow import divide
 from rlaif.data.questions import prepare_questions
 from rlaif.data.sets import load_set
 from rlaif.data.split import stratified
@@ -117,6 +117,22 @@ def test_ultramedical(tmp_path: Path) -> None:
     assert (question.source_id, question.qtype) == ("TextBookQA,Anatomy_Gray_28", "TextBookQA")
 
 
+def test_ultramedical_takes_the_answer_to_its_question(tmp_path: Path) -> None:
+    human, gpt = (ULTRA["conversations"][n] for n in (0, 1))
+    said = [{"from": "gpt", "value": "Hello."}, {"from": "system", "value": "Be brief."}, human, gpt]
+    (question,) = loaded(written(tmp_path, "u.jsonl", [ULTRA | {"conversations": said}]), "ultramedical")
+    assert (question.question, question.reference) == ("Which nerve?", "The radial nerve.")
+
+
+def test_preferences_that_are_no_pair(tmp_path: Path) -> None:
+    other = preference(prompt="Which bone?")["rejected"]
+    path = written(tmp_path, "p.jsonl", [preference(), preference() | {"rejected": other}])
+    result = load_set(DataSet(format="ultramedical-preference", path=path), 0)
+    assert len(result.questions) == 1 and result.report["dropped"] == {"no_content": 1}
+    with pytest.raises(DataError, match=r"p\.jsonl line 2: chosen and rejected answer different prompts; mend the row"):
+        load_pairs(path)
+
+
 @pytest.mark.parametrize("turns", [[], [{"from": "human", "value": "Which?"}], "text", None])
 def test_ultramedical_without_an_answer_names_file_and_line(tmp_path: Path, turns: Any) -> None:
     with pytest.raises(DataError, match=r"u\.jsonl line 2: conversations"):
@@ -170,6 +186,72 @@ def test_ultramedical_preference_as_pairs(tmp_path: Path, name: str) -> None:
 def test_questions_with_options(tmp_path: Path, row: dict[str, Any]) -> None:
     (question,) = loaded(written(tmp_path, "q.jsonl", [row]), "medqa")
     assert (question.question, question.reference, question.qtype) == ("Which?\nA. one\nB. two", "B. two", "step1")
+
+
+@pytest.mark.parametrize(
+    ("options", "right"),
+    [
+        (["Zinc", "", "Copper", "Salt"], {"answer": 2}),
+        (["Zinc", None, "Copper", "Salt"], {"answer": 2}),
+        (["Zinc", ["?"], "Copper", "Salt"], {"answer": 2}),
+        (["", "", "Copper", "Salt"], {"answer": 2}),
+        (["Zinc", " \t", "Copper", "Salt"], {"answer": "C"}),
+        ({"A": "Zinc", "B": "", "C": "Copper", "D": None}, {"answer_idx": "C"}),
+        ({"A": "Zinc", "B": None, "C": "Copper"}, {"answer": 2}),
+        ([{"key": "A", "value": "Zinc"}, {"key": "B", "value": ""}, {"key": "C", "value": "Copper"}], {"answer": 2}),
+        ("['Zinc', '', 'Copper', 'Salt']", {"answer": 2}),
+        (["Zinc", False, "Copper", float("nan")], {"answer": 2}),
+    ],
+)
+def test_an_option_that_is_no_text_keeps_its_place(tmp_path: Path, options: Any, right: dict[str, Any]) -> None:
+    (question,) = loaded(written(tmp_path, "q.jsonl", [{"question": "Which?", "options": options} | right]), "mmlu")
+    assert question.reference == "C. Copper"
+    assert "\nC. Copper" in question.question and "B." not in question.question
+
+
+def test_options_that_are_numbers(tmp_path: Path) -> None:
+    row = {"question": "How many?", "choices": [5, 10, 2.5, 20], "answer": 1}
+    (question,) = loaded(written(tmp_path, "q.jsonl", [row]), "mmlu")
+    assert (question.question, question.reference) == ("How many?\nA. 5\nB. 10\nC. 2.5\nD. 20", "B. 10")
+
+
+@pytest.mark.parametrize("right", [{"answer": 2}, {"answer": "C"}, {"answer_idx": "C", "answer": ""}])
+@pytest.mark.parametrize("blank", ["", None, ["x"]])
+def test_a_right_option_that_is_blank_is_dropped_and_counted(tmp_path: Path, right: Any, blank: Any) -> None:
+    rows = [{"question": f"Which {i}?", "choices": ["Zinc", "Iron", option, "Salt"]} | right for i, option in
+            enumerate((blank, "Copper"))]  # fmt: skip
+    result = load_set(DataSet(format="mmlu", path=written(tmp_path, "q.jsonl", rows)), 0)
+    assert [q.reference for q in result.questions] == ["C. Copper"] and result.report["dropped"] == {"no_content": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"answer_idx": "B", "answer": "Zinc"}, "names two different options"),
+        ({"answer_idx": "B", "answer": 2}, "names two different options"),
+        ({"answer": "O", "options": ["Iron", "A", "B", "O"], "answer_idx": "A"}, "names two different options"),
+        ({"options": ["O", "A", "B", "AB"], "answer": "A"}, "names two different options"),
+        ({"options": {"A": "Zinc", "a": "Iron"}, "answer": "A"}, "needed {letter: text}"),
+        ({"options": "['Zinc' 'Iron']", "answer": 0}, "needed {letter: text}"),
+        ({"options": ["Zinc", ""], "answer": 0}, "needed {letter: text}"),
+        ({"answer": True}, "is none of the options"),
+        ({"answer": -1}, "is none of the options"),
+        ({"answer": 1.0}, "is none of the options"),
+        ({"answer": ""}, "is none of the options"),
+    ],
+)
+def test_a_right_answer_that_is_not_one_option(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    whole = {"question": "Which?", "options": ["Zinc", "Iron", "Copper"]} | row
+    with pytest.raises(DataError, match=rf"q\.jsonl line 1: .*{message}"):
+        loaded(written(tmp_path, "q.jsonl", [whole]), "mmlu")
+
+
+@pytest.mark.parametrize("right", [{"answer_idx": "B", "answer": "A"}, {"answer_idx": "B"}, {"answer": "AB"}])
+def test_options_that_are_letters_themselves(tmp_path: Path, right: dict[str, Any]) -> None:
+    """Blood groups: the answer "A" is the letter of one and the text of another; the other column decides."""
+    row = {"question": "Which group?", "options": ["O", "A", "B", "AB"]} | right
+    (question,) = loaded(written(tmp_path, "q.jsonl", [row]), "medqa")
+    assert question.reference in ("B. A", "D. AB")
 
 
 def test_a_right_answer_that_is_no_option(tmp_path: Path) -> None:

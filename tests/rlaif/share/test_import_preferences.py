@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -90,6 +91,167 @@ def test_the_questions_of_the_gate_stay_out(other: Run, tmp_path: Path) -> None:
     assert other.store.query("SELECT count(*) AS n FROM preference_pairs")[0]["n"] == 0
 
 
+SPELLED = [
+    "{q} ?",
+    "{bare} ?",
+    "{bare}",
+    "{split}",
+    "Question: {q}",
+    "Tea is warm. It is brown.\n\n{q}\nAnswer:",
+    "{q} Answer in one sentence.",
+    "Please tell me: {lower}",
+]
+
+
+def shapes(text: str, answer: str) -> list[dict[str, Any]]:
+    """A row that asks `text`, in each place where a row can ask it."""
+    user, good, bad = (
+        {"role": r, "content": c} for r, c in (("user", text), ("assistant", answer), ("assistant", "No."))
+    )
+    more = [{"role": "assistant", "content": "Who asks?"}, {"role": "user", "content": "I do."}]
+    answers = {"chosen": answer, "rejected": "No."}
+    return [
+        {"prompt": text} | answers,
+        {"prompt": [user], "chosen": [good], "rejected": [bad]},
+        {"chosen": [user, good], "rejected": [user, bad]},
+        {"chosen": [user, *more, good], "rejected": [user, *more, bad]},
+        {"prompt": [user | {"role": "system"}, {"role": "user", "content": "Go on."}]} | answers,
+        {"question": text} | answers,
+        {"prompt": str([user]), "chosen": str([good]), "rejected": str([bad])},
+    ]
+
+
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_no_spelling_of_a_gate_question_in_any_place_is_kept(other: Run, tmp_path: Path, spelling: str) -> None:
+    (gate,) = other.store.query(
+        "SELECT question_id, question FROM questions WHERE split = 'gate' AND label = '' LIMIT 1"
+    )
+    q = gate["question"]
+    text = spelling.format(q=q, bare=q.rstrip("?"), lower=q.lower(), split=q[:7] + "\u200b" + q[7:])
+    for n, answer in enumerate(("Rest.", "Tea.")):
+        found = import_preferences(other, write(tmp_path / f"{n}.jsonl", *shapes(text, answer)))
+        assert found == Imported(0, {"held_out": 7}, 0), "nor does what was dropped make a training question"
+    stored = other.store.query("SELECT question_id, status, reason FROM preferences")
+    assert {(row["question_id"], row["status"]) for row in stored} == {(gate["question_id"], "dropped")}
+    assert all(row["reason"].startswith("held_out: the gate or the sealed test asks this question (") for row in stored)
+    assert other.store.query("SELECT 1 FROM questions WHERE dataset = 'imported'") == []
+
+
+def test_a_question_id_that_contradicts_the_prompt(other: Run, tmp_path: Path) -> None:
+    train = other.store.query(
+        "SELECT question_id, question FROM questions WHERE split = 'train' AND label = '' LIMIT 2"
+    )
+    gate = other.store.query("SELECT question_id, question FROM questions WHERE split = 'gate' LIMIT 1")[0]
+    answers = {"chosen": "Rest.", "rejected": "No."}
+    rows = [
+        {"prompt": gate["question"], "question_id": train[0]["question_id"]} | answers,
+        {"prompt": train[0]["question"], "question_id": gate["question_id"]} | answers,
+        {"prompt": train[0]["question"], "question_id": train[1]["question_id"]} | answers,
+        {"prompt": "What helps against a cold nose?", "question_id": train[1]["question_id"]} | answers,
+        {"question": train[0]["question"], "prompt": gate["question"]} | answers,
+        {"prompt": train[0]["question"].upper(), "question_id": train[0]["question_id"]} | answers,
+    ]
+    found = import_preferences(other, write(tmp_path / "f.jsonl", *rows))
+    assert (found.kept, sum(found.dropped.values())) == (1, 5), found
+    assert set(found.dropped) == {"held_out", "two_prompts"}
+    (kept,) = other.store.query("SELECT question_id FROM preferences WHERE status = 'kept'")
+    assert kept["question_id"] == train[0]["question_id"]
+
+
+def test_an_answer_that_is_the_gates_own(other: Run, tmp_path: Path) -> None:
+    (gate,) = other.store.query("SELECT reference FROM questions WHERE split = 'gate' AND label = '' LIMIT 1")
+    (train,) = other.store.query("SELECT question FROM questions WHERE split = 'train' AND label = '' LIMIT 1")
+    rows = [
+        {"prompt": "What helps against a cold nose?", "chosen": gate["reference"], "rejected": "No."},
+        {"prompt": train["question"], "chosen": "Rest.", "rejected": gate["reference"].upper()},
+    ]
+    assert import_preferences(other, write(tmp_path / "f.jsonl", *rows)) == Imported(0, {"held_out": 2}, 0)
+
+
+def test_what_is_no_pair_of_answers_to_one_question_is_dropped_and_told(other: Run, tmp_path: Path) -> None:
+    def turns(*said: str) -> list[dict[str, str]]:
+        return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
+
+    rows = [
+        {"chosen": turns("What helps?", "Rest."), "rejected": turns("What hurts?", "Work.")},
+        {"prompt": "What helps?", "chosen": turns("Rest."), "rejected": "Work."},
+        {"prompt": "What helps?", "chosen": "Rest. ", "rejected": "Rest."},
+        {"prompt": "What helps?", "chosen": turns("What helps?", "Rest.", "Thanks."), "rejected": "Work."},
+        {"prompt": "What helps?", "chosen": "Tea.", "rejected": "Work.", "chosen_score": 0.2, "rejected_score": 0.9},
+        {"prompt": "What helps?", "chosen": "Zinc.", "rejected": "Work.", "margin": -0.5},
+    ]
+    found = import_preferences(other, write(tmp_path / "f.jsonl", *rows))
+    assert found == Imported(1, {"two_prompts": 1, "roles": 1, "same": 1, "scores": 2}, 0)
+    assert found.told() == ", 1 dropped (two_prompts), 1 dropped (roles), 1 dropped (same), 2 dropped (scores)"
+    (kept,) = other.store.query("SELECT chosen, rejected FROM preference_pairs")
+    assert kept == {"chosen": "Rest.", "rejected": "Work."}
+    (decision,) = other.store.query("SELECT reason, evidence FROM decisions")
+    assert decision["reason"] == f"1 pairs from f.jsonl{found.told()}"
+    assert json.loads(decision["evidence"])["dropped"] == found.dropped
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [{"chosen_score": 9.0, "rejected_score": 3.5}, {"chosen_score": 1.0, "rejected_score": 0.5}],
+        [{"chosen_score": 0.9, "rejected_score": -0.1}],
+        [{"chosen_score": "90", "rejected_score": "35"}],
+        [{"chosen_score": 0.9, "rejected_score": 0.4, "margin": 5.5}],
+        [{"margin": 1.5}],
+        [{"chosen_score": 1e999}],
+        [{"chosen_score": 0.9, "rejected_score": 0.4, "margin": 0.1}],
+    ],
+)
+def test_scores_on_another_scale_are_put_aside_and_told(
+    other: Run, tmp_path: Path, scores: list[dict[str, Any]]
+) -> None:
+    rows = [{"prompt": f"What helps {i}?", "chosen": "Rest.", "rejected": "No."} | s for i, s in enumerate(scores)]
+    path = tmp_path / "f.parquet"
+    if any(isinstance(value, float) and value > 1e300 for s in scores for value in s.values()):
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path = write(tmp_path / "f.jsonl", *rows)
+    found = import_preferences(other, path)
+    assert found == Imported(len(rows), {}, 0, len(rows))
+    assert found.told() == f", scores of {len(rows)} put aside (not 0-1)"
+    stored = other.store.query(
+        "SELECT chosen_score, rejected_score, margin, origin FROM preferences ORDER BY origin ->> 'row'"
+    )
+    for row, given in zip(stored, scores, strict=True):
+        assert row["chosen_score"] is row["rejected_score"] is row["margin"] is None
+        assert json.loads(row["origin"])["scores_aside"] == {k: str(v) for k, v in given.items()}
+
+
+def test_scores_of_nothing_are_scores(other: Run, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "What helps?", "chosen": "Rest.", "rejected": "No.", "chosen_score": 0, "rejected_score": 0.0},
+        {"prompt": "What else?", "chosen": "Rest.", "rejected": "No.", "chosen_score": "", "margin": None},
+    ]
+    assert import_preferences(other, write(tmp_path / "f.jsonl", *rows)) == Imported(2, {}, 0)
+    stored = other.store.query("SELECT chosen_score, margin FROM preferences ORDER BY chosen_score")
+    assert [tuple(row.values()) for row in stored] == [(0, 0), (None, None)]
+
+
+def test_conversations_that_went_through_csv(other: Run, tmp_path: Path) -> None:
+    import csv
+
+    def cell(text: str) -> str:
+        return str([{"role": "user", "content": "What helps?"}, {"role": "assistant", "content": text}])
+
+    with (tmp_path / "f.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["prompt", "chosen", "rejected"], ["What helps?", cell("It's rest."), cell("No.")]])
+    assert import_preferences(other, tmp_path / "f.csv") == Imported(1, {}, 0)
+    assert other.store.query("SELECT question, chosen, rejected FROM preference_pairs") == [
+        {"question": "What helps?", "chosen": "It's rest.", "rejected": "No."}
+    ]
+
+
+def test_a_folder_from_a_mac(other: Run, tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", {"prompt": "What helps?", "chosen": "Rest.", "rejected": "No."})
+    (tmp_path / "._train.jsonl").write_bytes(b"\0\5\x16\7")
+    assert import_preferences(other, tmp_path) == Imported(1, {}, 0)
+
+
 def test_files_of_other_trainers(other: Run, tmp_path: Path) -> None:
     """Strings, conversations with and without a prompt of their own; scores that are not given are NULL."""
     user, good, bad = (
@@ -124,6 +286,9 @@ def test_files_of_other_trainers(other: Run, tmp_path: Path) -> None:
         ({"prompt": "a", "chosen": [{"text": "b"}], "rejected": "b"}, "chosen is no list of messages"),
         ({"prompt": "a", "chosen": 3, "rejected": "b"}, "chosen is int"),
         ({"prompt": "a", "chosen": "c", "rejected": "b", "margin": "much"}, "margin is 'much'"),
+        ({"prompt": "a", "chosen": "c", "rejected": "b", "chosen_score": True}, "chosen_score is True"),
+        ({"prompt": "a", "chosen": "c", "rejected": "b", "chosen_score": [1]}, r"chosen_score is \[1\]"),
+        ({"prompt": "a", "chosen": "[{'role': 'user'}", "rejected": "b"}, "chosen is a list of messages written"),
     ],
 )
 def test_what_is_no_pair_is_named_with_its_line(other: Run, tmp_path: Path, row: dict[str, Any], message: str) -> None:
