@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.data.items import Loaded
+from rlaif.data.overlap import normal
 from rlaif.data.tables import Table, file_sha256, is_hub_id, read_table, rows_sha256
 from rlaif.types import DataError, Question, content_id
 
@@ -55,9 +56,9 @@ def _question(table: Table, i: int, dataset: str, qtype: str) -> ChoiceQuestion:
     if answer not in LETTERS:
         raise DataError(f"{table.where(i)}: answer_idx is {answer!r:.40}; needed one of {', '.join(LETTERS)}")
     told = table.rows[i].get("answer")
-    right = (answer, options[LETTERS.index(answer)])
-    if isinstance(told, str) and told.strip() in options and told.strip() not in right:
-        raise DataError(f"{table.where(i)}: answer_idx is {answer}, but answer is the text of another option; mend one")
+    right = (answer, normal(options[LETTERS.index(answer)]))
+    if isinstance(told, str) and told.strip() and told.strip() != right[0] and normal(told) != right[1]:
+        raise DataError(f"{table.where(i)}: answer_idx is {answer}, but answer is {told!r:.60}; mend one of them")
     identity = content_id(dataset, question, options)
     source_id = table.text(i, "id", optional=True) or identity
     return ChoiceQuestion(

@@ -19,6 +19,7 @@ from typing import Any
 
 from rlaif.data.files import written
 from rlaif.data.items import Item, meadow
+from rlaif.data.overlap import normal
 from rlaif.data.tables import Table
 from rlaif.types import DataError
 
@@ -43,8 +44,8 @@ def read(table: Table, i: int) -> Item | None:
             f"{table.where(i)}: {column} is {row[column]!r:.60}; needed {{letter: text}} or a list of texts"
         )
     found = {c: row.get(c) for c in ("answer_idx", "answer") if c in table.columns}
-    named = [letters for letters in (_letters(value, options, c) for c, value in found.items()) if letters]
-    if not named:
+    named = [_letters(value, options, c) for c, value in found.items() if value not in (None, "")]
+    if not named or not all(named):
         raise DataError(f"{table.where(i)}: right answer {found!r:.100} is none of the options {', '.join(options)}")
     both = set.intersection(*named) or set.union(*named)
     if len({options[letter] for letter in both}) > 1:
@@ -94,4 +95,4 @@ def _letters(value: Any, options: dict[str, str], column: str) -> set[str]:
     told = value.strip()
     if column == "answer_idx" and told.upper() in options:
         return {told.upper()}
-    return {key for key, text in options.items() if key == told.upper() or text == told}
+    return {key for key, text in options.items() if key == told.upper() or (text and normal(text) == normal(told))}

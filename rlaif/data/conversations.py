@@ -23,8 +23,11 @@ ROLES |= {name: "assistant" for name in ("assistant", "gpt", "bot", "model", "ch
 ROLES |= {name: "system" for name in ("system", "developer")}
 KEYS = (("role", "content"), ("from", "value"))  # where a message has its speaker and its text
 
-# A list of messages that stands as text in a cell.
-_LISTED = re.compile(r"""[\s"']*(?:\w+\()?[\[({][\s\[({"'\\]*(?:\w+\()?(?:role|content|from|value)\b""")
+# A list of messages that stands as text in a cell, whole or broken: how it begins, or a speaker anywhere in it.
+_LISTED = re.compile(
+    r"""\A[\s"']*(?:\w+\()?[\[({][\s\[({]*(?:[{"'\\]|(?:\w+\()?(?:role|content|from|value)\b)"""
+    r"""|\\?["'](?:role|from)\\?["']\s*:\s*\\?["'](?:user|assistant|system|human|gpt)\b"""
+)
 _TRANSCRIPT = re.compile(r"(?:\A\s*|\n\s*)(Human|Assistant):")
 
 
@@ -115,7 +118,7 @@ def _cell(table: Table, index: int, column: str, needed: bool = True) -> str | l
     if isinstance(value, list):
         return turns(value, where, column) if value or needed else ""
     text = table.text(index, column, optional=not needed or value == "").strip()
-    listed = _LISTED.match(text)
+    listed = _LISTED.search(text)
     try:
         found = written(text) if listed or (text.startswith("[") and text.endswith("]")) else None
         found = written(found) if isinstance(found, str) else found

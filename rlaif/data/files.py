@@ -11,6 +11,7 @@ import io
 import json
 import re
 import tokenize
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,8 @@ def written(text: str) -> Any:
         solid = [kind for kind in kinds if kind != tokenize.NL]
         if any(a == b == tokenize.STRING for a, b in zip(solid, solid[1:], strict=False)):
             raise ValueError("two texts without a comma between them")
-        return ast.literal_eval(text.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a backslash before a letter is no escape; Python would say so on stderr
+            return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ValueError(f"no list that can be read: {error}") from error

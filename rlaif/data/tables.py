@@ -173,9 +173,8 @@ def _table(name: str, rows: list[dict[str, Any]], lines: list[int] | None = None
         raise DataError(
             f"{name}: column {twice[0]!r} stands more than once (case does not count); found {', '.join(columns)}"
         )
-    if folded != columns:
-        names = dict(zip(columns, folded, strict=True))
-        rows = [{names[c]: value for c, value in row.items()} for row in rows]
+    if folded != columns or any(len(row) < len(columns) for row in rows):  # a key that a row lacks is null there
+        rows = [{new: row.get(old) for old, new in zip(columns, folded, strict=True)} for row in rows]
     return Table(name, rows, tuple(folded), lines)
 
 

@@ -234,6 +234,8 @@ def test_a_right_option_that_is_blank_is_dropped_and_counted(tmp_path: Path, rig
         ({"options": {"A": "Zinc", "a": "Iron"}, "answer": "A"}, "needed {letter: text}"),
         ({"options": "['Zinc' 'Iron']", "answer": 0}, "needed {letter: text}"),
         ({"options": ["Zinc", ""], "answer": 0}, "needed {letter: text}"),
+        ({"answer_idx": "B", "answer": "Sleep"}, "is none of the options"),
+        ({"answer_idx": "E", "answer": "Iron"}, "is none of the options"),
         ({"answer": True}, "is none of the options"),
         ({"answer": -1}, "is none of the options"),
         ({"answer": 1.0}, "is none of the options"),
