@@ -278,9 +278,30 @@ BAD_DATA = {
         lines(QA, QA | {"answer": "\ud83d"}),
         ["line 2", "ud83d", "half a character"],
     ),
-    "empty answer": ("medquad", "m.jsonl", lines(QA, QA | {"answer": ""}), ["line 2: answer is empty; needed text"]),
-    "blank answer": ("medquad", "m.jsonl", lines(QA | {"answer": " "}), ["line 1: answer is empty"]),
-    "null answer": ("medquad", "m.jsonl", lines(QA | {"answer": None}), ["line 1: answer is null"]),
+    "empty question": (
+        "medquad",
+        "m.jsonl",
+        lines(QA, QA | {"question": ""}),
+        ["line 2: question is empty; needed text"],
+    ),
+    "blank answer": (
+        "medquad",
+        "m.jsonl",
+        lines(QA | {"answer": " "}),
+        ["no usable row of 1; dropped {'no_answer': 1}"],
+    ),
+    "null answer": (
+        "medquad",
+        "m.jsonl",
+        lines(QA | {"answer": None}),
+        ["no usable row of 1; dropped {'no_answer': 1}"],
+    ),
+    "key twice": (
+        "medquad",
+        "m.jsonl",
+        b'{"question": "q", "answer": "a", "answer": "b"}',
+        ["line 1: key 'answer' stands"],
+    ),
     "number for an answer": ("medquad", "m.jsonl", lines(QA | {"answer": 7}), ["line 1: answer is int 7; needed text"]),
     "empty question": ("pubmedqa", "p.jsonl", lines(PQA | {"question": ""}), ["line 1: question is empty"]),
     "empty context": (
@@ -365,7 +386,7 @@ def test_data_that_the_loop_cannot_use(
 
 
 @pytest.mark.parametrize(
-    "case", ["missing", "line 3 broken", "broken parquet", "columns missing", "label", "not UTF-8", "empty answer"]
+    "case", ["missing", "line 3 broken", "broken parquet", "columns missing", "label", "not UTF-8", "empty question"]
 )
 def test_data_that_evaluate_cannot_use(call: Call, no_model: ModuleType, made: Path, bad_file: Any, case: str) -> None:
     benchmark, name, content, words = BAD_DATA[case]

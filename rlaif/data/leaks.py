@@ -189,7 +189,7 @@ def find_held_out(entering: Sequence[Question], held: Sequence[Question]) -> dic
     sought = [q.context if len(contexts[normal(q.question)]) > 1 else q.question for q in others]
     exact = {normal(text): q for text, q in zip(sought, others, strict=True)}
     for q in entering:
-        if same := exact.get(normal(q.question)):
+        if (asked := normal(q.question)) and (same := exact.get(asked)):
             found.setdefault(q.question_id, Leak(same.question_id, "exact_question", (q.question_id,), 1.0))
     for i, j in asked_within(sought, [f"{q.question}\n{q.context}" for q in entering]):
         matched = entering[j].question_id

@@ -348,9 +348,11 @@ def test_the_abstract_or_the_answer_of_a_held_out_item_is_found() -> None:
 def test_one_question_above_several_held_out_abstracts_is_told_by_the_abstract() -> None:
     title = "What is a fitting title for this abstract?"
     held = [made(f"p{i}", "gate", "cord19", question=title, context=f"Paper {i} says a lot.") for i in range(3)]
+    held += [made("none", "gate", "cord19", question=title), made("mark", "gate", "cord19", question="?")]
     entering = [
         made("same", question=title, context=f"{title}\nPaper 1 says a lot.", focus=""),
         made("new", question=title, context=f"{title}\nPaper 8 says a lot.", focus=""),
+        made("empty", question="", context="", focus=""),
     ]
     assert {name: leak.question_id for name, leak in find_held_out(entering, held).items()} == {"same-train": "p1-gate"}
 
