@@ -278,7 +278,7 @@ BAD_DATA = {
         lines(QA, QA | {"answer": "\ud83d"}),
         ["line 2", "ud83d", "half a character"],
     ),
-    "empty question": (
+    "no question": (
         "medquad",
         "m.jsonl",
         lines(QA, QA | {"question": ""}),
@@ -386,7 +386,7 @@ def test_data_that_the_loop_cannot_use(
 
 
 @pytest.mark.parametrize(
-    "case", ["missing", "line 3 broken", "broken parquet", "columns missing", "label", "not UTF-8", "empty question"]
+    "case", ["missing", "line 3 broken", "broken parquet", "columns missing", "label", "not UTF-8", "no question"]
 )
 def test_data_that_evaluate_cannot_use(call: Call, no_model: ModuleType, made: Path, bad_file: Any, case: str) -> None:
     benchmark, name, content, words = BAD_DATA[case]
