@@ -169,21 +169,21 @@ def find_leaks(train: Sequence[Question], evals: Sequence[Question]) -> list[Lea
     return leaks
 
 
-def find_held_out(entering: Sequence[Question], held: Sequence[Question]) -> dict[str, Leak]:
+def find_held_out(entering: Sequence[Question], held: Sequence[Question], measured: tuple[str, ...]) -> dict[str, Leak]:
     """Which questions that come into a run later are held out there, or nearly so: the same check as before training.
 
-    Entering question -> how it is found, the plainest way first; `Leak.question_id` is the held-out item. Items of
-    other sets than BENCHMARKS count only by their question, and by their context where one question stands above
-    several (see :func:`rlaif.data.questions.drop_leaks`).
+    Entering question -> how it is found, the plainest way first; `Leak.question_id` is the held-out item. Items of data
+    sets whose names do not begin with one of `measured` count only by their question, and by their context where one
+    question stands above several (see :func:`rlaif.data.questions.drop_leaks`).
     """
     found: dict[str, Leak] = {}
     plainest = ("exact_question", "question_within")
-    leaks = find_leaks(entering, [q for q in held if q.dataset.startswith(BENCHMARKS)])
+    leaks = find_leaks(entering, [q for q in held if q.dataset.startswith(measured)])
     for leak in sorted(leaks, key=lambda leak: plainest.index(leak.kind) if leak.kind in plainest else len(plainest)):
         for matched in leak.matched:
             found.setdefault(matched, leak)
     contexts: dict[str, set[str]] = defaultdict(set)
-    others = [q for q in held if not q.dataset.startswith(BENCHMARKS)]
+    others = [q for q in held if not q.dataset.startswith(measured)]
     for q in others:
         contexts[normal(q.question)].add(normal(q.context))
     sought = [q.context if len(contexts[normal(q.question)]) > 1 else q.question for q in others]

@@ -12,6 +12,7 @@ from rlaif.data.conversations import PairTexts, read_pair
 from rlaif.data.leaks import find_held_out
 from rlaif.data.overlap import normal
 from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_table, rows_sha256
+from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.records import load_questions
 from rlaif.run import Run
 from rlaif.share.export_preferences import LINEAGE
@@ -209,7 +210,7 @@ def place(pairs: list[Pair], known: list[Question]) -> list[tuple[Question, str]
         asked = {} if own[i] else {"question": texts.question, "context": texts.asked}
         entering += [entry(f"{i} chosen", texts.chosen, **asked), entry(f"{i} rejected", texts.rejected)]
     held = [q for q in known if q.split != "train"]
-    leaks = find_held_out(entering, held)
+    leaks = find_held_out(entering, held, AT_THE_GATE)
     places = []
     for i, pair in enumerate(pairs):
         named = by_id.get(str(pair.row.get("question_id")))

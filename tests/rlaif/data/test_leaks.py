@@ -330,7 +330,7 @@ def test_every_spelling_of_a_held_out_question_is_found(name: str, item: Questio
     text = spelled(name, item.question)
     entering = [made("x", question="What is tea made of?", focus="", reference="Leaves."),
                 made("y", question=text, context=text, focus="", reference="Rest.")]  # fmt: skip
-    found = find_held_out(entering, [*EVAL[1:], item])
+    found = find_held_out(entering, [*EVAL[1:], item], AT_THE_GATE)
     assert set(found) == {"y-train"} and found["y-train"].question_id == item.question_id
 
 
@@ -341,7 +341,7 @@ def test_the_abstract_or_the_answer_of_a_held_out_item_is_found() -> None:
         made("b", question="What of tea?", focus="", reference="TEA helps a little, in the end!"),
         made("c", question="What of coffee?", focus="", reference="Coffee does not help."),
     ]
-    told = {name: leak.kind for name, leak in find_held_out(entering, [item]).items()}
+    told = {name: leak.kind for name, leak in find_held_out(entering, [item], AT_THE_GATE).items()}
     assert told == {"a-train": "ngram_13", "b-train": "exact_answer"}
 
 
@@ -354,7 +354,9 @@ def test_one_question_above_several_held_out_abstracts_is_told_by_the_abstract()
         made("new", question=title, context=f"{title}\nPaper 8 says a lot.", focus=""),
         made("empty", question="", context="", focus=""),
     ]
-    assert {name: leak.question_id for name, leak in find_held_out(entering, held).items()} == {"same-train": "p1-gate"}
+    assert {name: leak.question_id for name, leak in find_held_out(entering, held, AT_THE_GATE).items()} == {
+        "same-train": "p1-gate"
+    }
 
 
 def test_a_question_around_a_benchmarks_is_found_before_training() -> None:
