@@ -2,26 +2,30 @@
 
     parse_answer(text, prompt, n_points) -> Marks, or a str that says why there are none
 
-Accepted: one JSON object with all that was asked for, also inside prose, code fences or an outer object, and numbers
-written as text. Not accepted: numbers off the scale or between its marks, true and false, NaN, a key that is missing,
-two objects that differ.
+Accepted: one JSON object with all that was asked for, also inside prose, code fences or an outer object, numbers
+written as text, and marks that all stand in objects of their own ({"score": 4, "reason": "..."}). Not accepted: numbers
+off the scale or between its marks, true and false, NaN, a key that is missing, two objects that differ, and whatever
+the model wrote while it was thinking.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from judges.reasoning import answer_part
 from rlaif.prompts import JudgePrompt
 
 # A change of any rule here gets a new number, and so a new judge_id.
-PARSE = "parse-1"
+PARSE = "parse-2"
 MAX_CHARS = 20_000
 MAX_ERRORS = 50
-_THOUGHT = re.compile(r"\A\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_NESTED = ("score", "mark", "rating", "value")  # what a mark is called in an object of its own
+# Around a name and its number: quotes, and Markdown for bold, italic and code.
+_DRESS = r"[\"'*_`]"
 _WHOLE = re.compile(r"\s*(\d{1,9})(?:\.0+)?\s*")
 
 
@@ -58,17 +62,17 @@ def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | 
     """
     if prompt.mode != "pointwise":
         return "not scraped"
-    text = _THOUGHT.sub("", text[:MAX_CHARS])
+    text = answer_part(text[:MAX_CHARS])
     found: dict[str, Any] = {}
     # On a scale with two-digit marks, a text that was cut may end in half a number.
-    end = r"(?=[\s,;})\]\"'*]|\.(?!\d)|\Z)" if prompt.scale[1] < 10 else r"(?=[\s,;})\]\"'*]|\.(?!\d))"
+    end = rf"(?=[\s,;}})\]|]|{_DRESS}|\.(?!\d)" + (r"|\Z)" if prompt.scale[1] < 10 else ")")
+    # 4/5, **4** out of 10, 4 to 5, 4-5 and 80% say something else than 4.
+    other = rf"(?!{_DRESS}*[ \t]*(?:/|out of\b|to\b|or\b|%|[-\u2013][ \t]*{_DRESS}*\d)|[ \t]*[-\u2013])"
     for criterion in prompt.criteria:
         words = criterion.replace("_", r"[ _-]")
-        pattern = (
-            rf"(?<![\w]){words}[\"'*]{{0,3}}\s*[:=]\s*[\"'*]{{0,3}}(-?\d+(?:\.\d+)?){end}(?![ \t]*(?:/|out "
-            r"of|to\b|or\b|[-–%]))"
-        )
-        mentions = len(re.findall(rf"(?<![\w]){words}[\"'*]{{0,3}}\s*[:=]", text, re.IGNORECASE))
+        named = rf"(?<![^\W_])(?<![^\W_]_){words}{_DRESS}{{0,3}}\s*[:=|\uff1a]"
+        pattern = rf"{named}{_DRESS}{{0,3}}\s*{_DRESS}{{0,3}}(-?\d+(?:\.\d+)?){end}{other}"
+        mentions = len(re.findall(named, text, re.IGNORECASE))
         values = re.findall(pattern, text, re.IGNORECASE)
         if not values or len(values) != mentions or len(set(values)) != 1:
             return f"no single value for {criterion!r} in the text"
@@ -153,9 +157,21 @@ def _marks(fields: Mapping[str, Any], prompt: JudgePrompt, n_points: int) -> Mar
         criteria = {criterion: criteria[criterion] for criterion in prompt.criteria}
     else:
         low, high = prompt.scale
+        fields = _flat(fields, prompt.criteria)
         criteria = {c: (_whole(fields[c], c, low, high) - low) / (high - low) for c in prompt.criteria}
     score = sum(weight * criteria[c] for c, weight in zip(prompt.criteria, prompt.weights, strict=True))
     return Marks(min(1.0, max(0.0, score)), criteria, str(fields.get("rationale") or ""))
+
+
+def _flat(fields: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """`fields` with the marks out of their own objects, where all of them stand in one under the same name."""
+    inner = [fields[name] for name in names]
+    if not all(isinstance(value, dict) for value in inner):
+        return fields
+    keys = [key for key in _NESTED if any(key in value for value in inner)]
+    if len(keys) != 1 or not all(keys[0] in value for value in inner):
+        return fields
+    return dict(fields) | {name: fields[name][keys[0]] for name in names}
 
 
 def _from_points(fields: Mapping[str, Any], n_points: int) -> dict[str, float]:
@@ -195,7 +211,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     """
     if len(text) > MAX_CHARS:
         raise _Rejected(f"the answer is longer than {MAX_CHARS:,} characters")
-    text = _THOUGHT.sub("", text)
+    text = answer_part(text)
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
     at = text.find("{")
     while at >= 0:

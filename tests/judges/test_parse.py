@@ -43,6 +43,20 @@ def test_the_same_marks_in_other_clothes(text: str) -> None:
     assert dict(marks.criteria) == MARKS
 
 
+@pytest.mark.parametrize("name", ["score", "mark", "rating", "value"])
+def test_marks_in_objects_of_their_own(name: str) -> None:
+    nested = {
+        c: {name: mark, "reason": "3 of 4"} for c, mark in zip(DEFAULT.criteria, (4, 3, 5), strict=True)
+    }  # fmt: skip
+    for text in (json.dumps(nested), json.dumps({"verdict": nested}), json.dumps(nested).replace("4,", '"4",')):
+        marks = parse_answer(text, DEFAULT)
+        assert isinstance(marks, Marks) and dict(marks.criteria) == MARKS
+    two_names = {c: {"score": 4, "rating": 3} for c in DEFAULT.criteria}
+    off_scale = {c: {name: 9} for c in DEFAULT.criteria}
+    mixed = nested | {"completeness": {"points": 3}}
+    assert all(isinstance(parse_answer(json.dumps(bad), DEFAULT), str) for bad in (two_names, off_scale, mixed))
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -102,6 +116,11 @@ def test_every_clean_answer_round_trips(given_marks: dict[str, int], rationale: 
         "- **Factual accuracy**: 4\n- **Completeness**: 3\n- **Key point coverage**: 5.",
         "{'factual_accuracy': 4, 'completeness': 3, 'key_point_coverage': 5}",
         CLEAN[:-1],
+        "**Factual Accuracy:** 4\n**Completeness:** 3\n**Key Point Coverage:** 5\n\nThe answer is good.",
+        "**Factual Accuracy**: **4** - good\n__Completeness:__ *3*\n### Key Point Coverage: `5`",
+        "1. `factual_accuracy`: 4\n2. `completeness`: 3\n3. `key_point_coverage`: 5",
+        "| Criterion | Mark |\n|---|---|\n| Factual accuracy | 4 |\n| **Completeness** | **3** |\n"
+        "| Key point coverage | 5 |",
         "factual_accuracy = 4; completeness = 3; key_point_coverage = 5; again: completeness = 3",
     ],
 )
@@ -118,6 +137,11 @@ def test_the_last_rung_reads_names_and_numbers(text: str) -> None:
         "factual_accuracy: 4\nfactual_accuracy: 5\ncompleteness: 3\nkey_point_coverage: 5",
         "factual_accuracy: 4 out of 5\ncompleteness: 3\nkey_point_coverage: 5",
         "factual_accuracy: 4/5\ncompleteness: 3\nkey_point_coverage: 5",
+        "**Factual accuracy:** **4**/5\ncompleteness: 3\nkey_point_coverage: 5",
+        "**Factual accuracy:** **4** out of 10\ncompleteness: 3\nkey_point_coverage: 5",
+        "**Factual accuracy:** **4**-**5**\ncompleteness: 3\nkey_point_coverage: 5",
+        "| Factual accuracy | 4/5 |\n| Completeness | 3 |\n| Key point coverage | 5 |",
+        "| Factual accuracy | good | 4 |\n| Completeness | 3 |\n| Key point coverage | 5 |",
         "factual_accuracy: 4 to 5\ncompleteness: 3\nkey_point_coverage: 5",
         "factual_accuracy: 4.5\ncompleteness: 3\nkey_point_coverage: 5",
         "factual_accuracy: 8\ncompleteness: 3\nkey_point_coverage: 5",
