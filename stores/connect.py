@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 
 from rlaif.types import RlaifError
+from stores.lock import check_locks
 
 READER_PATIENCE = 10.0  # seconds; a writer holds the file for tenths of a second
 REPORT_AFTER = 1.0  # seconds; a query that passes by is not worth a line
@@ -103,6 +104,7 @@ def _opened(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     started = time.monotonic()
     next_report = started + REPORT_AFTER
+    first = True
     while True:
         with _one_at_a_time, ExitStack() as stack:  # not held while asleep: other threads may use other databases
             try:
@@ -111,6 +113,9 @@ def _opened(
                 holder = _holder(error)
                 if holder is None:
                     raise
+                if holder != _OURSELVES and first:
+                    check_locks(path.parent)  # DuckDB says the same where nobody can lock anything
+                first = False
             else:
                 yield con
                 return

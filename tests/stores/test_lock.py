@@ -1,10 +1,14 @@
+import errno
+import fcntl
 import os
 import signal
 
+import duckdb
 import pytest
 
 from rlaif.types import RlaifError
-from stores.lock import run_lock
+from stores import connect
+from stores.lock import check_locks, run_lock
 
 LOCK = """
 import sys, time
@@ -45,3 +49,43 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RlaifError, match="loop.lock"), run_lock(tmp_path / "file"):
         pass
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """File systems where one of the two kinds of lock fails with the given number."""
+
+    def make(kind, number):
+        def fail(*args):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, kind, fail)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["lockf", "flock"])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks_is_named_with_a_way_on(tmp_path, no_locks, kind, number):
+    no_locks(kind, number)
+    words = rf"file locks do not work in .*{tmp_path.name} \({os.strerror(number)}\).*local disk with --run, or copy"
+    with pytest.raises(RlaifError, match=words) as caught, run_lock(tmp_path):
+        pass
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 1
+
+
+def test_a_database_that_nobody_can_lock_is_not_waited_for(tmp_path, no_locks, monkeypatch):
+    def refuse(*args):
+        raise duckdb.IOException('Could not set lock on file "x": Conflicting lock is held in PID 0.')
+
+    monkeypatch.setattr(connect, "_attached", refuse)
+    no_locks("lockf", errno.ENOLCK)
+    for opened in (connect.writing(tmp_path / "x", None), connect.reading(tmp_path / "x", on_wait=print)):
+        with pytest.raises(RlaifError, match="file locks do not work"), opened:
+            pass
+
+
+def test_a_folder_where_nothing_can_be_made_says_nothing_of_locks(tmp_path):
+    check_locks(tmp_path / "nowhere")
+    check_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
