@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from judges.faults import describe
+from judges.redact import looks_like_key
 from judges.settings import JudgeSettings
+from judges.wire import hooks
 from rlaif.types import UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def split_name(model: str, base_url: str) -> tuple[str, str]:
 
     Raises UsageError for a name that says neither, and for a base URL that is none or that holds a password or key.
     """
+    if looks_like_key(model):
+        raise UsageError("judge.model holds a key, and would be recorded; put the key into the environment instead")
     provider, colon, name = model.partition(":")
     provider = provider.strip().replace("-", "_").lower()
     if base_url:
@@ -60,13 +64,13 @@ def check_url(base_url: str) -> None:
         host, secret = parts.hostname, parts.username or parts.password or parts.query
     except ValueError:
         parts, host, secret = None, None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"judge.base_url = {base_url!r} is no URL; write it like http://127.0.0.1:8000/v1")
-    if secret:
+    if secret or looks_like_key(base_url):
         raise UsageError(
-            "judge.base_url holds a user, password or query, and would be recorded; put the key into the "
+            "judge.base_url holds a user, password, query or key, and would be recorded; put the key into the "
             "environment instead"
         )
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"judge.base_url = {base_url!r} is no URL; write it like http://127.0.0.1:8000/v1")
 
 
 def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:
@@ -79,14 +83,22 @@ def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:
     options["num_predict" if provider == "ollama" else "max_tokens"] = settings.max_new_tokens
     if settings.base_url:
         options["base_url"] = settings.base_url
-    if provider == "openai" and is_loopback(settings.base_url):
-        if not os.environ.get("OPENAI_API_KEY"):
-            options["api_key"] = "none"  # servers on this machine ask for none, but the client wants one
-        if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
-            import openai
+    here = provider == "openai" and is_loopback(settings.base_url)
+    if here and not os.environ.get("OPENAI_API_KEY"):
+        options["api_key"] = "none"  # servers on this machine ask for none, but the client wants one
+    if provider == "openai":
+        import openai
 
-            # what is meant for this machine must not go through a proxy
-            options["http_client"] = openai.DefaultHttpxClient(trust_env=False, timeout=settings.timeout)
+        proxy = None if here else os.environ.get("OPENAI_PROXY") or None
+        options["openai_proxy"] = ""  # LangChain takes no proxy of its own beside an http_client
+        options["http_client"] = openai.DefaultHttpxClient(
+            trust_env=not here,  # what is meant for this machine must not go through a proxy
+            timeout=settings.timeout,
+            event_hooks=hooks(settings.timeout),
+            proxy=proxy,
+        )
+    if provider == "ollama":
+        options["client_kwargs"] = {"event_hooks": hooks(settings.timeout)}
     try:
         from langchain.chat_models import init_chat_model
 
@@ -96,6 +108,16 @@ def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:
             f"judge.model = {model!r} cannot be used: {describe(error)}; keys are read from the "
             "environment only, e.g. OPENAI_API_KEY"
         ) from None
+
+
+def with_old_limit(chat: BaseChatModel) -> BaseChatModel | None:
+    """`chat` with its limit under OpenAI's older name `max_tokens`, which is the only one some servers know; None where
+    a model is not asked in OpenAI's way.
+    """
+    limit = getattr(chat, "max_tokens", None)
+    if not limit or not hasattr(chat, "extra_body"):
+        return None
+    return chat.model_copy(update={"max_tokens": None, "extra_body": {**(chat.extra_body or {}), "max_tokens": limit}})
 
 
 def endpoint(model: str, base_url: str) -> Endpoint:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from judges.budget import BudgetReached, Meter
 from judges.client import Client, Failure, Stopped
 from judges.fill import Asked
+from judges.reasoning import unfinished
 from judges.settings import Cache, JudgeSettings
 from rlaif.types import VerdictStatus, content_id
 from stores.cache import Answer, Usage
@@ -135,6 +136,7 @@ class Engine:
 
     def _climb(self, job: Job, known: Mapping[str, Answer]) -> Result | None:
         messages = [("system", job.asked.system), ("user", job.asked.user)]
+        messages = [(role, text) for role, text in messages if text.strip()]  # some servers refuse an empty turn
         first_key, repair_key = self._keys(job)
         first = self._answer(messages, job, Answer(first_key, self._judge_id, "first", ""), known)
         if isinstance(first, Failure):
@@ -148,7 +150,7 @@ class Engine:
                 used=used,
                 seconds=first.seconds,
             )
-        value = job.read(first.raw)
+        value = self._read(job, first)
         if not isinstance(value, str):
             return Result("scored", value, first.raw, used=used, seconds=first.seconds)
         why = value
@@ -161,10 +163,11 @@ class Engine:
             used + _usage(repair),
             first.seconds + repair.seconds,
         )
-        value = job.read(repair.raw)
+        value = self._read(job, repair)
         if not isinstance(value, str):
             return Result("scored", value, raw, used=used, seconds=seconds)
-        scraped = [found for text in (repair.raw, first.raw) if not isinstance(found := job.scrape(text), str)]
+        finished = [answer.raw for answer in (repair, first) if not self._unfinished(answer)]
+        scraped = [found for text in finished if not isinstance(found := job.scrape(text), str)]
         if scraped and all(found == scraped[0] for found in scraped):
             return Result("scored", scraped[0], raw, used=used, seconds=seconds)
         if repair.finish == "refusal" or _APOLOGY.match(first.raw) or _APOLOGY.match(repair.raw):
@@ -182,6 +185,13 @@ class Engine:
             used=used,
             seconds=seconds,
         )
+
+    def _read(self, job: Job, answer: Answer) -> Any:
+        """The value in an answer, or a str that says why there is none: a draft that was cut off has none."""
+        return self._unfinished(answer) or job.read(answer.raw)
+
+    def _unfinished(self, answer: Answer) -> str:
+        return unfinished(answer.raw, answer.finish, self._settings.max_new_tokens)
 
     def _answer(
         self, messages: list[tuple[str, str]], job: Job, empty: Answer, known: Mapping[str, Answer]
@@ -201,14 +211,9 @@ class Engine:
             self._failed_in_row += 1
             dead = self._failed_in_row >= GIVE_UP or (not self._alive and (fault.kind == "client" or fault.unreachable))
         if dead:
-            mend = "start the endpoint or correct judge.base_url"
-            advice = {
-                "client": "check judge.model, judge.base_url and the key in the environment",
-                "cut": "raise it",
-            }.get(fault.kind, mend)
             self._stop(
-                f"no answer from the judge at {self._where}: {fault.text}; what was answered is stored: {advice}, "
-                "then run the same command again"
+                f"no answer from the judge at {self._where}: {fault.text}; what was answered is stored: "
+                f"{fault.advice}, then run the same command again"
             )
         return Result("failed", reason=before + fault.text, used=used + failure.used, seconds=seconds + failure.seconds)
 
