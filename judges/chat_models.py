@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from judges.faults import describe
+from judges.faults import classify, describe
 from judges.redact import looks_like_key
 from judges.settings import JudgeSettings
 from judges.wire import hooks
-from rlaif.types import UsageError
+from rlaif.types import UsageError, content_id
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -26,6 +27,7 @@ PROVIDERS = tuple(
     "google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity "
     "together upstage xai".split()
 )
+LASTING = ("id", "root", "parent", "owned_by", "max_model_len", "digest", "meta")  # what servers say of their models
 HINT = (
     "use 'reference', 'provider:name' such as 'openai:gpt-4o-mini', or the name of a served model with judge.base_url"
 )
@@ -33,10 +35,13 @@ HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is: what to call it in messages, and whether it is on this machine."""
+    """Where a model is: what to call it in messages, and whether it is on this machine. `server` tells one address from
+    another; "" for a provider's own service, which its name says.
+    """
 
     host: str
     local: bool
+    server: str = ""
 
 
 def split_name(model: str, base_url: str) -> tuple[str, str]:
@@ -120,6 +125,26 @@ def with_old_limit(chat: BaseChatModel) -> BaseChatModel | None:
     return chat.model_copy(update={"max_tokens": None, "extra_body": {**(chat.extra_body or {}), "max_tokens": limit}})
 
 
+def model_entry(chat: BaseChatModel) -> str:
+    """A hash of what the server's list of models says about this one, without what changes by itself (times, load); ""
+    where there is no such list. Raises what the library raises when nobody answers.
+    """
+    client: Any = getattr(chat, "root_client", None)
+    if client is None:
+        return ""
+    try:
+        listed = client.get("/models", cast_to=object)
+    except Exception as error:
+        if classify(error).status:
+            return ""
+        raise
+    entries = listed.get("data") if isinstance(listed, dict) else None
+    name = getattr(chat, "model_name", "")
+    mine = [e for e in entries if isinstance(e, dict) and e.get("id") == name] if isinstance(entries, list) else []
+    kept = [{key: entry[key] for key in LASTING if key in entry} for entry in mine]
+    return content_id("model", json.dumps(kept, sort_keys=True, default=str)) if kept else ""
+
+
 def endpoint(model: str, base_url: str) -> Endpoint:
     """Where `model` is asked, from the base URL, the provider's variables in the environment, or the provider's
     name.
@@ -128,7 +153,8 @@ def endpoint(model: str, base_url: str) -> Endpoint:
     names = {"openai": ("OPENAI_API_BASE", "OPENAI_BASE_URL"), "ollama": ("OLLAMA_HOST",)}.get(provider, ())
     url = base_url or next((value for name in names if (value := os.environ.get(name))), "")
     if url:
-        return Endpoint(urlsplit(url if "://" in url else f"http://{url}").netloc, is_loopback(url))
+        url = url if "://" in url else f"http://{url}"
+        return Endpoint(urlsplit(url).netloc, is_loopback(url), content_id("server", url.rstrip("/").lower()))
     if provider == "ollama":
         return Endpoint("127.0.0.1:11434", True)
     return Endpoint("api.openai.com" if provider == "openai" else f"the service of {provider}", False)

@@ -64,22 +64,31 @@ class Engine:
     """Asks one chat model many things."""
 
     def __init__(
-        self, chat: BaseChatModel, judge_id: str, settings: JudgeSettings, cache: Cache | None, where: str
+        self,
+        chat: BaseChatModel,
+        judge_id: str,
+        settings: JudgeSettings,
+        cache: Cache | None,
+        where: str,
+        server: str = "",
     ) -> None:
         self._settings, self._cache, self._judge_id, self._where = settings, cache, judge_id, where
+        self._server = (server,) if server else ()  # an answer is one server's
         self._meter = Meter(settings)
         self._client = Client(chat, settings, self._meter)
         self._lock = threading.Lock()
         self._new: list[Answer] = []
         self._alive, self._failed_in_row, self._why, self._limit = False, 0, "", ""
 
-    def run(self, jobs: Sequence[Job]) -> tuple[list[Result | None], str]:
+    def run(self, jobs: Sequence[Job], again: bool = False) -> tuple[list[Result | None], str]:
         """One result a job, in order, and why the engine had to stop ("" if it did not; then no result is None).
+        `again` asks what was answered before, too.
 
         Jobs of the same content are asked once. What was answered is in the cache when this returns or raises.
         """
         unique = {job.content: job for job in jobs}
-        known = self._cache.get([key for job in unique.values() for key in self._keys(job)]) if self._cache else {}
+        keys = [] if again else [key for job in unique.values() for key in self._keys(job)]
+        known = self._cache.get(keys) if self._cache and keys else {}
         if self._cache:
             self._meter.start(self._cache.used())
         self._client.stop.clear()
@@ -104,7 +113,8 @@ class Engine:
         return [job for job in unique.values() if self._keys(job)[0] not in known]
 
     def _keys(self, job: Job) -> tuple[str, str]:
-        return content_id(self._judge_id, job.content, "first"), content_id(self._judge_id, job.content, "repair")
+        who = (self._judge_id, *self._server, job.content)
+        return content_id(*who, "first"), content_id(*who, "repair")
 
     def _finished(self, futures: Iterable[Future[Result | None]]) -> Iterable[Future[Result | None]]:
         """The futures as they finish; answers are written to the cache in between."""

@@ -7,12 +7,14 @@ verdicts = judge.score(items)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from judges.chat_models import Endpoint, endpoint, make_chat_model, split_name
+from judges.chat_models import Endpoint, endpoint, make_chat_model, model_entry, split_name
 from judges.engine import Engine, Job, Result
+from judges.faults import START, describe
 from judges.fill import ASKING, content_hash, fill_item
 from judges.parse import PARSE, Marks, parse_answer, schema, scrape_answer, wanted
 from judges.settings import DEFAULT_SETTINGS, Cache, Forecast, JudgeSettings, JudgeStopped
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 
 CHARS_PER_TOKEN = 4  # of English, for forecasts
+_GOUT = ("What helps against an attack of gout?", "Rest, ice and an anti-inflammatory drug such as naproxen.")
+PROBE = tuple(  # a right answer, a half one and a wrong one
+    JudgeItem(f"probe{n}", _GOUT[0], answer, _GOUT[1], key_points=("rest", "ice", "an anti-inflammatory drug"))
+    for n, answer in enumerate((_GOUT[1], "Rest helps, and a cold drink.", "Red wine and long walks cure it."))
+)
 TYPICAL_REPLY = 90  # tokens of a verdict with its two sentences, for forecasts
 
 
@@ -69,8 +76,10 @@ class LangChainJudge:
             "parse": PARSE,
         }
         self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
-        self._cache = cache
-        self._engine = Engine(chat_model, self.identity.judge_id, settings, cache, self.endpoint.host)
+        self._cache, self._chat = cache, chat_model
+        self._engine = Engine(
+            chat_model, self.identity.judge_id, settings, cache, self.endpoint.host, self.endpoint.server
+        )
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
         """One verdict an item, in order. Answers of the same content are asked about once, and each verdict says what
@@ -98,6 +107,26 @@ class LangChainJudge:
         return Forecast(
             len(jobs), tokens_in, tokens_out, cost, each * len(jobs) / self.settings.concurrency if each else None
         )
+
+    def look(self) -> tuple[str, str]:
+        """What tells this server's model from another of the same name: a hash of its entry in the list of models (""
+        without a list), and the marks it gives to three fixed answers, as JSON ("" where marks are drawn).
+
+        Asks again what was asked before. Raises JudgeStopped when nobody answers.
+        """
+        try:
+            entry = model_entry(self._chat)
+        except Exception as error:  # whatever the library raises when there is no server
+            raise JudgeStopped(
+                f"no answer from the judge at {self.endpoint.host}: {describe(error)}; {START}, then run the same "
+                "command again"
+            ) from error
+        if self.settings.temperature > 0:
+            return entry, ""
+        results, why = self._engine.run([self._job(item) for item in PROBE], again=True)
+        if why:
+            raise JudgeStopped(why)
+        return entry, json.dumps([r.value.score if r and isinstance(r.value, Marks) else None for r in results])
 
     def _can_judge(self, item: JudgeItem) -> bool:
         return self.prompt.mode != "key_points" or bool(item.key_points)

@@ -113,7 +113,9 @@ class PairwiseJudge:
             "asking": ASKING, "parse": PARSE,
         }  # fmt: skip
         self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
-        self._engine = Engine(chat_model, self.identity.judge_id, settings, cache, self.endpoint.host)
+        self._engine = Engine(
+            chat_model, self.identity.judge_id, settings, cache, self.endpoint.host, self.endpoint.server
+        )
 
     def compare(self, pairs: Sequence[Pair]) -> list[PairwiseVerdict]:
         """Two verdicts a pair, orders "ab" then "ba", pairs in the given order. Raises PairwiseStopped."""

@@ -84,6 +84,10 @@ class AnswerCache:
         rows = {"judge_cache": list(once.values())} if once else {}
         self._store.write({**rows, "judge_usage": [usage]})
 
+    def forget(self, judge_id: str) -> int:
+        """Drop the answers of a judge, because another model gave them; what they cost stays. Returns how many."""
+        return self._store.execute([("DELETE FROM judge_cache WHERE judge_id = ?", [judge_id])])[0]
+
     def used(self) -> Usage:
         """What all judges of the run have used so far."""
         sums = "sum(calls)::BIGINT, sum(tokens_in)::BIGINT, sum(tokens_out)::BIGINT, sum(cost)"

@@ -13,11 +13,12 @@ from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import Held, hold, rows, rule_dicts
 from rlaif.exam.human import human_exam
 from rlaif.exam.items import Exam
-from rlaif.exam.licence import EXAM, forget
+from rlaif.exam.licence import EXAM, forget, lapse
 from rlaif.exam.medquad import medquad_exam
 from rlaif.exam.rules import POOLED_BOUND
 from rlaif.judging.announce import announce
 from rlaif.judging.configured import judge_settings
+from rlaif.judging.server import record_servers
 from rlaif.run import Run, open_or_create, open_run, unflat
 from rlaif.screen import Screen
 from rlaif.types import Judge, UsageError
@@ -48,11 +49,14 @@ def exam_from_command_line(
         run = open_run(folder)
     judge = configured_judge(config, run)
     announce_exams(judge, exams, screen)
+    lapse(run, judge, screen)
     held = []
     with screen.live():
         for exam in exams:
             held.append(hold(exam, judge, screen))
             _keep(run, held[-1], judge, screen)
+        if any(each.exam.name == EXAM for each in held):
+            record_servers(run, judge)
     return judge, held
 
 

@@ -8,6 +8,7 @@ import shlex
 from rlaif.config import flat
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import hold, rows
+from rlaif.judging.server import changed_servers
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, Judge, RlaifError, UsageError
@@ -20,11 +21,12 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
 
     It may with a passed exam on record. Without one, a judge that is local and free (`hold_here`) sits the exam now:
     stage `exam:<judge_id>` of round 0. `judge.require_licence=false` lets any judge label, and is recorded in
-    `decisions` (kind "licence").
+    `decisions` (kind "licence"). A licence that was got at another server is none.
 
     Raises UsageError for a judge that has not been examined, RlaifError for one that was refused; both say the command.
     """
     judge_id, name = judge.identity.judge_id, judge.identity.model
+    lapse(run, judge, screen)
     if check_licence(run, judge_id) is True:
         return
     if not run.config.judge.require_licence:
@@ -50,6 +52,23 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
             f"the judge {name} ({judge_id}) was refused a licence ({'; '.join(found)}); see {command(run)}; "
             "choose another judge or prompt, or override with --set judge.require_licence=false"
         )
+
+
+def lapse(run: Run, judge: Judge, screen: Screen) -> None:
+    """Withdraw the licence of a judge that is asked at another server than it was examined at, with a warning and a
+    decision (kind "licence", action "LAPSED"). Raises JudgeStopped when nobody answers there.
+    """
+    changed = changed_servers(run, judge)
+    if not changed:
+        return
+    judge_id = judge.identity.judge_id
+    for line in changed:
+        screen.line(f"warning: {line}; its licence and its kept answers hold no longer", style="yellow")
+    if check_licence(run, judge_id) is None:
+        return
+    passed = check_licence(run, judge_id)
+    run.store.execute([("DELETE FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, EXAM])])
+    run.decide(Decision(_round(run), "licence", "LAPSED", "; ".join(changed), {"judge_id": judge_id, "passed": passed}))
 
 
 def check_licence(run: Run, judge_id: str) -> bool | None:
@@ -95,7 +114,9 @@ def _record_override(run: Run, judge_id: str, name: str, work: str) -> None:
     if any(json.loads(row["evidence"]).get("judge_id") == judge_id for row in known):
         return
     reason = f"judge.require_licence=false: {name} {work} without a licence"
-    round = int(run.store.query("SELECT coalesce(max(round), 0) AS round FROM rounds")[0]["round"])
-    run.decide(
-        Decision(round, "licence", "OVERRIDE", reason, {"judge_id": judge_id, "passed": check_licence(run, judge_id)})
-    )
+    evidence = {"judge_id": judge_id, "passed": check_licence(run, judge_id)}
+    run.decide(Decision(_round(run), "licence", "OVERRIDE", reason, evidence))
+
+
+def _round(run: Run) -> int:
+    return int(run.store.query("SELECT coalesce(max(round), 0) AS round FROM rounds")[0]["round"])

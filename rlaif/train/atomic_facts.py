@@ -51,15 +51,18 @@ class FactWriter:
     """
 
     def __init__(self, config: Config, settings: JudgeSettings, store: Store | None, chat_model: Any = None) -> None:
+        server = ""
         if chat_model is None:
             provider, name = split_name(config.judge.model, settings.base_url)
             place = endpoint(config.judge.model, settings.base_url)
             self.model, self.where, self.local = f"{provider}:{name}", place.host, place.local
+            server = place.server
             chat_model = make_chat_model(config.judge.model, settings)
         else:
             self.model, self.where, self.local = config.judge.model, "a chat model in this process", True
         self.writer_id = content_id("knowtuning", ASKING, self.model, settings.temperature, settings.max_new_tokens)
-        self._engine = Engine(chat_model, self.writer_id, settings, AnswerCache(store) if store else None, self.where)
+        cache = AnswerCache(store) if store else None
+        self._engine = Engine(chat_model, self.writer_id, settings, cache, self.where, server)
 
     def facts(self, questions: Sequence[Question]) -> list[list[str] | None]:
         """The atomic facts of each reference; None where no list of facts came back. Raises JudgeStopped."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from odd_server import CLEAN, MARKS, Handle, Place, completion, reply
 
 from judges import make_judge
 from judges.settings import Budget, JudgeSettings, JudgeStopped
@@ -23,59 +23,7 @@ from rlaif.types import JudgeItem, UsageError, Verdict
 
 pytestmark = pytest.mark.slow
 
-MARKS = {"factual_accuracy": 4, "completeness": 4, "key_point_coverage": 5}
-CLEAN = json.dumps({"rationale": "because"} | MARKS)
 ITEMS = [JudgeItem(f"c{n}", "What helps?", f"Answer {n}.", "Rest.", key_points=("rest",)) for n in range(4)]
-Handle = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
-
-
-def completion(content: Any = CLEAN, finish: Any = "stop", usage: Any = None, **message: Any) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": content} | message, "finish_reason": finish}
-    whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-    return whole | ({} if usage is None else {"usage": usage})
-
-
-def reply(handler: BaseHTTPRequestHandler, body: Any, status: int = 200, **headers: str) -> None:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    handler.send_response(status)
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    for name, value in ({"Content-Type": "application/json", "Content-Length": str(len(data))} | names).items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(data)
-
-
-class Place:
-    """A server that hands each request to `handle`, and keeps what it was asked."""
-
-    def __init__(self, handle: Handle) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        place = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                place.bodies.append(body)
-                handle(self, body)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: Any) -> None:  # a client that hung up
-                pass
-
-        self.http = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ SCHEMA = {
     "raw reason flags attempts tokens_in tokens_out cost seconds created_at",
     "pairwise_verdicts": "judge_id candidate_a candidate_b order winner status reason",
     "judge_cache": "key judge_id attempt raw finish tokens_in tokens_out cost seconds calls created_at",
+    "judge_servers": "judge_id server host model_sha256 probe created_at",
     "judge_usage": "usage_id judge_id calls tokens_in tokens_out cost created_at",
     "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status "
     "reason kind origin",

@@ -1,0 +1,67 @@
+"""Which server a judge is asked at: a licence and kept answers hold for that server, not for any model of the name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rlaif.judging.configured import language_judge, members
+from rlaif.run import Run
+from rlaif.types import Judge
+from stores.cache import AnswerCache
+
+if TYPE_CHECKING:
+    from judges.llm import LangChainJudge
+
+
+def changed_servers(run: Run, judge: Judge) -> list[str]:
+    """What has changed since `judge` (or a member of the jury) was examined, one line each; [] where nothing has.
+
+    A judge that was never looked at is recorded as it is now. Where the address is the same and the model behind it
+    another, its kept answers are dropped; the answers of another address are told apart by their keys. Raises
+    JudgeStopped when nobody answers.
+    """
+    return [line for asks in _served(judge) if (line := _changed(run, asks))]
+
+
+def record_servers(run: Run, judge: Judge) -> None:
+    """Keep where `judge`, or each member of the jury, is now: it has sat its exam there. Raises JudgeStopped."""
+    for asks in _served(judge):
+        _record(run, asks, asks.look())
+
+
+def _served(judge: Judge) -> list[LangChainJudge]:
+    """Those who are asked at an address that a person gave; a provider's own service is known by its name."""
+    return [asks for asks in map(language_judge, members(judge)) if asks is not None and asks.endpoint.server]
+
+
+def _changed(run: Run, asks: LangChainJudge) -> str:
+    judge_id, now = asks.identity.judge_id, asks.endpoint
+    rows: list[dict[str, Any]] = run.store.query(
+        "SELECT * FROM judge_servers WHERE judge_id = ? ORDER BY created_at DESC LIMIT 1", [judge_id]
+    )
+    if rows and rows[0]["server"] != now.server:
+        return f"{asks.identity.model} was examined at {rows[0]['host']}, and is now asked at {now.host}"
+    entry, probe = asks.look()
+    if not rows:
+        _record(run, asks, (entry, probe))
+        return ""
+    other_entry = entry and rows[0]["model_sha256"] and entry != rows[0]["model_sha256"]
+    other_probe = probe and rows[0]["probe"] and probe != rows[0]["probe"]
+    if not other_entry and not other_probe:
+        return ""
+    AnswerCache(run.store).forget(judge_id)
+    how = "its list of models describes another one"
+    if not other_entry:
+        how = f"it marks fixed answers {probe}, and marked them {rows[0]['probe']}"
+    return f"{asks.identity.model} at {now.host} is not the model that was examined: {how}"
+
+
+def _record(run: Run, asks: LangChainJudge, seen: tuple[str, str]) -> None:
+    row = {
+        "judge_id": asks.identity.judge_id,
+        "server": asks.endpoint.server,
+        "host": asks.endpoint.host,
+        "model_sha256": seen[0],
+        "probe": seen[1],
+    }
+    run.store.write({"judge_servers": [row]}, replace=["judge_servers"])

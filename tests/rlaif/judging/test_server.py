@@ -1,0 +1,175 @@
+"""A judge whose name stays and whose server does not: real servers, a real database."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from odd_server import Handle, Place, completion, reply
+
+from judges import make_judge
+from judges.settings import JudgeSettings, JudgeStopped
+from rlaif.config import Config, JudgeConfig
+from rlaif.exam.licence import check_licence, ensure_licence
+from rlaif.judging.server import changed_servers, record_servers
+from rlaif.run import Run, open_or_create
+from rlaif.screen import Screen
+from rlaif.types import Judge, JudgeItem, UsageError
+from stores import migrations
+from stores.cache import AnswerCache
+from stores.store import Store
+
+pytestmark = pytest.mark.slow
+
+ITEM = JudgeItem("c1", "What helps?", "Ice.", "Rest.", key_points=("rest",))
+
+
+def marking(mark: int) -> Handle:
+    marks = {"factual_accuracy": mark, "completeness": mark, "key_point_coverage": mark}
+    return lambda handler, asked: reply(handler, completion(json.dumps(marks)))
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    places: list[Place] = []
+
+    def start(handle: Handle, port: int = 0) -> Place:
+        places.append(Place(handle, port))
+        return places[-1]
+
+    yield start
+    for each in places:
+        each.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return open_or_create(tmp_path / "run", Config())
+
+
+def judge(run: Run, server: Place, model: str = "m", **more: Any) -> Judge:
+    settings = JudgeSettings(base_url=server.url, backoff=0.001, retries=0, timeout=10.0, concurrency=1, **more)
+    return make_judge(model, settings, AnswerCache(run.store))
+
+
+def give_licence(run: Run, judge: Judge) -> None:
+    """As the command `judge exam` leaves it, without the exam."""
+    row = {"exam": "embedded", "judge_id": judge.identity.judge_id, "passed": True, "n": 100}
+    run.store.write({"licences": [row]})
+    record_servers(run, judge)
+
+
+def score(judge: Judge) -> float | None:
+    return judge.score([ITEM])[0].score
+
+
+def test_the_same_server_is_the_same_judge(run: Run, place: Callable[..., Place]) -> None:
+    server = place(marking(4))
+    one = judge(run, server)
+    give_licence(run, one)
+    ensure_licence(run, judge(run, server), Screen(), hold_here=False)
+    assert changed_servers(run, judge(run, server)) == [] and check_licence(run, one.identity.judge_id) is True
+    (row,) = run.store.query("SELECT judge_id, host, probe FROM judge_servers")
+    assert (row["judge_id"], row["host"]) == (one.identity.judge_id, server.url[7:-3])
+    assert json.loads(row["probe"]) == [0.75, 0.75, 0.75]
+
+
+def test_neither_licence_nor_answers_go_to_another_address(
+    run: Run, place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = judge(run, place(marking(4))), judge(run, place(marking(4)))
+    assert first.identity == second.identity
+    give_licence(run, first)
+    assert score(first) == 0.75
+    other = place(marking(1))
+    assert score(judge(run, other)) == 0.0 and other.bodies, "another server's answer was taken"
+    with pytest.raises(UsageError, match="has sat no exam"):
+        ensure_licence(run, second, Screen(), hold_here=False)
+    said = capsys.readouterr()
+    assert "was examined at 127.0.0.1:" in " ".join((said.out + said.err).split())
+    (decision,) = run.store.query("SELECT action, reason FROM decisions WHERE kind = 'licence'")
+    assert decision["action"] == "LAPSED" and "is now asked at 127.0.0.1:" in decision["reason"]
+    lenient = dataclasses.replace(run, config=Config(judge=JudgeConfig(require_licence=False)))
+    ensure_licence(lenient, second, Screen(), hold_here=False)
+    assert check_licence(run, second.identity.judge_id) is None
+
+
+def test_another_model_at_the_same_address_is_found_by_its_marks(run: Run, place: Callable[..., Place]) -> None:
+    server = place(marking(4))
+    port = server.http.server_address[1]
+    one = judge(run, server)
+    give_licence(run, one)
+    assert score(one) == 0.75
+    server.close()
+    place(marking(2), port)
+    (line,) = changed_servers(run, judge(run, server))
+    assert "is not the model that was examined: it marks fixed answers [0.25, 0.25, 0.25]" in line
+    assert score(judge(run, server)) == 0.25, "the other model's answer was kept"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ({"root": "a"}, {"root": "b"}, False),
+        ({"max_model_len": 4096}, {"max_model_len": 8192}, False),
+        ({"meta": {"n_params": 7}}, {"meta": {"n_params": 8}}, False),
+        ({"created": 1}, {"created": 2}, True),
+        ({"permission": [1]}, {"permission": [2]}, True),
+        ({"root": "a"}, None, True),
+    ],
+)
+def test_the_list_of_models_tells_them_apart(
+    run: Run, place: Callable[..., Place], before: Any, after: Any, same: bool
+) -> None:
+    server = place(marking(4))
+    server.models = {"data": [{"id": "m"} | before, {"id": "other", "root": "x"}]}
+    record_servers(run, judge(run, server))
+    server.models = None if after is None else {"data": [{"id": "m"} | after, {"id": "new"}]}
+    assert (changed_servers(run, judge(run, server)) == []) is same
+
+
+def test_drawn_marks_are_not_compared(run: Run, place: Callable[..., Place]) -> None:
+    server = place(marking(4))
+    record_servers(run, judge(run, server, temperature=1.0))
+    assert server.bodies == [] and run.store.query("SELECT probe FROM judge_servers") == [{"probe": ""}]
+
+
+def test_a_licence_from_before_servers_were_kept_holds(run: Run, place: Callable[..., Place]) -> None:
+    one = judge(run, place(marking(4)))
+    give_licence(run, one)
+    run.store.execute([("DELETE FROM judge_servers", [])])
+    ensure_licence(run, one, Screen(), hold_here=False)
+    assert len(run.store.query("SELECT * FROM judge_servers")) == 1
+
+
+def test_each_member_of_a_jury_has_its_server(run: Run, place: Callable[..., Place]) -> None:
+    one, two = place(marking(4)), place(marking(5))
+    record_servers(run, judge(run, one, "a,b"))
+    assert len(run.store.query("SELECT * FROM judge_servers")) == 2
+    assert len(changed_servers(run, judge(run, two, "a,b"))) == 2
+    assert changed_servers(run, judge(run, one, "a,b")) == []
+
+
+def test_a_server_that_is_not_there_is_said_at_once(run: Run, place: Callable[..., Place]) -> None:
+    server = place(marking(4))
+    record_servers(run, judge(run, server))
+    server.close()
+    with pytest.raises(JudgeStopped, match="start the endpoint or correct judge.base_url, then run the same command"):
+        changed_servers(run, judge(run, server))
+    assert len(run.store.query("SELECT * FROM judge_servers")) == 1
+
+
+def test_a_database_of_before_gets_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = migrations.available()
+    before = [migration for migration in known if migration.name < "0008"]
+    monkeypatch.setattr(migrations, "available", lambda: before)
+    Store.create(tmp_path, {"run_id": "r", "profile": "p", "config": {}, "config_hash": "h", "seed": 0})
+    monkeypatch.setattr(migrations, "available", lambda: known)
+    store = Store.open(tmp_path)
+    assert store.query("SELECT run_id FROM runs") == [{"run_id": "r"}]
+    assert store.query("SELECT count(*) AS n FROM judge_servers") == [{"n": 0}]
