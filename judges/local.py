@@ -29,6 +29,7 @@ from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdic
 
 with quiet():
     import torch
+    from jinja2 import TemplateError
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -142,12 +143,23 @@ class LocalJudge:
 
     def _row(self, index: int, item: JudgeItem) -> _Row:
         asked = fill_item(self._prompt, item)
-        turns = [{"role": "system", "content": asked.system}] if asked.system else []
-        turns.append({"role": "user", "content": asked.user})
-        text = str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        text = self._chat(asked)
         return _Row(
             index, asked, text, self._encode(text), (item.question, item.context, item.reference, *item.key_points)
         )
+
+    def _chat(self, asked: Asked) -> str:
+        """The prompt in the model's chat template; where that takes no system turn, its words head the user's."""
+        system = {"role": "system", "content": asked.system}
+        user = {"role": "user", "content": asked.user}
+        try:
+            turns = [system, user] if asked.system.strip() else [user]
+            return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        except TemplateError:
+            if not asked.system.strip():
+                raise
+            turns = [user | {"content": f"{asked.system}\n\n{asked.user}"}]
+            return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
     def _batches(self, rows: Sequence[_Row]) -> list[list[list[_Row]]]:
         """Batches of groups of rows: a group is the answers to one question, whose common beginning is read once."""

@@ -72,6 +72,17 @@ def test_marks_are_those_of_plain_forward_passes(judge: LocalJudge, trusting: No
             assert verdict.score == pytest.approx(overall, abs=1e-4)
 
 
+@pytest.mark.parametrize("system", ["Mark it.", " \n"])
+def test_a_template_that_takes_no_system_turn(system: str) -> None:
+    judge = load_local_judge(str(BASE), replace(PROMPT, system=system))
+    judge._tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+        "{{ m.role }}: {{ m.content }}{% endfor %}"
+    )
+    text = judge._row(0, ITEMS[0]).text
+    assert text.startswith("user: Mark it.\n\n" if system.strip() else "user: ") and "A dry cough." in text
+
+
 def test_the_company_an_answer_is_read_in_does_not_matter(judge: LocalJudge, trusting: None) -> None:
     together = judge.score(ITEMS)
     alone = [judge.score([one])[0] for one in ITEMS]
