@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
+from judges.settings import JudgeStopped
 from rlaif.config import flat
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import hold, rows
@@ -26,7 +27,11 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
     Raises UsageError for a judge that has not been examined, RlaifError for one that was refused; both say the command.
     """
     judge_id, name = judge.identity.judge_id, judge.identity.model
-    lapse(run, judge, screen)
+    if check_licence(run, judge_id) is True or not run.config.judge.require_licence:
+        try:
+            lapse(run, judge, screen)
+        except JudgeStopped as error:  # the stage that asks it says so too, and what comes before needs no judge
+            screen.line(f"warning: whether {name} is the model that was examined is not known: {error}", style="yellow")
     if check_licence(run, judge_id) is True:
         return
     if not run.config.judge.require_licence:

@@ -155,10 +155,17 @@ def test_each_member_of_a_jury_has_its_server(run: Run, place: Callable[..., Pla
     assert changed_servers(run, judge(run, one, "a,b")) == []
 
 
-def test_a_server_that_is_not_there_is_said_at_once(run: Run, place: Callable[..., Place]) -> None:
+def test_a_server_that_is_not_there_is_said_and_loses_nothing(
+    run: Run, place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+) -> None:
     server = place(marking(4))
     record_servers(run, judge(run, server))
     server.close()
+    licence = {"exam": "embedded", "judge_id": judge(run, server).identity.judge_id, "passed": True, "n": 1}
+    run.store.write({"licences": [licence]})
+    ensure_licence(run, judge(run, server), Screen(), hold_here=False)
+    said = capsys.readouterr()
+    assert "is the model that was examined is not known: no answer" in " ".join((said.out + said.err).split())
     with pytest.raises(JudgeStopped, match="start the endpoint or correct judge.base_url, then run the same command"):
         changed_servers(run, judge(run, server))
     assert len(run.store.query("SELECT * FROM judge_servers")) == 1
