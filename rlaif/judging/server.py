@@ -23,6 +23,18 @@ def changed_servers(run: Run, judge: Judge) -> list[str]:
     return [line for asks in _served(judge) if (line := _changed(run, asks))]
 
 
+def moved_servers(run: Run, judge: Judge) -> list[str]:
+    """The same by the address alone, which asks nothing and costs nothing: for work that needs no licence."""
+    lines = []
+    for asks in _served(judge):
+        before = _last(run, asks)
+        if before is None:
+            _record(run, asks, ("", ""))
+        elif before["server"] != asks.endpoint.server:
+            lines.append(_moved(asks, before))
+    return lines
+
+
 def record_servers(run: Run, judge: Judge) -> None:
     """Keep where `judge`, or each member of the jury, is now: it has sat its exam there. Raises JudgeStopped."""
     for asks in _served(judge):
@@ -35,25 +47,33 @@ def _served(judge: Judge) -> list[LangChainJudge]:
 
 
 def _changed(run: Run, asks: LangChainJudge) -> str:
-    judge_id, now = asks.identity.judge_id, asks.endpoint
-    rows: list[dict[str, Any]] = run.store.query(
-        "SELECT * FROM judge_servers WHERE judge_id = ? ORDER BY created_at DESC LIMIT 1", [judge_id]
-    )
-    if rows and rows[0]["server"] != now.server:
-        return f"{asks.identity.model} was examined at {rows[0]['host']}, and is now asked at {now.host}"
+    judge_id, before = asks.identity.judge_id, _last(run, asks)
+    if before and before["server"] != asks.endpoint.server:
+        return _moved(asks, before)
     entry, probe = asks.look()
-    if not rows:
+    if before is None or not (before["model_sha256"] or before["probe"]):
         _record(run, asks, (entry, probe))
         return ""
-    other_entry = entry and rows[0]["model_sha256"] and entry != rows[0]["model_sha256"]
-    other_probe = probe and rows[0]["probe"] and probe != rows[0]["probe"]
+    other_entry = entry and before["model_sha256"] and entry != before["model_sha256"]
+    other_probe = probe and before["probe"] and probe != before["probe"]
     if not other_entry and not other_probe:
         return ""
     AnswerCache(run.store).forget(judge_id)
     how = "its list of models describes another one"
     if not other_entry:
-        how = f"it marks fixed answers {probe}, and marked them {rows[0]['probe']}"
-    return f"{asks.identity.model} at {now.host} is not the model that was examined: {how}"
+        how = f"it marks fixed answers {probe}, and marked them {before['probe']}"
+    return f"{asks.identity.model} at {asks.endpoint.host} is not the model that was examined: {how}"
+
+
+def _last(run: Run, asks: LangChainJudge) -> dict[str, Any] | None:
+    rows: list[dict[str, Any]] = run.store.query(
+        "SELECT * FROM judge_servers WHERE judge_id = ? ORDER BY created_at DESC LIMIT 1", [asks.identity.judge_id]
+    )
+    return rows[0] if rows else None
+
+
+def _moved(asks: LangChainJudge, before: dict[str, Any]) -> str:
+    return f"{asks.identity.model} was asked at {before['host']} before, and is now asked at {asks.endpoint.host}"
 
 
 def _record(run: Run, asks: LangChainJudge, seen: tuple[str, str]) -> None:

@@ -17,6 +17,7 @@ from rlaif.config import Config, flat
 from rlaif.config_file import apply_override, validate
 from rlaif.judging.announce import announce, time_here
 from rlaif.judging.configured import SETTLED, judge_item, judge_rows, judge_settings, members
+from rlaif.judging.server import moved_servers
 from rlaif.judging.stage import chunk_size, judge_chunk
 from rlaif.loop.pairs import prefer
 from rlaif.records import load_verdicts
@@ -74,6 +75,8 @@ def rescore(
     items = [judge_item(questions[c.question_id], c) for c in candidates if c.candidate_id not in settled]
     identity = judge.identity
     screen.line(f"judge {judge_id}: {identity.model}, prompt {identity.prompt_name}")
+    for line in moved_servers(run, judge):
+        screen.line(f"warning: {line}; the verdicts of both stand under judge {judge_id}", style="yellow")
     screen.line(
         f"{len(candidates)} candidates of {len({c.question_id for c in candidates})} questions, "
         f"{len(items)} to be judged"

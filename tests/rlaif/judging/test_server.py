@@ -15,7 +15,7 @@ from judges import make_judge
 from judges.settings import JudgeSettings, JudgeStopped
 from rlaif.config import Config, JudgeConfig
 from rlaif.exam.licence import check_licence, ensure_licence
-from rlaif.judging.server import changed_servers, record_servers
+from rlaif.judging.server import changed_servers, moved_servers, record_servers
 from rlaif.run import Run, open_or_create
 from rlaif.screen import Screen
 from rlaif.types import Judge, JudgeItem, UsageError
@@ -91,7 +91,7 @@ def test_neither_licence_nor_answers_go_to_another_address(
     with pytest.raises(UsageError, match="has sat no exam"):
         ensure_licence(run, second, Screen(), hold_here=False)
     said = capsys.readouterr()
-    assert "was examined at 127.0.0.1:" in " ".join((said.out + said.err).split())
+    assert "was asked at 127.0.0.1:" in " ".join((said.out + said.err).split())
     (decision,) = run.store.query("SELECT action, reason FROM decisions WHERE kind = 'licence'")
     assert decision["action"] == "LAPSED" and "is now asked at 127.0.0.1:" in decision["reason"]
     lenient = dataclasses.replace(run, config=Config(judge=JudgeConfig(require_licence=False)))
@@ -169,6 +169,15 @@ def test_a_server_that_is_not_there_is_said_and_loses_nothing(
     with pytest.raises(JudgeStopped, match="start the endpoint or correct judge.base_url, then run the same command"):
         changed_servers(run, judge(run, server))
     assert len(run.store.query("SELECT * FROM judge_servers")) == 1
+
+
+def test_another_address_is_seen_without_asking(run: Run, place: Callable[..., Place]) -> None:
+    one, two = place(marking(4)), place(marking(4))
+    assert moved_servers(run, judge(run, one)) == [] == moved_servers(run, judge(run, one))
+    (line,) = moved_servers(run, judge(run, two))
+    assert "is now asked at" in line and one.bodies == two.bodies == []
+    assert changed_servers(run, judge(run, one)) == [], "an address alone is no other model"
+    assert json.loads(run.store.query("SELECT probe FROM judge_servers")[0]["probe"]) == [0.75] * 3
 
 
 def test_a_database_of_before_gets_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
