@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlaif.judging.configured import language_judge, members
+from rlaif.judging.configured import chat_judges
 from rlaif.run import Run
 from rlaif.types import Judge
 from stores.cache import AnswerCache
@@ -43,7 +43,7 @@ def record_servers(run: Run, judge: Judge) -> None:
 
 def _served(judge: Judge) -> list[LangChainJudge]:
     """Those who are asked at an address that a person gave; a provider's own service is known by its name."""
-    return [asks for asks in map(language_judge, members(judge)) if asks is not None and asks.endpoint.server]
+    return [chat_judge for chat_judge in chat_judges(judge) if chat_judge.endpoint.server]
 
 
 def _changed(run: Run, asks: LangChainJudge) -> str:
