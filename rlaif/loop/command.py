@@ -21,9 +21,10 @@ from stores.lock import run_lock
 
 
 def run_from_command_line(folder: Path, config: Config, rounds: int, after_sealed_test: bool = False) -> None:
-    """The command `loop`: one loop a run, a session's record, the rounds that are missing, and a summary at the end.
+    """The command `loop` runs the rounds that are missing, as one recorded session, and prints a summary at the end.
 
-    Rounds after the sealed test need `after_sealed_test`, which marks the run (see `sealed`).
+    A run has one loop at a time. Rounds after the sealed test need `after_sealed_test`, which marks the run (see
+    `sealed`).
     """
     from rlaif.report.status import print_summary
 
@@ -45,9 +46,8 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         screen.line(stop_words(why), style="bold yellow")
         return
 
-    screen.line(
-        f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}"
-    )  # before the imports, which take seconds
+    # Said before the imports, which take seconds.
+    screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")
     from judges import make_judge
     from rlaif.loop.rounds import Loop, run_loop
     from rlaif.models.base import load_base
@@ -68,18 +68,17 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     base = load_base(config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
-        if opened := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it
-            record_going_on(run, opened, rounds)
+        if opening := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it
+            record_going_on(run, opening, rounds)
         if chat_judges(judge):  # now that there is a run, its answers are kept; other judges need no second load
             judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
         gate_judge = with_cache(gate_judge, config, run)
         with session(run, started), screen.live():
-            done = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")[0]["n"]
+            finished = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")
             chars = mean_chars(run, data[0] if data else ())
-            announce(screen, judge, whole_loop(config, max(rounds - done, 0), chars))
+            announce(screen, judge, whole_loop(config, max(rounds - finished[0]["n"], 0), chars))
             if gate_judge:
                 announce(screen, gate_judge, role="gate's judge")
-            run_loop(
-                Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge), rounds, data
-            )
+            loop = Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge)
+            run_loop(loop, rounds, data)
     print_summary(run, screen)

@@ -1,9 +1,8 @@
-"""What the loop does next: one action after each round, by written rules on the red monitors and the gate's verdict.
-Pure.
+"""What the loop does next: one action after each round, by written rules. Pure.
 
-The rules are `RULES`, `LEVERS` and the three lines of `next_action` that stop. One thing is changed at a time, so that
-the next round shows what it did. The settings that hold from then on stand in the decision's evidence, and nowhere
-else.
+The rules read the red monitors and the gate's verdict. They are `RULES`, `LEVERS` and the three lines of `next_action`
+that stop. One thing is changed at a time, so that the next round shows what it did. The settings that hold from then on
+stand in the decision's evidence, and nowhere else.
 """
 
 from __future__ import annotations
@@ -54,15 +53,13 @@ class Lever:
 
 
 LEVERS = {
-    "more_candidates": Lever(
-        "sampling.k", lambda k: k + 2, lambda k: 2 * k
-    ),  # each costs sampling and judging, hence the limit
+    # Each candidate costs sampling and judging, hence the limit.
+    "more_candidates": Lever("sampling.k", lambda k: k + 2, lambda k: 2 * k),
     "higher_margin": Lever("pairs.min_margin", lambda m: m + 0.05, lambda m: min(m + 0.15, 1.0)),
     "lower_learning_rate": Lever("dpo.learning_rate", lambda r: r / 2, lambda r: r / 8),
     "add_nll_weight": Lever("dpo.sft_weight", lambda w: w + 0.5, lambda w: w + 2),
-    "roll_back": Lever(
-        "pairs.min_margin", lambda m: m + 0.05, lambda m: min(m + 0.15, 1.0)
-    ),  # the same pairs would lead there again
+    # The same pairs would lead there again, so the margin rises too.
+    "roll_back": Lever("pairs.min_margin", lambda m: m + 0.05, lambda m: min(m + 0.15, 1.0)),
 }
 
 
@@ -84,9 +81,9 @@ def next_action(
     trained: bool = True,
     may_roll_back: bool = False,
 ) -> Action:
-    """The action after a round: continue, more_candidates, higher_margin, lower_learning_rate, add_nll_weight,
-    roll_back or stop.
+    """The action after a round: the one of the first rule that applies, else to continue or to stop.
 
+    The actions are continue, more_candidates, higher_margin, lower_learning_rate, add_nll_weight, roll_back and stop.
     `verdicts`: the gate's in all DPO rounds so far, this one last; `settings`: what holds beside `config` already;
     `trained`: whether there were pairs enough for a challenger; `may_roll_back`: the champion has a predecessor and the
     gate made it champion. Stops after `monitors.patience` rejections in a row, and where nothing is left to try against
@@ -96,9 +93,8 @@ def next_action(
     details = {m.name: m.detail for m in monitors}
     patience = config.monitors.patience
     if len(verdicts) >= patience and set(verdicts[-patience:]) == {"REJECT"}:
-        return Action(
-            "stop", f"{patience} rejections in a row: this recipe makes nothing better from here", dict(settings)
-        )
+        reason = f"{patience} rejections in a row: this recipe makes nothing better from here"
+        return Action("stop", reason, dict(settings))
     configured = flat(config)
     for rule in RULES:
         if rule.red not in red or (rule.action == "roll_back" and not may_roll_back):
@@ -109,13 +105,12 @@ def next_action(
         if new == old and rule.action != "roll_back":
             continue
         change = "" if new == old else f"; {lever.key} {old:g} -> {new:g}"
-        found = f"{rule.red} is red ({details[rule.red]})" if rule.red in details else "no challenger was trained"
-        return Action(rule.action, f"{found}: {rule.why}{change}", dict(settings) | {lever.key: new})
+        trigger = f"{rule.red} is red ({details[rule.red]})" if rule.red in details else "no challenger was trained"
+        return Action(rule.action, f"{trigger}: {rule.why}{change}", dict(settings) | {lever.key: new})
     stuck = [name for name in red if name in (*config.monitors.blocking, NO_PAIRS)]
     if stuck:
-        return Action(
-            "stop", f"{', '.join(stuck)}: red, and every setting that could help is at its limit", dict(settings)
-        )
+        reason = f"{', '.join(stuck)}: red, and every setting that could help is at its limit"
+        return Action("stop", reason, dict(settings))
     reason = f"red, but their settings are at the limit: {', '.join(red)}" if red else "no monitor is red"
     return Action("continue", reason, dict(settings))
 
@@ -128,8 +123,9 @@ def _moved(lever: Lever, old: float, configured: float) -> float:
 
 
 def settings_for(decisions: Sequence[Mapping[str, Any]], round: int) -> dict[str, float]:
-    """What the controller's decisions before `round` set, beside the configuration. `decisions`: rows in order,
-    evidence as a mapping.
+    """What the controller's decisions before `round` set, beside the configuration.
+
+    `decisions`: the rows in order, their evidence as a mapping.
     """
     recorded = [d["evidence"]["settings"] for d in decisions if _acted(d) and d["round"] < round]
     return dict(recorded[-1]) if recorded else {}

@@ -16,15 +16,14 @@ def draw(run: Run, round: int) -> list[Question]:
     mean score join.
     """
     pool = load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
-    used = run.store.query(
-        "SELECT c.question_id, avg(v.score) AS known FROM candidates c LEFT JOIN verdicts v USING (candidate_id) "
+    sampled = run.store.query(
+        "SELECT c.question_id, avg(v.score) AS mean_score FROM candidates c LEFT JOIN verdicts v USING (candidate_id) "
         "WHERE c.round < ? GROUP BY c.question_id",
         [round],
     )
-    known = {row["question_id"]: row["known"] for row in used}
-    fresh = [q for q in pool if q.question_id not in known]
+    mean_scores = {row["question_id"]: row["mean_score"] for row in sampled}
+    fresh = [q for q in pool if q.question_id not in mean_scores]
     random.Random(f"draw/{run.config.seed}/{round}").shuffle(fresh)
-    rest = sorted(
-        (q for q in pool if q.question_id in known), key=lambda q: (known[q.question_id] or 0.0, q.question_id)
-    )
-    return sorted((fresh + rest)[: run.config.sampling.questions], key=lambda q: q.question_id)
+    used = [q for q in pool if q.question_id in mean_scores]
+    used.sort(key=lambda q: (mean_scores[q.question_id] or 0.0, q.question_id))
+    return sorted((fresh + used)[: run.config.sampling.questions], key=lambda q: q.question_id)

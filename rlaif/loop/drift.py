@@ -1,5 +1,6 @@
-"""How far the champion has moved from the SFT policy: one pass of each over some of the answers that the champion has
-just given.
+"""How far the champion has moved from the SFT policy.
+
+Both read some of the answers that the champion has just given, in one pass each.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 
 STAGE = "drift"
-ANSWERS = 48  # one a question; in two runs of the embedded default the standard error was 0.006 and 0.010 nat a token
-BATCH = 16  # of them scored together: little padding
+# One per question; in two runs of the embedded default the standard error was 0.006 and 0.010 nat per token.
+ANSWERS = 48
+BATCH = 16  # answers scored together: little padding
 
 
 def sft_policy(run: Run, policy_id: str) -> str | None:
@@ -37,10 +39,10 @@ def measured(run: Run, champion: str) -> dict[str, Any] | None:
 
 
 def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> None:
-    """Stage `drift`: the log-ratios of champion and SFT policy, once a champion. Nothing to do where it is the SFT
-    policy or has none.
+    """Stage `drift`: the log-ratios of champion and SFT policy, once per champion.
 
-    The texts are tokenized anew for both policies alike, so that what sampling and encoding tell apart cancels out.
+    There is nothing to do where the champion is the SFT policy itself or does not come from one. The texts are
+    tokenized anew for both policies alike, so that what sampling and encoding tell apart cancels out.
     """
     sft = sft_policy(run, champion)
     if sft in (None, champion) or measured(run, champion) is not None:
@@ -64,7 +66,7 @@ def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Promp
                 model = load_policy(run, base, str(policy_id))
                 losses.append(completion_loss(model, base.tokenizer, prompts, texts, batch_size=BATCH))
             bar.step()
-        ratios = [theirs - mine for (mine, _), (theirs, _) in zip(*losses, strict=True)]
+        ratios = [sft_nats - champion_nats for (champion_nats, _), (sft_nats, _) in zip(*losses, strict=True)]
         tokens = sum(n for _, n in losses[0])
         # six decimals: what lies beyond depends on how a processor adds
         stage.detail = {

@@ -18,21 +18,20 @@ from rlaif.loop.monitors import Monitor, unmeasured
 from rlaif.run import Run
 from rlaif.types import Decision
 
-ANSWERS = (
-    "quality",
-    "token_f1",
-)  # metrics of the free-text benchmark that no labelling judge gives, the better one first
+# Metrics of the free-text benchmark that no labelling judge gives, the better one first.
+ANSWERS = ("quality", "token_f1")
 
 
 def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -> list[Monitor]:
-    """All monitors of a DPO round, after its evaluation. Without a challenger those that look at it are not
-    measured.
+    """All monitors of a DPO round, after its evaluation.
+
+    Without a challenger those that look at it are not measured.
     """
     limit = run.config.monitors
     answers = run.store.query(
         "SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round]
     )[0]
-    first, now = _paired(run, 1), _paired(run, round)
+    first, now = _pair_counts(run, 1), _pair_counts(run, round)
     return [
         *_training(run, challenger),
         *_texts(run, champion, challenger),
@@ -44,12 +43,12 @@ def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -
     ]
 
 
-def guards(found: Sequence[Monitor], config: Config) -> tuple[Guard, ...]:
+def guards(round_monitors: Sequence[Monitor], config: Config) -> tuple[Guard, ...]:
     """The measured monitors as the gate's guards; only those of `monitors.blocking` hold up a promotion."""
     blocking = config.monitors.blocking
     return tuple(
         Guard(m.name, m.red, m.name in blocking, _guard_words(m, m.name in blocking))
-        for m in found
+        for m in round_monitors
         if m.value is not None
     )
 
@@ -58,7 +57,7 @@ def _guard_words(monitor: Monitor, blocks: bool) -> str:
     return ("red" if monitor.red else "green") + ("" if blocks else ", only warns") + f": {monitor.detail}"
 
 
-def reports(found: Sequence[Monitor], round: int, config: Config) -> list[Decision]:
+def reports(round_monitors: Sequence[Monitor], round: int, config: Config) -> list[Decision]:
     """A decision for each red monitor."""
     return [
         Decision(
@@ -68,57 +67,55 @@ def reports(found: Sequence[Monitor], round: int, config: Config) -> list[Decisi
             f"red: {m.detail}",
             {"value": m.value, "threshold": m.threshold, "blocking": m.name in config.monitors.blocking},
         )
-        for m in found
+        for m in round_monitors
         if m.red
     ]
 
 
 def control(
-    run: Run, round: int, found: Sequence[Monitor], verdict: str, winner: str, challenger: str | None
+    run: Run, round: int, round_monitors: Sequence[Monitor], verdict: str, winner: str, challenger: str | None
 ) -> tuple[list[Decision], str]:
-    """The controller's decisions after a round whose gate said `verdict` and left `winner` champion; and who is
-    champion after them.
+    """The controller's decisions after a round, and who is champion after them.
 
-    Rolling back is recorded like a promotion, as a second decision: whoever asks for the champion finds the one before
-    it.
+    The round's gate said `verdict` and left `winner` champion. Rolling back is recorded like a promotion, as a second
+    decision: whoever asks for the champion finds the one before it.
     """
-    made = decisions(run)
-    settings = controller.settings_for(made, round)
-    earlier = run.store.query("SELECT decision FROM rounds WHERE round BETWEEN 1 AND ? ORDER BY round", [round - 1])
-    before = None if winner == challenger else _before(run, made, winner)
+    earlier_decisions = decisions(run)
+    settings = controller.settings_for(earlier_decisions, round)
+    earlier_rounds = run.store.query(
+        "SELECT decision FROM rounds WHERE round BETWEEN 1 AND ? ORDER BY round", [round - 1]
+    )
+    predecessor = None if winner == challenger else _predecessor(run, earlier_decisions, winner)
     action = controller.next_action(
-        found,
-        [*(r["decision"] for r in earlier), verdict],
+        round_monitors,
+        [*(r["decision"] for r in earlier_rounds), verdict],
         run.config,
         settings,
         trained=challenger is not None,
-        may_roll_back=before is not None,
+        may_roll_back=predecessor is not None,
     )
-    measured = {m.name: m.value for m in found if m.red}
-    evidence = {"red": measured, "gate": verdict, "before": settings, "settings": action.settings}
-    chosen = [Decision(round, "controller", action.name, action.reason, evidence)]
-    if action.name == "roll_back" and before is not None:
+    red = {m.name: m.value for m in round_monitors if m.red}
+    evidence = {"red": red, "gate": verdict, "before": settings, "settings": action.settings}
+    next_decisions = [Decision(round, "controller", action.name, action.reason, evidence)]
+    if action.name == "roll_back" and predecessor is not None:
         why = f"rolled back from {winner}, by the rule for judge_up"
-        chosen.append(Decision(round, "controller", "PROMOTE", why, {"policy_id": before, "previous": winner}))
-        winner = before
-    return chosen, winner
+        evidence = {"policy_id": predecessor, "previous": winner}
+        next_decisions.append(Decision(round, "controller", "PROMOTE", why, evidence))
+        winner = predecessor
+    return next_decisions, winner
 
 
 def decisions(run: Run) -> list[dict[str, Any]]:
     """The rows of `decisions` in order, their evidence as a mapping."""
-    return [
-        row | {"evidence": json.loads(row["evidence"])}
-        for row in run.store.query("SELECT * FROM decisions ORDER BY seq")
-    ]
+    rows = run.store.query("SELECT * FROM decisions ORDER BY seq")
+    return [row | {"evidence": json.loads(row["evidence"])} for row in rows]
 
 
 def halted(run: Run) -> str | None:
     """Why no further round is to begin, by the controller's last word; None where one may, or is under way."""
-    return (
-        controller.stopped(decisions(run))
-        if not run.store.query("SELECT 1 FROM rounds WHERE decision IS NULL")
-        else None
-    )
+    if run.store.query("SELECT 1 FROM rounds WHERE decision IS NULL"):
+        return None
+    return controller.stopped(decisions(run))
 
 
 def stop_words(why: str) -> str:
@@ -155,27 +152,27 @@ def _training(run: Run, challenger: str | None) -> list[Monitor]:
 
 
 def _texts(run: Run, champion: str, challenger: str | None) -> list[Monitor]:
-    rows = _both(run, champion, challenger)[1] if challenger else []
-    mine, theirs = [r["mine"] for r in rows], [r["theirs"] for r in rows]
-    return [f(mine, theirs, run.config.monitors) for f in (monitors.length_ratio, monitors.distinct_2)]
+    rows = _on_same_items(run, champion, challenger)[1] if challenger else []
+    before, after = [r["first_answer"] for r in rows], [r["second_answer"] for r in rows]
+    return [monitor(before, after, run.config.monitors) for monitor in (monitors.length_ratio, monitors.distinct_2)]
 
 
-def _both(run: Run, a: str, b: str) -> tuple[str, list[dict[str, Any]]]:
-    """Two policies' results on the free-text gate items: the metric, and rows (item_id, mine, theirs, mine_value,
-    theirs_value).
+def _on_same_items(run: Run, first: str, second: str) -> tuple[str, list[dict[str, Any]]]:
+    """The metric and the rows of two policies' results on the free-text gate items.
 
-    Only results of one protocol, judge and data set are compared: where there are several, those with the most items.
+    A row has item_id, first_answer, second_answer, first_value and second_value, and what identifies its protocol. Only
+    results of one protocol, judge and data set are compared: where there are several, those with the most items.
     """
     rows = run.store.query(
-        "SELECT a.metric, a.item_id, a.prediction AS mine, b.prediction AS theirs, a.value AS "
-        "mine_value, b.value AS theirs_value, "
+        "SELECT a.metric, a.item_id, a.prediction AS first_answer, b.prediction AS second_answer, "
+        "a.value AS first_value, b.value AS second_value, "
         "count(*) OVER (PARTITION BY metric, judge_id, protocol_hash, data_sha256) AS n, "
         "concat_ws('/', judge_id, protocol_hash, data_sha256) AS kind "
         "FROM eval_items a JOIN eval_items b USING (benchmark, split, item_id, metric, judge_id, "
         "protocol_hash, data_sha256) "
         "WHERE a.policy_id = ? AND b.policy_id = ? AND split = 'gate' AND starts_with(benchmark, 'medquad') "
         "AND metric IN (SELECT unnest(?)) AND a.value IS NOT NULL AND b.value IS NOT NULL ORDER BY item_id",
-        [a, b, list(ANSWERS)],
+        [first, second, list(ANSWERS)],
     )
     if not rows:
         return "", []
@@ -183,7 +180,7 @@ def _both(run: Run, a: str, b: str) -> tuple[str, list[dict[str, Any]]]:
     return best["metric"], [r for r in rows if (r["metric"], r["kind"]) == (best["metric"], best["kind"])]
 
 
-def _paired(run: Run, round: int) -> tuple[int, int]:
+def _pair_counts(run: Run, round: int) -> tuple[int, int]:
     """Kept pairs (those that a person excluded later too) and questions of a round."""
     row = run.store.query(
         "SELECT count_if(status = 'kept' OR starts_with(reason, 'excluded by hand')) AS kept, count(*) AS n "
@@ -194,7 +191,7 @@ def _paired(run: Run, round: int) -> tuple[int, int]:
 
 
 def _scores(run: Run, round: int) -> list[list[float]]:
-    """The labelling judge's scores of a round's answers, one list a question."""
+    """The labelling judge's scores of a round's answers, one list per question."""
     rows = run.store.query(
         "SELECT c.question_id, v.score FROM candidates c JOIN verdicts v USING (candidate_id) "
         "WHERE c.round = ? AND v.replicate = 0 AND v.status = 'scored' "
@@ -212,18 +209,18 @@ def _judge_up(run: Run, round: int, champion: str) -> Monitor:
     """This round's champion against the last one that was another."""
     name, limit = "judge_up", run.config.monitors
     threshold = f"> {limit.judge_gain:g}, and the independent measure no higher"
-    last = run.store.query(
+    previous = run.store.query(
         "SELECT round, champion_in FROM rounds WHERE round BETWEEN 1 AND ? AND champion_in <> ? ORDER BY "
         "round DESC LIMIT 1",
         [round - 1, champion],
     )
-    if not last:
+    if not previous:
         return unmeasured(name, threshold, "no other champion has answered yet")
-    metric, rows = _both(run, last[0]["champion_in"], champion)
-    before, now = (_mean([s for q in _scores(run, r) for s in q]) for r in (last[0]["round"], round))
+    metric, rows = _on_same_items(run, previous[0]["champion_in"], champion)
+    before, now = (_mean([s for q in _scores(run, r) for s in q]) for r in (previous[0]["round"], round))
     if before is None or now is None or not rows:
         return unmeasured(name, threshold, "no scores or results of both champions")
-    measure = _mean([r["mine_value"] for r in rows]), _mean([r["theirs_value"] for r in rows])
+    measure = _mean([r["first_value"] for r in rows]), _mean([r["second_value"] for r in rows])
     return monitors.judge_up((before, now), measure, metric, limit)  # type: ignore[arg-type]  # rows are not empty
 
 
@@ -233,25 +230,25 @@ def _kl(run: Run, champion: str) -> Monitor:
     sft = drift.sft_policy(run, champion)
     if sft == champion:
         return Monitor("kl_to_sft", 0.0, threshold, False, "the champion is the SFT policy")
-    found = drift.measured(run, champion)
-    if found is None:
-        return unmeasured(
-            "kl_to_sft", threshold, "no stage drift" if sft else "the champion does not come from an SFT policy"
-        )
-    return monitors.kl_to_sft(found["logratios"], found["tokens"], limit)
+    measured = drift.measured(run, champion)
+    if measured is None:
+        why = "no stage drift" if sft else "the champion does not come from an SFT policy"
+        return unmeasured("kl_to_sft", threshold, why)
+    return monitors.kl_to_sft(measured["logratios"], measured["tokens"], limit)
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _before(run: Run, made: Sequence[dict[str, Any]], champion: str) -> str | None:
-    """The policy that the gate promoted `champion` over; None where a person or the controller chose it, or its weights
-    are gone.
+def _predecessor(run: Run, earlier_decisions: Sequence[dict[str, Any]], champion: str) -> str | None:
+    """The policy that the gate promoted `champion` over.
+
+    None where a person or the controller chose the champion, or where the weights of that policy are gone.
     """
-    promoted = [d for d in made if d["action"] == "PROMOTE"][-1:]
+    promotions = [d for d in earlier_decisions if d["action"] == "PROMOTE"]
     policy = run.policy(champion)
-    if not promoted or promoted[0]["kind"] != "gate" or policy["kind"] != "dpo" or not policy["parent_id"]:
+    if not promotions or promotions[-1]["kind"] != "gate" or policy["kind"] != "dpo" or not policy["parent_id"]:
         return None
     parent = run.policy(policy["parent_id"])
     return str(parent["policy_id"]) if parent["kind"] == "base" or parent["path"] else None

@@ -41,13 +41,12 @@ def unmeasured(name: str, threshold: str, why: str) -> Monitor:
 def logps_falling(
     chosen: Sequence[float], rejected: Sequence[float], beta: float, tokens: float, limit: MonitorConfig
 ) -> Monitor:
-    """Do the log-probabilities of chosen and rejected answers fall together ("likelihood displacement", arXiv
-    2410.08847)?
+    """Do the log-probabilities of chosen and rejected answers fall together?
 
-    `chosen`, `rejected`: the rewards of each training step, beta times the change of an answer's log-probability
-    against the reference (Rafailov et al. 2023, eq. 5); `tokens`: mean length of the chosen answers. The value is the
-    change of the chosen ones in nats a token, mean of the last third of the steps; red only where the rejected ones
-    fall too.
+    That is "likelihood displacement" (arXiv 2410.08847). `chosen`, `rejected`: the rewards of each training step, beta
+    times the change of an answer's log-probability against the reference (Rafailov et al. 2023, eq. 5); `tokens`: mean
+    length of the chosen answers. The value is the change of the chosen ones in nats per token, mean of the last third
+    of the steps; it is red only where the rejected ones fall too.
     """
     name, threshold = "logps_falling", f"< {limit.logps_chosen:g} nat/token, and the rejected answers fall too"
     if not chosen or tokens <= 0:
@@ -66,27 +65,26 @@ def overfit(accuracy: Sequence[float], epoch: Sequence[float], limit: MonitorCon
     of one epoch no pair is seen twice and this cannot be red. The value is the accuracy of the last epoch (of one
     epoch: of its second half).
     """
-    name, threshold = (
-        "overfit",
-        f"> {limit.train_accuracy:g} on pairs seen before, and < {limit.heldout_accuracy:g} on new ones",
-    )
-    at = np.asarray(epoch, dtype=float)
+    name = "overfit"
+    threshold = f"> {limit.train_accuracy:g} on pairs seen before, and < {limit.heldout_accuracy:g} on new ones"
+    epochs = np.asarray(epoch, dtype=float)
     values = np.asarray(accuracy, dtype=float)
-    first = at <= 1 + 1e-6
+    first = epochs <= 1 + 1e-6
     if not first.any():
         return unmeasured(name, threshold, "no training steps were logged")
     new = values[first][first.sum() // 2 :].mean()
-    again = values[at > at.max() - 1 + 1e-6] if not first.all() else values[:0]
-    if not again.size:
+    repeated = values[epochs > epochs.max() - 1 + 1e-6] if not first.all() else values[:0]
+    if not repeated.size:
         return Monitor(name, float(new), threshold, False, f"each pair was seen once; accuracy on new pairs {new:.2f}")
-    seen = float(again.mean())
+    seen = float(repeated.mean())
     detail = f"accuracy {seen:.2f} on pairs seen before, {new:.2f} on new ones"
     return Monitor(name, seen, threshold, seen > limit.train_accuracy and bool(new < limit.heldout_accuracy), detail)
 
 
 def length_ratio(champion: Sequence[str], challenger: Sequence[str], limit: MonitorConfig) -> Monitor:
-    """Median over items of the challenger's words by the champion's, for answers to the same questions in the same
-    order.
+    """Median over items of the challenger's number of words by the champion's.
+
+    `champion`, `challenger`: their answers to the same questions in the same order.
     """
     name, threshold = "length_ratio", f"outside {limit.length_low:g}..{limit.length_high:g}"
     if not champion:
@@ -94,84 +92,83 @@ def length_ratio(champion: Sequence[str], challenger: Sequence[str], limit: Moni
     ratios = [len(b.split()) / max(1, len(a.split())) for a, b in zip(champion, challenger, strict=True)]
     value = float(np.median(ratios))
     red = not limit.length_low <= value <= limit.length_high
-    return Monitor(
-        name, value, threshold, red, f"the challenger's answers have {value:.2f} times the champion's words (median)"
-    )
+    detail = f"the challenger's answers have {value:.2f} times the champion's words (median)"
+    return Monitor(name, value, threshold, red, detail)
 
 
 def distinct_2(champion: Sequence[str], challenger: Sequence[str], limit: MonitorConfig) -> Monitor:
-    """Distinct pairs of neighbouring words (Li et al. 2016) in the challenger's answers, as a share of those in the
-    champion's.
+    """Distinct pairs of neighbouring words in the challenger's answers, as a share of those in the champion's.
 
-    Longer text always has a smaller share of distinct pairs, so both are counted at the same number of pairs, that of
-    the side with fewer: the expected number of kinds in a random draw without replacement (rarefaction, Hurlbert 1971).
+    The measure is distinct-2 of Li et al. 2016. Longer text always has a smaller share of distinct pairs, so both are
+    counted at the same number of pairs, that of the side with fewer: the expected number of kinds in a random draw
+    without replacement (rarefaction, Hurlbert 1971).
     """
     name, threshold = "distinct_2", f"< {limit.distinct_2:g} of the champion's"
-    both = [
-        Counter(pair for t in texts for w in [t.split()] for pair in zip(w, w[1:], strict=False))
-        for texts in (champion, challenger)
-    ]
-    size = min(sum(counts.values()) for counts in both)
+    pair_counts = [_word_pairs(champion), _word_pairs(challenger)]
+    size = min(sum(counts.values()) for counts in pair_counts)
     if not size:
         return unmeasured(name, threshold, "a policy's answers have no two words")
-    a, b = (_kinds(np.array(list(counts.values()), dtype=float), size) for counts in both)
-    value = b / a
-    return Monitor(
-        name,
-        value,
-        threshold,
-        value < limit.distinct_2,
-        f"{b:.0f} kinds of word pairs in {size}, the champion has {a:.0f}",
-    )
+    before, after = (_kinds(np.array(list(counts.values()), dtype=float), size) for counts in pair_counts)
+    value = after / before
+    detail = f"{after:.0f} kinds of word pairs in {size}, the champion has {before:.0f}"
+    return Monitor(name, value, threshold, value < limit.distinct_2, detail)
+
+
+def _word_pairs(answers: Sequence[str]) -> Counter[tuple[str, str]]:
+    """How often each pair of neighbouring words stands in the answers."""
+    split = [answer.split() for answer in answers]
+    return Counter(pair for words in split for pair in zip(words, words[1:], strict=False))
 
 
 def _kinds(counts: np.ndarray, size: int) -> float:
-    """Expected kinds in `size` items drawn without replacement from kinds of these `counts`: sum of 1 - C(N - n, size)
-    / C(N, size).
+    """Expected number of kinds in `size` items drawn without replacement from kinds of these `counts`.
+
+    It is the sum over the kinds of 1 - C(N - n, size) / C(N, size).
     """
     counts = np.sort(counts)  # the same sum whatever order the words came in
-    left = counts.sum() - counts
-    possible = left >= size
+    remaining = counts.sum() - counts
+    possible = remaining >= size
     missing = np.zeros_like(counts)
     total = counts.sum()
     log_factorial = scipy.special.gammaln
-    rest = left[possible] + 1
+    rest = remaining[possible] + 1
     missing[possible] = np.exp(
         log_factorial(rest) - log_factorial(rest - size) - log_factorial(total + 1) + log_factorial(total - size + 1)
     )
     return float((1 - missing).sum())
 
 
-def pair_yield(kept: int, asked: int, first_kept: int, first_asked: int, limit: MonitorConfig) -> Monitor:
+def pair_yield(kept: int, questions: int, first_kept: int, first_questions: int, limit: MonitorConfig) -> Monitor:
     """Kept pairs by questions, as a share of round 1's."""
     name, threshold = "pair_yield", f"< {limit.pair_yield:g} of round 1's"
-    if not asked or not first_kept:
-        return unmeasured(name, threshold, "no questions were paired" if not asked else "round 1 kept no pair")
-    now, first = kept / asked, first_kept / first_asked
-    return Monitor(
-        name, now / first, threshold, now / first < limit.pair_yield, f"yield {now:.0%}, in round 1 {first:.0%}"
-    )
+    if not questions or not first_kept:
+        return unmeasured(name, threshold, "no questions were paired" if not questions else "round 1 kept no pair")
+    now, first = kept / questions, first_kept / first_questions
+    detail = f"yield {now:.0%}, in round 1 {first:.0%}"
+    return Monitor(name, now / first, threshold, now / first < limit.pair_yield, detail)
 
 
 def score_spread(scores: Sequence[Sequence[float]], first: Sequence[Sequence[float]], limit: MonitorConfig) -> Monitor:
-    """Mean standard deviation of the judge's scores within a question, as a share of round 1's. One list a question."""
+    """Mean standard deviation of the judge's scores within a question, as a share of round 1's.
+
+    `scores`, `first`: one list per question, of this round and of round 1.
+    """
     name, threshold = "score_spread", f"< {limit.score_spread:g} of round 1's"
-    now, then = (
-        [
-            float(np.std(question, ddof=1)) for question in questions if len(question) > 1
-        ]  # questions with one score tell nothing
-        for questions in (scores, first)
-    )
-    if not now or not then or not np.mean(then):
+    spreads, first_spreads = _spreads(scores), _spreads(first)
+    if not spreads or not first_spreads or not np.mean(first_spreads):
         return unmeasured(name, threshold, "no two scores of a question that differ, in this round or in round 1")
-    value = float(np.mean(now) / np.mean(then))
-    detail = f"scores within a question spread by {np.mean(now):.3f}, in round 1 by {np.mean(then):.3f}"
+    value = float(np.mean(spreads) / np.mean(first_spreads))
+    detail = f"scores within a question spread by {np.mean(spreads):.3f}, in round 1 by {np.mean(first_spreads):.3f}"
     return Monitor(name, value, threshold, value < limit.score_spread, detail)
 
 
+def _spreads(questions: Sequence[Sequence[float]]) -> list[float]:
+    """The standard deviation within each question; questions with one score tell nothing."""
+    return [float(np.std(scores, ddof=1)) for scores in questions if len(scores) > 1]
+
+
 def judge_up(judge: tuple[float, float], measure: tuple[float, float], metric: str, limit: MonitorConfig) -> Monitor:
-    """Does the labelling judge like the champion better than the champion before it, while the independent measure does
-    not?
+    """Does the labelling judge see a gain over the champion before, while the independent measure sees none?
 
     `judge`: mean score of the answers (before, now); `measure`: mean of `metric` on the gate's items (before, now). The
     sign of a judge that is being gamed (Gao et al. 2023, arXiv 2210.10760).
@@ -185,8 +182,7 @@ def judge_up(judge: tuple[float, float], measure: tuple[float, float], metric: s
 
 
 def kl_to_sft(logratios: Sequence[float], tokens: int, limit: MonitorConfig) -> Monitor:
-    """KL divergence of the champion from the SFT policy in nats a token, by Monte Carlo over the champion's own
-    answers.
+    """KL divergence of the champion from the SFT policy in nats per token, by Monte Carlo over its own answers.
 
     `logratios`: log p(answer; champion) - log p(answer; SFT) of each; `tokens`: of all answers together. Answers
     sampled from a nucleus make it an estimate for what the policy really writes, a little below the divergence of the
@@ -196,9 +192,8 @@ def kl_to_sft(logratios: Sequence[float], tokens: int, limit: MonitorConfig) -> 
     if tokens <= 0:
         return unmeasured(name, threshold, "no answers to measure it on")
     value = float(np.sum(logratios)) / tokens
-    return Monitor(
-        name, value, threshold, value > limit.kl_to_sft, f"{value:.3f} nat/token on {len(logratios)} answers"
-    )
+    detail = f"{value:.3f} nat/token on {len(logratios)} answers"
+    return Monitor(name, value, threshold, value > limit.kl_to_sft, detail)
 
 
 def truncated(cut: int, answers: int, limit: MonitorConfig) -> Monitor:
@@ -207,6 +202,5 @@ def truncated(cut: int, answers: int, limit: MonitorConfig) -> Monitor:
     if not answers:
         return unmeasured("truncated", threshold, "no answers were sampled")
     share = cut / answers
-    return Monitor(
-        "truncated", share, threshold, share > limit.truncated, f"{cut} of {answers} answers are cut at the token limit"
-    )
+    detail = f"{cut} of {answers} answers are cut at the token limit"
+    return Monitor("truncated", share, threshold, share > limit.truncated, detail)

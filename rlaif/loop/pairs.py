@@ -1,4 +1,4 @@
-"""Verdicts to preferences: one pair a question, kept for training or dropped with a reason. Pure.
+"""Verdicts to preferences: one pair per question, kept for training or dropped with a reason. Pure.
 
 A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated,
 jury_disagreement, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is not its
@@ -50,7 +50,7 @@ def prefer(
     members: Mapping[str, Sequence[Verdict]] | None = None,
     confirm: Confirm | None = None,
 ) -> list[Preference]:
-    """Exactly one Preference a question, in the order in which the questions first appear among the candidates.
+    """Exactly one Preference per question, in the order in which the questions first appear among the candidates.
 
     A candidate's score is the mean over the scored verdicts of judge `judge_id`; verdicts on other candidates are left
     aside. Best against worst is kept if its margin is at least max(min_margin, 1.645 * sqrt(2) * sem) and it passes
@@ -108,8 +108,8 @@ _Means = tuple[float, float | None, tuple[float, ...]]  # score, factual accurac
 
 def _with_members(means: Mapping[str, _Means], members: Mapping[str, Sequence[Verdict]]) -> dict[str, _Means]:
     by_member = {judge_id: _mean_verdicts(verdicts, judge_id) for judge_id, verdicts in members.items()}
-    for judge_id, found in by_member.items():
-        if missing := sorted(means.keys() - found.keys()):
+    for judge_id, member_means in by_member.items():
+        if missing := sorted(means.keys() - member_means.keys()):
             raise RlaifError(
                 f"the jury scored candidate {missing[0]}, its member {judge_id} did not; judge the round again"
             )
@@ -183,16 +183,16 @@ def _order(pair: tuple[_Scored, _Scored]) -> tuple[float, int, str, int, str]:
 
 def _fault(chosen: _Scored, rejected: _Scored, margin: float, settings: PairsConfig) -> str:
     """The first rule that the pair breaks, with its numbers; empty when it passes them all."""
-    found = chosen.score - rejected.score
-    if found <= ROUNDING:
+    difference = chosen.score - rejected.score
+    if difference <= ROUNDING:
         return f"tie: both {_show(chosen.score)}"
     if chosen.score < settings.min_best - ROUNDING:
         return f"all_bad: best {_show(chosen.score, settings.min_best)} < {_show(settings.min_best)}"
-    if found < margin - ROUNDING:
-        return f"below_margin: {_show(found, margin)} < {_show(margin)}"
-    against = sum(c < r - ROUNDING for c, r in zip(chosen.members, rejected.members, strict=True))
-    if against:
-        return f"jury_disagreement: {against} of {len(chosen.members)} members prefer the rejected answer"
+    if difference < margin - ROUNDING:
+        return f"below_margin: {_show(difference, margin)} < {_show(margin)}"
+    disagreeing = sum(c < r - ROUNDING for c, r in zip(chosen.members, rejected.members, strict=True))
+    if disagreeing:
+        return f"jury_disagreement: {disagreeing} of {len(chosen.members)} members prefer the rejected answer"
     a, b = chosen.candidate, rejected.candidate
     if a.finish_reason == "length":
         return "truncated: chosen ends at the token limit"
@@ -244,16 +244,16 @@ def _balance_lengths(
     share = sum(side.values()) / len(side)
     surplus = 1.0 if share > 0.5 else 0.0
     word = "longer" if surplus else "shorter"
-    of_side = [p for p in preferences if side.get(p.question_id) == surplus]
-    of_side.sort(key=lambda p: (round(p.margin or 0.0, 9), p.question_id))
+    surplus_pairs = [p for p in preferences if side.get(p.question_id) == surplus]
+    surplus_pairs.sort(key=lambda p: (round(p.margin or 0.0, 9), p.question_id))
     total, kept = (share if surplus else 1 - share) * len(side), len(side)
     limit = 0.5 + settings.length_tolerance
     dropped: set[str] = set()
-    while of_side[len(dropped) :] and total > limit * kept + ROUNDING:
-        dropped.add(of_side[len(dropped)].question_id)
+    while surplus_pairs[len(dropped) :] and total > limit * kept + ROUNDING:
+        dropped.add(surplus_pairs[len(dropped)].question_id)
         total, kept = total - 1, kept - 1
-    share_of_side = share if surplus else 1 - share
-    reason = f"length_balance: chosen is {word} in {share_of_side:.0%} of {len(side)} pairs, at most {limit:.0%} wanted"
+    excess = share if surplus else 1 - share
+    reason = f"length_balance: chosen is {word} in {excess:.0%} of {len(side)} pairs, at most {limit:.0%} wanted"
     return [replace(p, status="dropped", reason=reason) if p.question_id in dropped else p for p in preferences]
 
 

@@ -41,20 +41,20 @@ if TYPE_CHECKING:
 
 
 def gate_check(report: Mapping[str, Any]) -> Check:
-    """The gate's validity condition `leaks`, from the detail of the stage `prepare` (data set -> its report, with
-    `leaks` in it).
+    """The gate's validity condition `leaks`, from the detail of the stage `prepare`.
 
-    It fails where nothing was checked: with `data.leaks` "off", and in a run that began before there was a check. Sets
-    that have no items at the gate do not matter.
+    `report`: data set -> its report, with `leaks` in it. The condition fails where nothing was checked: with
+    `data.leaks` "off", and in a run that began before there was a check. Sets that have no items at the gate do not
+    matter.
     """
     # A benchmark has gate items; of the other sets, one that is trained on alone measures nothing.
-    measured = {
-        n: s
-        for n, s in report.items()
-        if "leaks" in s or (n.startswith(AT_THE_GATE) and set(s.get("splits", ())) != {"train"})
+    at_the_gate = {
+        name: source
+        for name, source in report.items()
+        if "leaks" in source or (name.startswith(AT_THE_GATE) and set(source.get("splits", ())) != {"train"})
     }
-    parts, passed = [], bool(measured)
-    for name, source in measured.items():
+    parts, passed = [], bool(at_the_gate)
+    for name, source in at_the_gate.items():
         leaks = source.get("leaks")
         if not leaks or leaks["setting"] == "off":
             passed = False
@@ -86,8 +86,9 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
     ensure_licence(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
     if loop.gate_judge:  # its word decides promotions, so it sits the same exam
-        own = replace(loop.run, config=gate_judge_config(loop.run.config))
-        ensure_licence(own, loop.gate_judge, loop.screen, hold_here=loop.gate_judge.local, work="marks for the gate")
+        examined = replace(loop.run, config=gate_judge_config(loop.run.config))
+        hold_here = loop.gate_judge.local
+        ensure_licence(examined, loop.gate_judge, loop.screen, hold_here=hold_here, work="marks for the gate")
     first_round(loop)
     for round in range(1, rounds + 1):
         if not finished(loop.run, round) and (why := monitor_round.halted(loop.run)):
@@ -120,9 +121,8 @@ def preference_round(loop: Loop, round: int) -> None:
     champion = start_round(run, round, run.champion())
     untuned, loop = loop, replace(loop, run=monitor_round.tuned(run, round))
     if settings := controller.settings_for(monitor_round.decisions(run), round):
-        loop.screen.line(
-            "  set by the controller  " + ", ".join(f"{key} = {value:g}" for key, value in settings.items())
-        )
+        shown = ", ".join(f"{key} = {value:g}" for key, value in settings.items())
+        loop.screen.line(f"  set by the controller  {shown}")
     run = loop.run
     questions = draw(run, round)
     candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
@@ -131,8 +131,8 @@ def preference_round(loop: Loop, round: int) -> None:
     kept = pair_round(loop, round, questions, candidates, verdicts)
     if kept < stages.MIN_PAIRS:
         reason = f"only {kept} pairs were kept, {stages.MIN_PAIRS} are needed to train; the champion stays"
-        found = monitor_round.monitor_round(run, round, champion, None)
-        close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=found)
+        monitors = monitor_round.monitor_round(run, round, champion, None)
+        close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=monitors)
         return
     challenger = stages.dpo(run, loop.base, champion, round, loop.prompt, loop.screen)
     evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen)
@@ -186,10 +186,9 @@ def pair_round(
             f"  pairs                  {kept} kept of {len(pairs)} questions, yield {yield_:.0%}"
             + (f"; dropped: {dropped}" if dropped else "")
         )
-    # counted, because a person may have excluded some since
-    return int(
-        run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])[0]["n"]
-    )
+    # Counted, because a person may have excluded some since.
+    rows = run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])
+    return int(rows[0]["n"])
 
 
 def confirmation(
@@ -214,30 +213,30 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     settings = run.config.gate
     gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
     judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
-    mine, theirs = (results(run, policy_id, loop.prompt, judge_id) for policy_id in (champion, challenger))
+    champion_results = results(run, champion, loop.prompt, judge_id)
+    challenger_results = results(run, challenger, loop.prompt, judge_id)
     # SFT has no monitors: it may change length and likelihood at will, and there is no round before it.
-    found = monitor_round.monitor_round(run, round, champion, challenger) if round else []
-    conditions = replace(checks(loop), guards=monitor_round.guards(found, run.config))
-    result = decide(mine, theirs, look=look, settings=settings, checks=conditions, seed=run.config.seed)
+    monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else []
+    conditions = replace(checks(loop), guards=monitor_round.guards(monitors, run.config))
+    seed = run.config.seed
+    result = decide(champion_results, challenger_results, look=look, settings=settings, checks=conditions, seed=seed)
     rows = [
         {k: v for k, v in row_dict(row).items() if v is not None}
         | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
         for row in result.rows
     ]
     evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
-    close_round(loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows, monitors=found)
+    close_round(
+        loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows, monitors=monitors
+    )
 
 
 def checks(loop: Loop) -> Checks:
     """What was found out elsewhere: whether the labelling judge has a licence, and what the leak check found."""
     judge_id = loop.judge.identity.judge_id
     licensed = check_licence(loop.run, judge_id) is True
-    detail = (
-        f"judge {judge_id} has passed the exam"
-        if licensed
-        else f"judge {judge_id} has no licence; judge.require_licence=false"
-    )
-    exam = Check("exam", licensed or not loop.run.config.judge.require_licence, detail)
+    detail = "has passed the exam" if licensed else "has no licence; judge.require_licence=false"
+    exam = Check("exam", licensed or not loop.run.config.judge.require_licence, f"judge {judge_id} {detail}")
     return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {})))
 
 
@@ -270,21 +269,20 @@ def close_round(
         ]
         if monitors:
             next_steps, winner = monitor_round.control(run, round, monitors, action, winner, challenger)
-        rows: dict[str, Sequence[Any]] = {
+        outcome = {
+            "round": round,
+            "champion_in": champion,
+            "challenger": challenger,
+            "champion_out": winner,
+            "decision": action,
+        }
+        tables: dict[str, Sequence[Any]] = {
             "monitors": [m.row | {"round": round} for m in monitors],
             "gates": gates,
             "decisions": decisions + next_steps,
-            "rounds": [
-                {
-                    "round": round,
-                    "champion_in": champion,
-                    "challenger": challenger,
-                    "champion_out": winner,
-                    "decision": action,
-                }
-            ],
+            "rounds": [outcome],
         }
-        stage.rows = {table: members for table, members in rows.items() if members}
+        stage.rows = {table: rows for table, rows in tables.items() if rows}
         stage.detail = {"action": action}
     for monitor in monitors:
         if monitor.red:

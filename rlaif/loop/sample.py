@@ -1,4 +1,4 @@
-"""The candidates of a round: k answers a question by the champion, in fixed batches, each done or skipped whole."""
+"""The candidates of a round: k answers per question by the champion, in fixed batches, each done or skipped whole."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 def sample_round(
     run: Run, base: Base, policy_id: str, round: int, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> list[Candidate]:
-    """All candidates of the round, ordered by question and sample index; batches that are in the database already are
-    not made again.
+    """All candidates of the round, ordered by question and sample index.
 
-    What a batch samples depends on its own seed and its own prompts alone, so a continued run has the same text as an
-    undisturbed one.
+    Batches that are in the database already are not made again. What a batch samples depends on its own seed and its
+    own prompts alone, so a continued run has the same text as an undisturbed one.
     """
     from rlaif.models.generate import plan_batches, sample
     from rlaif.policies import load_policy
@@ -40,17 +39,16 @@ def sample_round(
             slots = [(q, k) for q in range(len(questions)) for k in range(settings.k)]
             lengths = [len(ids) for ids in base.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
             batches = plan_batches([lengths[q] for q, _ in slots], settings.batch_size)
-            have = {
-                r["batch"] for r in run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])
-            }
+            stored = run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])
+            stored_batches = {row["batch"] for row in stored}
             bar = screen.bar("sample", len(slots))
             for number, batch in enumerate(batches):
-                if number in have:
+                if number in stored_batches:
                     bar.step(len(batch))
                     continue
                 seed = random.Random(f"sample/{run.config.seed}/{round}/{number}").getrandbits(31)
                 with stage.model_time():
-                    made = sample(
+                    generations = sample(
                         model,
                         base.tokenizer,
                         [prompts[slots[i][0]] for i in batch],
@@ -71,19 +69,18 @@ def sample_round(
                         sample_index=slots[i][1],
                         batch=number,
                         seed=seed,
-                        text=g.text,
-                        n_tokens=g.n_tokens,
-                        finish_reason=g.finish_reason,
-                        logprob=g.logprob,
+                        text=generation.text,
+                        n_tokens=generation.n_tokens,
+                        finish_reason=generation.finish_reason,
+                        logprob=generation.logprob,
                         sampling=recorded,
                     )
-                    for i, g in zip(batch, made, strict=True)
+                    for i, generation in zip(batch, generations, strict=True)
                 ]
                 run.store.write({"candidates": rows})
                 bar.step(len(batch), tokens=sum(c.n_tokens for c in rows))
-            total = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])[0][
-                "tokens"
-            ]
+            sums = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])
+            total = sums[0]["tokens"]
             stage.detail = {
                 "candidates": len(slots),
                 "questions": len(questions),
