@@ -66,15 +66,15 @@ class Measured:
 
     def bounded(self, settings: GateConfig) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
         """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
-        first, second = self.benchmarks
-        found = [
-            ("accuracy", first, self.accuracy, settings.margin_accuracy),
-            ("macro_f1", first, self.macro_f1, settings.margin_macro_f1),
-            (self.score_name, second, self.score, settings.margin_score),
+        labelled, free_text = self.benchmarks
+        bounds = [
+            ("accuracy", labelled, self.accuracy, settings.margin_accuracy),
+            ("macro_f1", labelled, self.macro_f1, settings.margin_macro_f1),
+            (self.score_name, free_text, self.score, settings.margin_score),
         ]
         if self.order is not None:
-            found.append((self.order_name, second, self.order, settings.margin_rouge_l))
-        return [*found, *self.others]
+            bounds.append((self.order_name, free_text, self.order, settings.margin_rouge_l))
+        return [*bounds, *self.others]
 
 
 def measure(
@@ -106,8 +106,8 @@ def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow
     n, discordance = m.accuracy.n, (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
     detail = f"{discordance:.1%} of the items discordant"
     if discordance >= TRUE_GAIN:
-        found = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha / 2)
-        detail += f"; a true gain of {TRUE_GAIN} would be found with probability {found:.2f}"
+        probability = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha / 2)
+        detail += f"; a true gain of {TRUE_GAIN} would be found with probability {probability:.2f}"
     if m.accuracy.n_clusters < n:
         detail += f"; McNemar takes items as independent: clustered bootstrap p {m.accuracy.p_value:.4f}"
     mde = power.mean_mde(m.score.standard_error, m.score.n_clusters, alpha / 2, POWER)
@@ -138,53 +138,56 @@ def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow
 
 
 def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:
-    """Not worse on accuracy, macro-F1, score and word order; and could accuracy or the score still hold a gain worth
-    having?
+    """The rows that rest on one-sided bounds: `not_worse` and `gain_possible`.
+
+    Is the challenger not worse on accuracy, macro-F1, score and word order, and could accuracy or the score still hold
+    a gain worth having?
     """
     rows = []
-    for name, benchmark, found, margin in m.bounded(settings):
-        row = _estimate_row("not_worse", name, benchmark, "clustered_bootstrap_bound", found)
-        passed = found.lower > -margin
-        detail = f"lower 95% bound {found.lower:+.4f} {'>' if passed else '<='} {-margin:+.4f}"
-        if found.standard_error > 0:
-            detail += (
-                f"; with no true loss this holds with probability {_bound_power(margin, found.standard_error):.2f}"
-            )
+    for name, benchmark, estimate, margin in m.bounded(settings):
+        row = _estimate_row("not_worse", name, benchmark, "clustered_bootstrap_bound", estimate)
+        passed = estimate.lower > -margin
+        detail = f"lower 95% bound {estimate.lower:+.4f} {'>' if passed else '<='} {-margin:+.4f}"
+        if estimate.standard_error > 0:
+            probability = _bound_power(margin, estimate.standard_error)
+            detail += f"; with no true loss this holds with probability {probability:.2f}"
         rows.append(replace(row, passed=passed, detail=detail, threshold=-margin))
-    for name, benchmark, found, gain in (
-        ("accuracy", m.benchmarks[0], m.accuracy, settings.gain_accuracy),
-        (m.score_name, m.benchmarks[1], m.score, settings.gain_score),
-    ):
-        row = _estimate_row("gain_possible", name, benchmark, "clustered_bootstrap_bound", found)
-        passed = found.upper >= gain - ROUNDING
-        detail = f"upper 95% bound {found.upper:+.4f} {'>=' if passed else '<'} least gain worth having {gain:+.4f}"
+    labelled, free_text = m.benchmarks
+    gains = (
+        ("accuracy", labelled, m.accuracy, settings.gain_accuracy),
+        (m.score_name, free_text, m.score, settings.gain_score),
+    )
+    for name, benchmark, estimate, gain in gains:
+        row = _estimate_row("gain_possible", name, benchmark, "clustered_bootstrap_bound", estimate)
+        passed = estimate.upper >= gain - ROUNDING
+        detail = f"upper 95% bound {estimate.upper:+.4f} {'>=' if passed else '<'} least gain worth having {gain:+.4f}"
         rows.append(replace(row, passed=passed, detail=detail, threshold=gain))
     return rows
 
 
 def ordered_rows(challenger: PolicyResults, seed: int, resamples: int) -> list[GateRow]:
-    """Are the challenger's answers nearer to the references than the same words in any order? A bag of words passes in
-    5% of cases.
+    """Are the challenger's answers nearer to the references than the same words in any order?
 
-    No row beside the score of a judge that reads; where the answers are too short for an order the row passes and says
-    so.
+    A bag of words passes in 5% of cases. There is no row beside the score of a judge that reads; where the answers are
+    too short for an order, the row passes and says so.
     """
     if challenger.order is None or challenger.shuffled is None:
         return []
-    both = pair(challenger.shuffled, challenger.order)
-    row = GateRow("ordered", both.source.metric, True, "answers too short to have an order", both.source.benchmark)
-    if len(set(both.groups)) < 2:
-        return [row]
-    found = stats.bootstrap_mean(both.champion, both.challenger, both.groups, seed=seed, resamples=resamples)
-    passed = found.lower > 0
-    detail = f"ROUGE-L {found.challenger_mean:.4f}, with the words of each answer shuffled {found.champion_mean:.4f}; "
-    detail += f"lower 95% bound of the difference {found.lower:+.4f} {'>' if passed else '<='} 0"
-    estimate = _estimate_row(row.condition, row.metric, both.source.benchmark, "clustered_bootstrap_bound", found)
-    # its means are of one policy, so they stand in the words and not in the columns of champion and challenger
-    return [replace(estimate, passed=passed, detail=detail, threshold=0.0, champion_mean=None, challenger_mean=None)]
+    paired = pair(challenger.shuffled, challenger.order)
+    metric, benchmark = paired.source.metric, paired.source.benchmark
+    if len(set(paired.groups)) < 2:
+        return [GateRow("ordered", metric, True, "answers too short to have an order", benchmark)]
+    estimate = stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
+    in_order, shuffled = estimate.challenger_mean, estimate.champion_mean
+    passed = estimate.lower > 0
+    detail = f"ROUGE-L {in_order:.4f}, with the words of each answer shuffled {shuffled:.4f}; "
+    detail += f"lower 95% bound of the difference {estimate.lower:+.4f} {'>' if passed else '<='} 0"
+    row = _estimate_row("ordered", metric, benchmark, "clustered_bootstrap_bound", estimate)
+    # Its means are of one policy, so they stand in the words and not in the columns of champion and challenger.
+    return [replace(row, passed=passed, detail=detail, threshold=0.0, champion_mean=None, challenger_mean=None)]
 
 
-def _estimate_row(condition: str, metric: str, benchmark: str, test: str, found: stats.PairedBootstrap) -> GateRow:
+def _estimate_row(condition: str, metric: str, benchmark: str, test: str, estimate: stats.PairedBootstrap) -> GateRow:
     two_sided = condition == "better"
     return GateRow(
         condition,
@@ -193,13 +196,13 @@ def _estimate_row(condition: str, metric: str, benchmark: str, test: str, found:
         detail="",
         benchmark=benchmark,
         test=test,
-        n=found.n,
-        n_clusters=found.n_clusters,
-        champion_mean=found.champion_mean,
-        challenger_mean=found.challenger_mean,
-        delta=found.delta,
-        ci_low=found.ci_low if two_sided else found.lower,
-        ci_high=found.ci_high if two_sided else found.upper,
+        n=estimate.n,
+        n_clusters=estimate.n_clusters,
+        champion_mean=estimate.champion_mean,
+        challenger_mean=estimate.challenger_mean,
+        delta=estimate.delta,
+        ci_low=estimate.ci_low if two_sided else estimate.lower,
+        ci_high=estimate.ci_high if two_sided else estimate.upper,
     )
 
 
@@ -215,9 +218,8 @@ def items_to_settle(
     """About how many items decide, with 80% power and the present spread and size of groups.
 
     For a gain: that a true one of max(seen, least worth having) is found at alpha / 2, on the cheaper of the two
-    metrics that may still have it.
-    For each open bound: that it clears the margin if the true difference is the one seen; no number does where the
-    difference seen is beyond the margin. The largest of these is returned.
+    metrics that may still have it. For each open bound: that it clears the margin if the true difference is the one
+    seen; no number does where the difference seen is beyond the margin. The largest of these is returned.
     """
     needed = []
     if not better:

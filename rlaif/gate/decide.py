@@ -125,9 +125,11 @@ def decide(
         accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
         order = pair(champion.order, challenger.order) if champion.order and challenger.order else None
         others = [pair(a, b) for a, b in zip(champion.others, challenger.others, strict=True)]
-        few = [p.source for p in (accuracy, score, order, *others) if p and len(set(p.groups)) < 2]
-        rows += [GateRow("valid", f"{r.metric}: groups", False, "under two groups scored", r.benchmark) for r in few]
-        if not few:
+        too_few_groups = [p.source for p in (accuracy, score, order, *others) if p and len(set(p.groups)) < 2]
+        for source in too_few_groups:
+            detail = "under two groups scored"
+            rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
+        if not too_few_groups:
             # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
             measured = measure(accuracy, score, order, others, seed, max(settings.resamples, math.ceil(20 / alpha)))
             rows += better_rows(measured, alpha, settings)
@@ -139,35 +141,27 @@ def decide(
 def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateRow]:
     """Is it the same metric on the same items, under the same protocol, from the same data?"""
     rows = []
-    both = [(champion.accuracy, challenger.accuracy), (champion.score, challenger.score)]
+    pairs = [(champion.accuracy, challenger.accuracy), (champion.score, challenger.score)]
     if champion.order and challenger.order:
-        both.append((champion.order, challenger.order))
-    elif one := champion.order or challenger.order:
-        rows.append(
-            GateRow(
-                "valid",
-                f"{one.metric}: both_have_it",
-                False,
-                "one policy has none: evaluate again",
-                benchmark=one.benchmark,
-            )
-        )
+        pairs.append((champion.order, challenger.order))
+    elif order := champion.order or challenger.order:
+        detail = "one policy has none: evaluate again"
+        rows.append(GateRow("valid", f"{order.metric}: both_have_it", False, detail, benchmark=order.benchmark))
     if [r.metric for r in champion.others] != [r.metric for r in challenger.others]:
         rows.append(GateRow("valid", "benchmarks: both_have_them", False, "not the same benchmarks: evaluate again"))
-    both += zip(champion.others, challenger.others, strict=False)
-    for a, b in both:
+    pairs += zip(champion.others, challenger.others, strict=False)
+    for a, b in pairs:
         known_a = {i: (t, g) for i, t, g in zip(a.item_ids, a.targets, a.groups, strict=True)}
         known_b = {i: (t, g) for i, t, g in zip(b.item_ids, b.targets, b.groups, strict=True)}
         differing = sum(known_a.get(i) != known_b.get(i) for i in known_a.keys() | known_b.keys())
-        same = bool(known_a) and not differing and (a.benchmark, a.metric) == (b.benchmark, b.metric)
-        found = f"{len(known_a)} and {len(known_b)} items, {differing} not the same in both"
-        rows.append(GateRow("valid", f"{a.metric}: same_items", same, found, benchmark=a.benchmark))
-        for name, x, y in (
-            ("same_protocol", a.protocol_hash, b.protocol_hash),
-            ("same_data", a.data_sha256, b.data_sha256),
-        ):
-            detail = f"{x} and {y}" if x and y else "not recorded: evaluate again"
-            rows.append(GateRow("valid", f"{a.metric}: {name}", bool(x) and x == y, detail, benchmark=a.benchmark))
+        same_items = bool(known_a) and not differing and (a.benchmark, a.metric) == (b.benchmark, b.metric)
+        detail = f"{len(known_a)} and {len(known_b)} items, {differing} not the same in both"
+        rows.append(GateRow("valid", f"{a.metric}: same_items", same_items, detail, benchmark=a.benchmark))
+        hashes = (("same_protocol", a.protocol_hash, b.protocol_hash), ("same_data", a.data_sha256, b.data_sha256))
+        for name, hash_a, hash_b in hashes:
+            matching = bool(hash_a) and hash_a == hash_b
+            detail = f"{hash_a} and {hash_b}" if hash_a and hash_b else "not recorded: evaluate again"
+            rows.append(GateRow("valid", f"{a.metric}: {name}", matching, detail, benchmark=a.benchmark))
     return rows
 
 
@@ -176,9 +170,9 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
     rows = []
     for who, policy in (("champion", champion), ("challenger", challenger)):
         for r in (policy.accuracy, policy.score, *policy.others):
-            bad = sum(v is None or s != "scored" for v, s in zip(r.values, r.statuses, strict=True))
-            share = bad / len(r.values) if r.values else 1.0
-            detail = f"{bad} of {len(r.values)} items of the {who} are unparsed or unscored ({share:.1%})"
+            unscored = sum(v is None or s != "scored" for v, s in zip(r.values, r.statuses, strict=True))
+            share = unscored / len(r.values) if r.values else 1.0
+            detail = f"{unscored} of {len(r.values)} items of the {who} are unparsed or unscored ({share:.1%})"
             name, limit = f"{r.metric}: {who}_unscored", settings.max_unscored
             rows.append(GateRow("valid", name, share <= limit, detail, benchmark=r.benchmark, threshold=limit))
     return rows
@@ -190,9 +184,8 @@ def _conclude(
     """The decision follows from the rows alone; `m` only serves to say how many items would settle it."""
 
     def result(action: Action, why: str, items: int | None = None) -> GateResult:
-        return GateResult(
-            action, f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}", alpha, rows, items
-        )
+        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}"
+        return GateResult(action, reason, alpha, rows, items)
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]
     if invalid or m is None:
@@ -203,9 +196,8 @@ def _conclude(
     disordered = [row for row in rows if row.condition == "ordered" and not row.passed]
     blocking = [row for row in rows if row.condition == "guard" and not row.passed]
     # "on the others": a metric that is better itself does not have to be shown not worse
-    open_bounds = min(
-        ([row for row in unproven if row.metric != good.metric] for good in better), key=len, default=unproven
-    )
+    remaining = ([row for row in unproven if row.metric != gained.metric] for gained in better)
+    open_bounds = min(remaining, key=len, default=unproven)
     if better and not open_bounds and not disordered and not blocking:
         return result("PROMOTE", "; ".join(_words(row) for row in better) + "; not worse on the others")
     if worse or disordered:
@@ -213,10 +205,9 @@ def _conclude(
         losses += [f"the order of its words does not matter: {row.detail}" for row in disordered]
         return result("REJECT", "; ".join(losses))
     tests = [row for row in rows if row.condition == "better"]
-    if not any(row.passed for row in rows if row.condition == "gain_possible"):
-        why = "; ".join(
-            f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in rows if row.condition == "gain_possible"
-        )
+    gains = [row for row in rows if row.condition == "gain_possible"]
+    if not any(row.passed for row in gains):
+        why = "; ".join(f"{row.metric} {row.delta:+.4f}, {row.detail}" for row in gains)
         return result("REJECT", f"no gain worth having: {why}")
     if better and not open_bounds:
         why = f"{'; '.join(_words(row) for row in better)}; held up by {', '.join(row.metric for row in blocking)}"
@@ -225,9 +216,8 @@ def _conclude(
     reasons += [f"{row.metric} not shown to be not worse ({row.detail.split(';')[0]})" for row in open_bounds]
     reasons += [f"red guard {row.metric}" for row in blocking]
     items = items_to_settle(m, bool(better), [row.metric for row in open_bounds], alpha, settings)
-    reasons.append(
-        f"about {items} items would settle it" if items else "no number of items of this kind would settle it"
-    )
+    needed = f"about {items} items would settle it" if items else "no number of items of this kind would settle it"
+    reasons.append(needed)
     return result("INCONCLUSIVE", "; ".join(reasons), items)
 
 

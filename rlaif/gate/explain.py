@@ -34,11 +34,11 @@ NAMES = {
 
 
 def explain(run: Run, round: int | None = None) -> dict[str, Any]:
-    """What the gate of a round saw: `verdict` (one line), `conditions` (rows of `gates`, each with `question` and
-    `words`), `power`.
+    """What the gate of a round saw, JSON-ready.
 
-    `round` None is the latest that was decided. JSON-ready. `conditions` is empty where a round ended without a
-    challenger. UsageError for a round that is not decided.
+    It has `verdict` (one line), `conditions` (rows of `gates`, each with `question` and `words`) and `power`. `round`
+    None is the latest that was decided. `conditions` is empty where a round ended without a challenger. UsageError for
+    a round that is not decided.
     """
     decisions = run.store.query(
         "SELECT round, action, reason, evidence FROM decisions WHERE kind = 'gate' ORDER BY seq"
@@ -47,10 +47,9 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
     if round is None and decided:
         round = max(decided)
     if round not in decided:
-        known = ", ".join(str(r) for r in sorted(decided)) or "none yet"
-        raise UsageError(
-            f"round {'' if round is None else f'{round} '}has no gate decision in {run.folder}; decided rounds: {known}"
-        )
+        rounds = ", ".join(str(r) for r in sorted(decided)) or "none yet"
+        which = "round" if round is None else f"round {round}"
+        raise UsageError(f"{which} has no gate decision in {run.folder}; decided rounds: {rounds}")
     decision, evidence = decided[round], json.loads(decided[round]["evidence"])
     rows = run.store.query("SELECT * FROM gates WHERE round = ?", [round])
     places = {name: i for i, name in enumerate(QUESTIONS)}
@@ -90,75 +89,67 @@ def verdict(action: str, rows: list[Row], items: int | None, reason: str) -> str
         if any(row["condition"] == "ordered" for row in failed):
             also = f", and it is worse on {' and '.join(worse)}" if worse else ""
             return f"REJECT: its answers are words without order{also}."
-        return (
-            f"REJECT: worse on {' and '.join(worse)}."
-            if worse
-            else "REJECT: any gain is smaller than one worth having."
-        )
+        why = f"worse on {' and '.join(worse)}" if worse else "any gain is smaller than one worth having"
+        return f"REJECT: {why}."
     red = [row["metric"] for row in failed if row["condition"] == "guard"]
     if red and better:
         return f"INCONCLUSIVE: better on {' and '.join(better)}, but held up by a red monitor ({', '.join(red)})."
     tail = f"; about {items:,} items would settle it" if items else "; more items of this kind would not settle it"
     open_bounds = sorted({_name(row) for row in failed if row["condition"] == "not_worse"})
     if better:
-        return (
-            f"INCONCLUSIVE: better on {' and '.join(better)}, but a loss on {' and '.join(open_bounds)} is "
-            f"not ruled out{tail}."
-        )
+        losses = " and ".join(open_bounds)
+        return f"INCONCLUSIVE: better on {' and '.join(better)}, but a loss on {losses} is not ruled out{tail}."
     return f"INCONCLUSIVE: these items cannot tell a gain from chance{tail}."
 
 
 def power(row: Row) -> str:
     """The smallest gain that a `better` row could have seen."""
     if row["mde"] is None:
-        seen = "answers too much alike for any gain to be found"
+        sensitivity = "answers too much alike for any gain to be found"
     else:
-        seen = f"a true gain of {row['mde']:.4f} or more would have been found in 80% of cases"
-    about = "" if row["b"] is None else f" ({row['detail']})"
-    return f"{_name(row)}: at this look, with {row['n']:,} items: {seen}{about}"
+        sensitivity = f"a true gain of {row['mde']:.4f} or more would have been found in 80% of cases"
+    detail = "" if row["b"] is None else f" ({row['detail']})"
+    return f"{_name(row)}: at this look, with {row['n']:,} items: {sensitivity}{detail}"
 
 
 def words(row: Row) -> str:
     """One condition in plain English."""
     condition, metric, detail = row["condition"], row["metric"], row["detail"]
     if condition == "valid":
-        what, _, check = metric.partition(": ")
+        measure, _, check = metric.partition(": ")
         if check in ALIKE:
-            return f"{NAMES.get(what, what)}: {'' if row['passed'] else 'not '}{ALIKE[check]} for both ({detail})"
+            return f"{NAMES.get(measure, measure)}: {'' if row['passed'] else 'not '}{ALIKE[check]} for both ({detail})"
         return f"{metric}: {detail}" if detail else metric
     if condition == "guard":
         return f"monitor {metric}: {detail}"
     if condition == "ordered":
         return detail
-    found = f"{_name(row)} {row['champion_mean']:.4f} -> {row['challenger_mean']:.4f} ({row['delta']:+.4f})"
-    items = (
-        f"{row['n']:,} items"
-        if row["n"] == row["n_clusters"]
-        else f"{row['n']:,} items in {row['n_clusters']:,} groups"
-    )
+    change = f"{_name(row)} {row['champion_mean']:.4f} -> {row['challenger_mean']:.4f} ({row['delta']:+.4f})"
+    groups = "" if row["n"] == row["n_clusters"] else f" in {row['n_clusters']:,} groups"
     if condition == "better":
         flips = "" if row["b"] is None else f"; {row['b']} items won, {row['c']} lost"
         return (
-            f"{found}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f} on {items}{flips}; "
-            f"chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a "
+            f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f} on {row['n']:,} items{groups}"
+            f"{flips}; chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a "
             f"gain of {row['threshold']:.4f}"
         )
     if condition == "not_worse":
         return (
-            f"{found}; surely no worse than {row['ci_low']:+.4f} (95%, one-sided), allowed down to "
+            f"{change}; surely no worse than {row['ci_low']:+.4f} (95%, one-sided), allowed down to "
             f"{row['threshold']:+.4f}" + "".join(f"; {part}" for part in detail.split("; ")[1:])
         )
     if condition == "gain_possible":
         return (
-            f"{found}; surely no better than {row['ci_high']:+.4f} (95%, one-sided), worth having from "
+            f"{change}; surely no better than {row['ci_high']:+.4f} (95%, one-sided), worth having from "
             f"{row['threshold']:+.4f}"
         )
     return f"{metric}: {detail}"
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:
-    """As a table, the verdict first. What is as it should be is one line where it says no more than that; `explain` has
-    all of it.
+    """As a table, the verdict first.
+
+    What is as it should be is one line where it says no more than that; `explain` has all of it.
     """
     kind = "SFT" if result["round"] == 0 else "DPO"
     screen.line(result["verdict"], style="bold")
@@ -173,11 +164,12 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     settled = {"valid": "same items, prompt and data for both, and no answer without a score", "guard": "green"}
     for name, text in settled.items():
         fine = [c for c in result["conditions"] if c["condition"] == name and _says_no_more(c)]
-        others = [c for c in result["conditions"] if c["condition"] == name and c not in fine]
+        notable = [c for c in result["conditions"] if c["condition"] == name and c not in fine]
         if fine:
-            about = ", ".join(dict.fromkeys(NAMES.get(m, m) for c in fine for m in [c["metric"].split(":")[0]]))
-            table.append(["yes", QUESTIONS[name], f"{about}: {text}"])
-        table += [_line(c) for c in others]
+            metrics = [c["metric"].split(":")[0] for c in fine]
+            shown = ", ".join(dict.fromkeys(NAMES.get(metric, metric) for metric in metrics))
+            table.append(["yes", QUESTIONS[name], f"{shown}: {text}"])
+        table += [_line(c) for c in notable]
     table += [_line(c) for c in result["conditions"] if c["condition"] not in settled]
     screen.table("", ["met", "condition", "found"], table)
     for line in result["power"]:
@@ -191,9 +183,8 @@ def _says_no_more(condition: Row) -> bool:
     _, _, check = condition["metric"].partition(": ")
     if condition["condition"] == "guard":
         return condition["passed"] and condition["detail"].startswith("green")
-    return condition["passed"] and (
-        check in ALIKE or (check.endswith("unscored") and condition["detail"].startswith("0 of"))
-    )
+    all_scored = check.endswith("unscored") and condition["detail"].startswith("0 of")
+    return condition["passed"] and (check in ALIKE or all_scored)
 
 
 def _line(condition: Row) -> list[str]:

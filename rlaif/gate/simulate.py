@@ -1,8 +1,8 @@
-"""What the gate would do: simulated loops without any gain, and with true gains, through the real
-:func:`rlaif.gate.decide.decide`. Pure.
+"""What the gate would do in simulated loops without any gain, and in loops with true gains. Pure.
 
-A simulated loop is a stream of :class:`Pair`, one a look. Two kinds of stream: :func:`own_pairs` re-deals the results
-of two policies of a run, :func:`drawn_pairs` draws results from stated rates.
+The loops go through the real :func:`rlaif.gate.decide.decide`. A simulated loop is a stream of :class:`Pair`, one per
+look. There are two kinds of stream: :func:`redealt_pairs` re-deals the results of two policies of a run,
+:func:`drawn_pairs` draws results from stated rates.
 
 Speed. A promotion needs the smaller of the two p-values at or below alpha / 2 (Holm), and a gain worth having. Most
 looks fall far short, so each is first tried with 200 and then with 2,000 resamples, and ends there where so many
@@ -48,8 +48,9 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """`order` and `shuffled` are of the same items as `score`, where that is token F1: ROUGE-L, and that of the
-    answers' words shuffled.
+    """Two policies' results on accuracy and on the score, and on the order of words where the score is token F1.
+
+    `order` is ROUGE-L on the same items as `score`, `shuffled` that of the same answers with their words shuffled.
     """
 
     accuracy: Answers
@@ -87,10 +88,10 @@ def promotions(
     seed: int,
     step: Callable[[], None] = lambda: None,
 ) -> Promotions:
-    """Run `loops` loops of DPO looks with these numbers (range(1, 11) for ten rounds, [1] for the power of the first
-    look).
+    """Run `loops` loops of DPO looks with the numbers `looks`.
 
-    A loop ends with its first promotion. `step` is called after each loop.
+    For ten rounds these are range(1, 11), for the power of the first look [1]. A loop ends with its first promotion.
+    `step` is called after each loop.
     """
     settings = settings.model_copy(update={"resamples": min(settings.resamples, RESAMPLES)})
     by_look = dict.fromkeys(looks, 0)
@@ -109,8 +110,9 @@ def promoted(dealt: Pair, look: int, settings: GateConfig, seed: int) -> bool:
     alpha = stats.alpha_for_look("dpo", look, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
     if not could_be_promoted(dealt, alpha, settings, seed):
         return False
-    mine, theirs = _results(dealt, "champion"), _results(dealt, "challenger")
-    return decide(mine, theirs, look=Look("dpo", look), settings=settings, checks=GREEN, seed=seed).action == "PROMOTE"
+    champion, challenger = _results(dealt, "champion"), _results(dealt, "challenger")
+    result = decide(champion, challenger, look=Look("dpo", look), settings=settings, checks=GREEN, seed=seed)
+    return result.action == "PROMOTE"
 
 
 def could_be_promoted(dealt: Pair, alpha: float, settings: GateConfig, seed: int) -> bool:
@@ -129,34 +131,34 @@ def could_be_promoted(dealt: Pair, alpha: float, settings: GateConfig, seed: int
     return True
 
 
-def own_pairs(
+def redealt_pairs(
     champion: PolicyResults, challenger: PolicyResults, gain_accuracy: float = 0.0, gain_score: float = 0.0
 ) -> Stream:
-    """Pairs with the items, groups, base rates, discordance and spread of two policies of a run, and a true gain of our
-    choice.
+    """Pairs that are like the results of two policies of a run, with a true gain of our choice.
 
-    Each pair is dealt anew: groups are drawn with replacement, and within a group the two policies change places with
-    probability 1/2. So neither is better, whatever the run's own difference was, and items of a group stay as alike as
-    they are. ROUGE-L is dealt with the token F1 of the same answers. No two looks share a champion; sharing one would
-    make looks alike and "at least once" rarer. A gain in accuracy turns discordant items in the challenger's favour,
-    each with the probability that makes the expected gain right (at most the run's discordance can be gained); a gain
-    in score is added to every item, and nothing to its ROUGE-L.
+    They have the run's items, groups, base rates, discordance and spread. Each pair is dealt anew: groups are drawn
+    with replacement, and within a group the two policies change places with probability 1/2. So neither is better,
+    whatever the run's own difference was, and items of a group stay as alike as they are. ROUGE-L is dealt with the
+    token F1 of the same answers. No two looks share a champion; sharing one would make looks alike and "at least once"
+    rarer. A gain in accuracy turns discordant items in the challenger's favour, each with the probability that makes
+    the expected gain right (at most the run's discordance can be gained); a gain in score is added to every item, and
+    nothing to its ROUGE-L.
     """
-    accuracy, score = (
-        _answers(a, b) for a, b in ((champion.accuracy, challenger.accuracy), (champion.score, challenger.score))
-    )
-    sides = (champion.order, challenger.order), (_whole(champion), _whole(challenger))
-    beside = [_answers(a, b) for a, b in sides if a and b]
-    if any(len(other.groups) != len(score.groups) for other in beside):
+    accuracy = _answers(champion.accuracy, challenger.accuracy)
+    score = _answers(champion.score, challenger.score)
+    sides = (champion.order, challenger.order), (_shuffled(champion), _shuffled(challenger))
+    orders = [_answers(a, b) for a, b in sides if a and b]
+    if any(len(order.groups) != len(score.groups) for order in orders):
         raise RlaifError(f"{champion.score.metric} and ROUGE-L are not of the same items; evaluate both policies again")
 
     def stream(rng: np.random.Generator) -> Iterator[Pair]:
         while True:
-            (dealt,) = _dealt(rng, accuracy)
+            (dealt_accuracy,) = _dealt(rng, accuracy)
             if gain_accuracy:
-                dealt = _turned(dealt, gain_accuracy, rng)
-            other, *ordered = _dealt(rng, score, *beside)
-            yield Pair(dealt, replace(other, challenger=other.challenger + gain_score), *ordered)
+                dealt_accuracy = _turned(dealt_accuracy, gain_accuracy, rng)
+            dealt_score, *dealt_orders = _dealt(rng, score, *orders)
+            gained = replace(dealt_score, challenger=dealt_score.challenger + gain_score)
+            yield Pair(dealt_accuracy, gained, *dealt_orders)
 
     return stream
 
@@ -174,15 +176,15 @@ def drawn_pairs(
     likeness: float = 0.2,
     together: float = 0.95,
 ) -> Stream:
-    """Pairs drawn from rates. A loop keeps its champion: what it happens to get right on these items it gets right at
-    every look.
+    """Pairs drawn from rates.
 
-    Accuracy: labels 55% yes, 34% no, 11% maybe; the champion is right with probability `base_rate`; challengers turn
-    wrong items right and right ones wrong with probabilities that give `discordance` and `gain_accuracy` (in the
-    population of items, not on these). Score: differences are normal with standard deviation `spread` an item, of which
-    the share `likeness` of the variance is common to a group, around `gain_score`. ROUGE-L: differences of the same
-    spread and likeness around 0, whose correlation with those of the score is `together` (0.95 to 0.97 in the runs of
-    the embedded profile); half of it is left when words are shuffled.
+    A loop keeps its champion: what it happens to get right on these items it gets right at every look. Accuracy: labels
+    55% yes, 34% no, 11% maybe; the champion is right with probability `base_rate`; challengers turn wrong items right
+    and right ones wrong with probabilities that give `discordance` and `gain_accuracy` (in the population of items, not
+    on these). Score: differences are normal with standard deviation `spread` per item, of which the share `likeness` of
+    the variance is common to a group, around `gain_score`. ROUGE-L: differences of the same spread and likeness around
+    0, whose correlation with those of the score is `together` (0.95 to 0.97 in the runs of the embedded profile); half
+    of it is left when words are shuffled.
     """
     lost, won = (discordance - gain_accuracy) / 2 / base_rate, (discordance + gain_accuracy) / 2 / (1 - base_rate)
     labels = np.array(LABELS)
@@ -207,58 +209,63 @@ def drawn_pairs(
                 says(right ^ turn),
                 labels[target],
             )
-            change, own = (
+            score_change, independent = (
                 rng.normal(0, spread * likeness**0.5, n_groups)[groups]
                 + rng.normal(0, spread * (1 - likeness) ** 0.5, n_score)
                 for _ in range(2)
             )
-            moved = together * change + (1 - together**2) ** 0.5 * own
-            nothing = np.full(n_score, "")
+            order_change = together * score_change + (1 - together**2) ** 0.5 * independent
+            no_text = np.full(n_score, "")
             yield Pair(
                 accuracy,
-                Answers(score, score + gain_score + change, groups, nothing, nothing, nothing),
-                Answers(rouge_l, rouge_l + moved, groups, nothing, nothing, nothing),
-                Answers(rouge_l / 2, (rouge_l + moved) / 2, groups, nothing, nothing, nothing),
+                Answers(score, score + gain_score + score_change, groups, no_text, no_text, no_text),
+                Answers(rouge_l, rouge_l + order_change, groups, no_text, no_text, no_text),
+                Answers(rouge_l / 2, (rouge_l + order_change) / 2, groups, no_text, no_text, no_text),
             )
 
     return stream
 
 
-def _whole(policy: PolicyResults) -> MetricResults | None:
-    """ROUGE-L of shuffled answers, with that of the answers themselves where they are too short to shuffle: no
-    difference is seen there.
+def _shuffled(policy: PolicyResults) -> MetricResults | None:
+    """ROUGE-L of the shuffled answers, with a value for each item.
+
+    Answers that are too short to shuffle have that of the answers themselves: no difference is seen there.
     """
     if policy.order is None or policy.shuffled is None:
         return None
-    values = tuple(own if v is None else v for v, own in zip(policy.shuffled.values, policy.order.values, strict=True))
+    pairs = zip(policy.shuffled.values, policy.order.values, strict=True)
+    values = tuple(in_order if shuffled is None else shuffled for shuffled, in_order in pairs)
     return replace(policy.shuffled, values=values)
 
 
 def _answers(a: MetricResults, b: MetricResults) -> Answers:
-    p = pair(a, b)
-    _, groups = np.unique(np.array(p.groups), return_inverse=True)
-    says = np.array(p.champion_predictions), np.array(p.challenger_predictions)
-    return Answers(np.array(p.champion), np.array(p.challenger), groups, *says, np.array(p.targets))
+    paired = pair(a, b)
+    _, groups = np.unique(np.array(paired.groups), return_inverse=True)
+    says = np.array(paired.champion_predictions), np.array(paired.challenger_predictions)
+    return Answers(np.array(paired.champion), np.array(paired.challenger), groups, *says, np.array(paired.targets))
 
 
 def _dealt(rng: np.random.Generator, *metrics: Answers) -> list[Answers]:
-    """Groups drawn with replacement, the two policies swapped in half of them; alike in all `metrics`, which are of the
-    same items.
+    """Groups drawn with replacement, the two policies swapped in half of them.
+
+    The draw is the same in all `metrics`, which are of the same items.
     """
-    own = metrics[0].groups
-    n_groups = int(own.max()) + 1
-    members = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own, minlength=n_groups))[:-1])
+    group_of = metrics[0].groups
+    n_groups = int(group_of.max()) + 1
+    sizes = np.bincount(group_of, minlength=n_groups)
+    members = np.split(np.argsort(group_of, kind="stable"), np.cumsum(sizes)[:-1])
     drawn = rng.integers(0, n_groups, n_groups)
     items = np.concatenate([members[g] for g in drawn])
     groups = np.repeat(np.arange(n_groups), [len(members[g]) for g in drawn])
     swap = (rng.random(n_groups) < 0.5)[groups]
     dealt = []
-    for of in metrics:
-        sides = ((of.champion, of.challenger), (of.champion_says, of.challenger_says))
-        (x, y), (x_says, y_says) = (
+    for metric in metrics:
+        sides = ((metric.champion, metric.challenger), (metric.champion_says, metric.challenger_says))
+        (champion, challenger), (champion_says, challenger_says) = (
             (np.where(swap, b[items], a[items]), np.where(swap, a[items], b[items])) for a, b in sides
         )
-        dealt.append(Answers(x, y, groups, x_says, y_says, of.targets[items]))
+        targets = metric.targets[items]
+        dealt.append(Answers(champion, challenger, groups, champion_says, challenger_says, targets))
     return dealt
 
 
@@ -269,8 +276,10 @@ def _turned(dealt: Answers, gain: float, rng: np.random.Generator) -> Answers:
     wins = rng.random(len(discordant)) < (rate + gain) / 2 / rate if rate else discordant
     swap = discordant & (wins != (dealt.challenger > dealt.champion))
     sides = ((dealt.champion, dealt.challenger), (dealt.champion_says, dealt.challenger_says))
-    (x, y), (x_says, y_says) = ((np.where(swap, b, a), np.where(swap, a, b)) for a, b in sides)
-    return Answers(x, y, dealt.groups, x_says, y_says, dealt.targets)
+    (champion, challenger), (champion_says, challenger_says) = (
+        (np.where(swap, b, a), np.where(swap, a, b)) for a, b in sides
+    )
+    return Answers(champion, challenger, dealt.groups, champion_says, challenger_says, dealt.targets)
 
 
 def _results(dealt: Pair, side: str) -> PolicyResults:
@@ -291,5 +300,5 @@ def _results(dealt: Pair, side: str) -> PolicyResults:
             data_sha256="simulated",
         )
 
-    order, shuffled = (metric("rouge_l", found) if found else None for found in (dealt.order, dealt.shuffled))
+    order, shuffled = (metric("rouge_l", answers) if answers else None for answers in (dealt.order, dealt.shuffled))
     return PolicyResults(side, metric("accuracy", dealt.accuracy), metric("score", dealt.score), order, shuffled)

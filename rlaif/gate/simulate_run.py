@@ -1,5 +1,6 @@
-"""The command `gate simulate`: false promotions and power of the gate for a run's own items, groups, base rates and
-margins.
+"""The command `gate simulate`: false promotions and power of the gate.
+
+They are those for the run's own items, groups, base rates and margins.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from rlaif.quiet import quiet
 
 from rlaif.evals.results import pair
 from rlaif.evals.stored import results
-from rlaif.gate.simulate import Promotions, own_pairs, promotions
+from rlaif.gate.simulate import Promotions, promotions, redealt_pairs
 from rlaif.prompts import load_prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -22,7 +23,7 @@ POWER_DRAWS = 200
 
 
 def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str, Any]:
-    """Simulate on the results that the run's latest gate compared (see `simulate.own_pairs`). JSON-ready.
+    """Simulate on the results that the run's latest gate compared (see `simulate.redealt_pairs`). JSON-ready.
 
     `null`: loops of `rounds` DPO looks without any gain. `power`: the share of single looks promoted that have a true
     gain in one metric, at the first DPO look and at the one the run comes to next; `min(loops, 200)` draws each.
@@ -39,23 +40,22 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
         judge_id = gate_judge_id(run)
         champion, challenger = (results(run, gates[0][side], prompt, judge_id) for side in ("champion", "challenger"))
     accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
-    discordance = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True)) / len(
-        accuracy.champion
-    )
+    discordant = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True))
+    discordance = discordant / len(accuracy.champion)
 
-    bar = screen.bar("loops without gain", loops)
-    null = promotions(own_pairs(champion, challenger), loops, range(1, rounds + 1), settings, run.config.seed, bar.step)
+    bar, seed = screen.bar("loops without gain", loops), run.config.seed
+    null = promotions(redealt_pairs(champion, challenger), loops, range(1, rounds + 1), settings, seed, bar.step)
     bar.finish(f"{null.promoted} of {loops} promoted")
     draws, power = min(loops, POWER_DRAWS), []
     trials = [("accuracy", g, g, 0.0) for g in GAINS_ACCURACY if g <= discordance]
     trials += [(champion.score.metric, g, 0.0, g) for g in GAINS_SCORE]
-    asked = sorted({1, looks + 1})
-    bar = screen.bar("power", draws * len(trials) * len(asked))
+    power_looks = sorted({1, looks + 1})
+    bar = screen.bar("power", draws * len(trials) * len(power_looks))
     for metric, gain, gain_accuracy, gain_score in trials:
-        for look in asked:
-            stream = own_pairs(champion, challenger, gain_accuracy, gain_score)
-            found = promotions(stream, draws, [look], settings, run.config.seed, bar.step)
-            power.append({"metric": metric, "gain": gain, "look": look} | _shares(found))
+        for look in power_looks:
+            stream = redealt_pairs(champion, challenger, gain_accuracy, gain_score)
+            simulated = promotions(stream, draws, [look], settings, seed, bar.step)
+            power.append({"metric": metric, "gain": gain, "look": look} | _shares(simulated))
     bar.finish(f"{len(power)} cells of {draws} draws")
     return {
         "round": gates[0]["round"],
@@ -107,6 +107,7 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     )
 
 
-def _shares(found: Promotions) -> dict[str, Any]:
-    low, high = found.interval
-    return {"draws": found.loops, "promoted": found.promoted, "share": found.share, "low": low, "high": high}
+def _shares(simulated: Promotions) -> dict[str, Any]:
+    low, high = simulated.interval
+    shares = {"share": simulated.share, "low": low, "high": high}
+    return {"draws": simulated.loops, "promoted": simulated.promoted} | shares

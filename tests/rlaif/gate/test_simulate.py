@@ -8,7 +8,7 @@ import pytest
 from rlaif.config import GateConfig
 from rlaif.gate import simulate
 from rlaif.gate.decide import MetricResults, PolicyResults
-from rlaif.gate.simulate import Answers, Pair, could_be_promoted, drawn_pairs, own_pairs, promoted, promotions
+from rlaif.gate.simulate import Answers, Pair, could_be_promoted, drawn_pairs, promoted, promotions, redealt_pairs
 from rlaif.stats import alpha_for_look
 
 SETTINGS = GateConfig().model_copy(update={"resamples": 200})  # fewer than a run may have
@@ -48,8 +48,8 @@ def taken(stream: simulate.Stream, n: int, seed: int = 0) -> list[Pair]:
     return [p for p, _ in zip(stream(rng), range(n), strict=False)]
 
 
-def test_own_pairs_have_no_gain_whatever_the_run_had() -> None:
-    pairs = taken(own_pairs(CHAMPION, CHALLENGER), 400)
+def test_redealt_pairs_have_no_gain_whatever_the_run_had() -> None:
+    pairs = taken(redealt_pairs(CHAMPION, CHALLENGER), 400)
     assert mean_gain(pairs) == pytest.approx((0, 0), abs=0.006)
     own = np.mean(np.array(CHAMPION.accuracy.values) != np.array(CHALLENGER.accuracy.values))
     assert np.mean([(p.accuracy.champion != p.accuracy.challenger).mean() for p in pairs]) == pytest.approx(
@@ -62,7 +62,7 @@ def test_own_pairs_have_no_gain_whatever_the_run_had() -> None:
 
 
 def test_word_order_is_dealt_with_the_score_it_belongs_to() -> None:
-    for dealt in taken(own_pairs(CHAMPION, CHALLENGER, 0.0, 0.25), 20):
+    for dealt in taken(redealt_pairs(CHAMPION, CHALLENGER, 0.0, 0.25), 20):
         assert dealt.order is not None
         assert dealt.order.champion == pytest.approx(dealt.score.champion / 2)
         assert dealt.order.challenger == pytest.approx((dealt.score.challenger - 0.25) / 2), (
@@ -70,16 +70,18 @@ def test_word_order_is_dealt_with_the_score_it_belongs_to() -> None:
         )
     shuffled = replace(CHAMPION.order, values=(0.125, None, *CHAMPION.order.values[2:]))
     mine = replace(CHAMPION, shuffled=shuffled)
-    dealt = next(own_pairs(mine, mine)(np.random.default_rng(0)))
+    dealt = next(redealt_pairs(mine, mine)(np.random.default_rng(0)))
     assert ((dealt.shuffled.champion == 0.125) | (dealt.shuffled.champion == dealt.order.champion)).all(), (
         "too short: nothing is seen"
     )
     without = replace(CHAMPION, order=None)
-    assert next(own_pairs(without, without)(np.random.default_rng(0))).order is None
+    assert next(redealt_pairs(without, without)(np.random.default_rng(0))).order is None
 
 
-def test_own_pairs_have_the_gain_asked_for() -> None:
-    assert mean_gain(taken(own_pairs(CHAMPION, CHALLENGER, 0.05, 0.02), 400)) == pytest.approx((0.05, 0.02), abs=0.006)
+def test_redealt_pairs_have_the_gain_asked_for() -> None:
+    assert mean_gain(taken(redealt_pairs(CHAMPION, CHALLENGER, 0.05, 0.02), 400)) == pytest.approx(
+        (0.05, 0.02), abs=0.006
+    )
 
 
 def test_drawn_pairs_have_the_rates_asked_for_and_keep_their_champion() -> None:
