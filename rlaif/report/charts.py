@@ -54,15 +54,12 @@ def scores(title: str, points: Sequence[tuple[str, Score, bool]], prefix: str) -
         _rounds_axis(ax, [name for name, _, _ in points])
         ax.set_xlim(-0.4, max(len(points) - 1, 0) + 0.7)
         ax.grid(axis="x", visible=False)
-    said = "; ".join(
+    text = "; ".join(
         f"{name} {words.number(s.mean)} ({words.interval(s.low, s.high, plus=False)})" for name, s, _ in points
     )
-    ns = sorted({s.n for _, s, _ in points})
-    return Chart(
-        title,
-        svg(figure, prefix, f"{title}: {said}"),
-        f"n = {' to '.join(f'{n:,}' for n in ns[:: max(len(ns) - 1, 1)])}",
-    )
+    sizes = sorted({s.n for _, s, _ in points})
+    smallest_and_largest = " to ".join(f"{n:,}" for n in sizes[:: max(len(sizes) - 1, 1)])
+    return Chart(title, svg(figure, prefix, f"{title}: {text}"), f"n = {smallest_and_largest}")
 
 
 def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -> Chart:
@@ -70,9 +67,9 @@ def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -
     context, figure, ax = axes(1.0 + 0.42 * len(rows))
     with context:
         ax.axvline(0, color=FAINT, linewidth=1)
-        wanted = rows[0][1]["threshold"]
-        if wanted is not None:
-            ax.axvline(wanted, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)))
+        least = rows[0][1]["threshold"]
+        if least is not None:
+            ax.axvline(least, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)))
         for y, (_, row) in enumerate(rows):
             ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=2, solid_capstyle="butt")
             ax.plot(
@@ -90,16 +87,17 @@ def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -
         ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
         ax.set_xlabel("difference to the champion it met")
-    said = "; ".join(
+    text = "; ".join(
         f"{name} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})" for name, r in rows
     )
-    least = "" if wanted is None else f"dashed: least gain worth having, {wanted:+g}"
-    return Chart(title, svg(figure, prefix, f"{title}: {said}"), least)
+    caption = "" if least is None else f"dashed: least gain worth having, {least:+g}"
+    return Chart(title, svg(figure, prefix, f"{title}: {text}"), caption)
 
 
 def histograms(title: str, bins: Rows, means: dict[int, float | None], prefix: str) -> Chart:
-    """The judge's scores, one row of bars a round; `bins` has round, bin, n. Heights are shares of the round's
-    answers.
+    """The judge's scores, one row of bars per round; `bins` has round, bin, n.
+
+    Heights are shares of the round's answers.
     """
     rounds = sorted({row["round"] for row in bins})
     context, figure, ax = axes(max(2.2, 0.9 + 0.62 * len(rounds)))
@@ -122,13 +120,14 @@ def histograms(title: str, bins: Rows, means: dict[int, float | None], prefix: s
         ax.set_xlabel("score")
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
-    said = "; ".join(f"round {r}: mean {words.number(means.get(r))}" for r in rounds)
-    return Chart(title, svg(figure, prefix, f"{title}: {said}"), "orange: the mean; each row has its own height")
+    text = "; ".join(f"round {r}: mean {words.number(means.get(r))}" for r in rounds)
+    return Chart(title, svg(figure, prefix, f"{title}: {text}"), "orange: the mean; each row has its own height")
 
 
 def lengths(title: str, rows: Rows, prefix: str) -> Chart:
-    """Tokens of the sampled answers by round: median, half and 80% of them. Rows have round and quantiles (10, 25, 50,
-    75, 90%).
+    """Tokens of the sampled answers by round: median, half and 80% of them.
+
+    Rows have round and quantiles (10, 25, 50, 75, 90%).
     """
     context, figure, ax = axes()
     with context:
@@ -143,15 +142,15 @@ def lengths(title: str, rows: Rows, prefix: str) -> Chart:
         ax.set_ylim(0, None)
         ax.set_ylabel("tokens")
         ax.grid(axis="x", visible=False)
-    said = "; ".join(f"round {row['round']}: median {words.number(row['quantiles'][2], 0)} tokens" for row in rows)
-    return Chart(
-        title, svg(figure, prefix, f"{title}: {said}"), "dot: median; thick: half of the answers; thin: 80% of them"
-    )
+    text = "; ".join(f"round {row['round']}: median {words.number(row['quantiles'][2], 0)} tokens" for row in rows)
+    caption = "dot: median; thick: half of the answers; thin: 80% of them"
+    return Chart(title, svg(figure, prefix, f"{title}: {text}"), caption)
 
 
 def curves(name: str, lines: Sequence[tuple[str, Rows]], prefix: str, whose: str) -> Chart:
-    """One quantity of the training log over the steps: (policy's name, rows with step and value), in the order of the
-    rounds.
+    """One quantity of the training log over the steps.
+
+    `lines`: (policy's name, rows with step and value), in the order of the rounds.
     """
     title, unit = CURVES[name]
     context, figure, ax = axes(HEIGHT + (0.24 * ((len(lines) + 2) // 3) if len(lines) > 1 else 0))
@@ -166,10 +165,10 @@ def curves(name: str, lines: Sequence[tuple[str, Rows]], prefix: str, whose: str
         ax.locator_params(nbins=6)
         if len(lines) > 1:
             figure.legend(loc="outside lower center", ncols=3, handlelength=1.2, columnspacing=1.2)
-    last = "; ".join(
+    text = "; ".join(
         f"{label}: {words.number(rows[0]['value'])} to {words.number(rows[-1]['value'])}" for label, rows in lines
     )
-    return Chart(f"{whose}: {title[0].lower()}{title[1:]}", svg(figure, prefix, f"{whose}, {title}: {last}"))
+    return Chart(f"{whose}: {title[0].lower()}{title[1:]}", svg(figure, prefix, f"{whose}, {title}: {text}"))
 
 
 def yields(title: str, counts: dict[int, dict[str, int]], prefix: str) -> Chart:
@@ -202,10 +201,10 @@ def yields(title: str, counts: dict[int, dict[str, int]], prefix: str) -> Chart:
         ax.set_xlabel("questions")
         ax.grid(axis="y", visible=False)
         figure.legend(loc="outside lower center", ncols=2, handlelength=1, handleheight=0.9, columnspacing=1.2)
-    said = "; ".join(
-        f"round {r}: " + ", ".join(f"{code} {n}" for code, n in found.items()) for r, found in counts.items()
+    text = "; ".join(
+        f"round {r}: " + ", ".join(f"{code} {n}" for code, n in of_round.items()) for r, of_round in counts.items()
     )
-    return Chart(title, svg(figure, prefix, f"{title}: {said}"))
+    return Chart(title, svg(figure, prefix, f"{title}: {text}"))
 
 
 def _label(ax: Any, text: str, x: float, y: float) -> None:

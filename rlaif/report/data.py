@@ -1,5 +1,6 @@
-"""What the report reads from a run's database: one query beside the snapshot, counted in SQL, so a large run stays
-small here.
+"""What the report reads from a run's database: one query beside the snapshot.
+
+It counts in SQL, so a large run stays small here.
 """
 
 from __future__ import annotations

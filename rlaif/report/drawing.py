@@ -15,14 +15,8 @@ COLORS = {INK: "#1b2028", FAINT: "#5a6472", GRID: "#dfe3e8", PAPER: "#ffffff"}
 
 
 LINES = dict(zip(SERIES, "#0072b2 #d55e00 #009e73 #cc79a7 #b58900 #56b4e9 #7f7f7f #5b3a8c".split(), strict=True))
-
-
 CYCLE = list(LINES.values())
-
-
 INK_, FAINT_, PAPER_ = COLORS[INK], COLORS[FAINT], COLORS[PAPER]
-
-
 DPI = 150
 
 
@@ -34,9 +28,11 @@ def drawing(path: Path, width: float, height: float, **subplots: Any) -> Iterato
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    real = COLORS | LINES
-    chosen: Any = {key: real.get(value, value) if isinstance(value, str) else value for key, value in SETTINGS.items()}
-    with mpl.rc_context(chosen):
+    colors = COLORS | LINES
+    settings: Any = {
+        key: colors.get(value, value) if isinstance(value, str) else value for key, value in SETTINGS.items()
+    }
+    with mpl.rc_context(settings):
         layout: Any = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
         figure = Figure(figsize=(width, height), layout=layout, facecolor=PAPER_)
         FigureCanvasAgg(figure)
@@ -51,17 +47,18 @@ def small() -> dict[str, Any]:
 PAIRED = {"perplexity": "loss"}  # its exponential: the difference of the one has the interval of the other
 
 
-def own_interval(
-    metrics: dict[str, Any], name: str, against: dict[str, Any] | None
+def metric_interval(
+    metrics: dict[str, Any], name: str, difference: dict[str, Any] | None
 ) -> tuple[float, float] | tuple[None, None]:
-    """A metric's 95% interval; where it has none of its own, that of the difference to the first policy, around the
-    value.
+    """A metric's 95% interval.
+
+    Where it has none of its own, it is that of the `difference` to the first policy, around the value.
     """
-    found = metrics[name]
-    if found.get("ci_low") is not None:
-        return found["ci_low"], found["ci_high"]
-    if not against or against["ci_low"] is None:
+    estimate = metrics[name]
+    if estimate.get("ci_low") is not None:
+        return estimate["ci_low"], estimate["ci_high"]
+    if not difference or difference["ci_low"] is None:
         return None, None
-    start = metrics[PAIRED.get(name, name)]["mean"] - against["delta"]
-    low, high = start + against["ci_low"], start + against["ci_high"]
+    start = metrics[PAIRED.get(name, name)]["mean"] - difference["delta"]
+    low, high = start + difference["ci_low"], start + difference["ci_high"]
     return (math.exp(low), math.exp(high)) if name == "perplexity" else (low, high)

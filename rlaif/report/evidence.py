@@ -1,5 +1,6 @@
-"""What the gate rests on, made ready for the page: its conditions, the scores by round, the confusion matrices.
-Pure.
+"""What the gate rests on, made ready for the page. Pure.
+
+That is its conditions, the scores by round, and the confusion matrices.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ class GateRound:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows are targets, columns predictions; a cell is (count, share of its row). `score`: accuracy and macro-F1 in
-    words.
+    """Rows are targets, columns predictions; a cell is (count, share of its row).
+
+    `score`: accuracy and macro-F1 in words.
     """
 
     title: str
@@ -70,7 +72,7 @@ def gate_rounds(data: Data) -> list[GateRound]:
     """The gate's evidence of every round, the newest first."""
     names = words.policy_names(data["policies"])
     order = list(CONDITIONS)
-    found = []
+    out = []
     for row in reversed(data.snapshot.rounds):
         gates = last_look(data["gates"], row["round"])
         if not gates:
@@ -81,11 +83,10 @@ def gate_rounds(data: Data) -> list[GateRound]:
         result = RESULTS.get(row["decision"] or "", "undecided")
         reason = words.hide_places(reasons[-1]) if reasons else ""
         measured = tuple(_condition(g) for g in gates if g["condition"] not in ("valid", "guard"))
-        validity, guards = (
-            tuple(_condition(g) for g in gates if g["condition"] == kind) for kind in ("valid", "guard")
-        )
-        found.append(GateRound(f"{challenger} against {met}", result, reason, measured, validity, guards))
-    return found
+        validity = tuple(_condition(g) for g in gates if g["condition"] == "valid")
+        guards = tuple(_condition(g) for g in gates if g["condition"] == "guard")
+        out.append(GateRound(f"{challenger} against {met}", result, reason, measured, validity, guards))
+    return out
 
 
 def _condition(g: dict[str, Any]) -> Condition:
@@ -98,11 +99,9 @@ def _condition(g: dict[str, Any]) -> Condition:
         needed = f"upper bound ≥ {words.signed(g['threshold'])}"
     elif g["condition"] == "ordered":
         needed = "lower bound > 0"
-    change = (
-        ""
-        if g["challenger_mean"] is None
-        else f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
-    )
+    change = ""
+    if g["challenger_mean"] is not None:
+        change = f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
     difference = ""
     if g["delta"] is not None:
         kind = "95%" if g["condition"] == "better" else "one-sided 95%"
@@ -113,18 +112,18 @@ def _condition(g: dict[str, Any]) -> Condition:
     if g["b"] is not None and g["c"] is not None:
         detail.insert(1, f"{g['b']:,} items won, {g['c']:,} lost")
     name, _, check = g["metric"].partition(": ")
-    measure = " ".join(part for part in (g["benchmark"], words.metric(name)) if part) + (
-        f", {check.replace('_', ' ')}" if check else ""
-    )
+    measure = " ".join(part for part in (g["benchmark"], words.metric(name)) if part)
+    if check:
+        measure += f", {check.replace('_', ' ')}"
     condition = CONDITIONS.get(g["condition"], g["condition"].replace("_", " "))
     return Condition(condition, measure, change, difference, needed, "; ".join(detail), g["passed"])
 
 
 def compared(data: Data) -> dict[tuple[str, str, str], list[Score]]:
-    """(benchmark, split, metric) -> scores in the order of the rounds; where protocols or files differ, those of most
-    policies.
+    """(benchmark, split, metric) -> scores in the order of the rounds.
 
-    Scores of different judges, protocols or files are never put side by side.
+    Where protocols or files differ, they are those of most policies. Scores of different judges, protocols or files are
+    never put side by side.
     """
     order = {p["policy_id"]: i for i, p in enumerate(data["policies"])}
     groups: dict[tuple[str, str, str], list[Score]] = {}
@@ -132,48 +131,49 @@ def compared(data: Data) -> dict[tuple[str, str, str], list[Score]]:
         if s.policy_id in order:
             groups.setdefault((s.benchmark, s.split, s.metric), []).append(s)
     chosen = {}
-    for key, members in groups.items():
-        sizes = Counter(s.protocol for s in members)
-        items = {s.protocol: s.n for s in members}
+    for key, scores in groups.items():
+        sizes = Counter(s.protocol for s in scores)
+        items = {s.protocol: s.n for s in scores}
         best = max(sizes, key=lambda protocol: (sizes[protocol], items[protocol], protocol))
-        chosen[key] = sorted((s for s in members if s.protocol == best), key=lambda s: order[s.policy_id])
+        chosen[key] = sorted((s for s in scores if s.protocol == best), key=lambda s: order[s.policy_id])
     return chosen
 
 
 def promoted_ids(data: Data) -> set[str]:
     """Policies that were champion at some time, the base included."""
-    done = {
-        str(json.loads(d["evidence"]).get("policy_id", "")) for d in data.snapshot.decisions if d["action"] == "PROMOTE"
-    }
-    return done | {p["policy_id"] for p in data["policies"] if p["kind"] == "base"}
+    promotions = [d for d in data.snapshot.decisions if d["action"] == "PROMOTE"]
+    promoted = {str(json.loads(d["evidence"]).get("policy_id", "")) for d in promotions}
+    return promoted | {p["policy_id"] for p in data["policies"] if p["kind"] == "base"}
 
 
 def score_charts(data: Data, split: str) -> list[Chart]:
-    """A panel for each metric on the items of `split`, accuracy and the gate's score first; not for what other metrics
-    are made of.
+    """A panel for each metric on the items of `split`, accuracy and the gate's score first.
+
+    There is none for what other metrics are made of.
     """
     names, promoted = words.policy_names(data["policies"]), promoted_ids(data)
     first = [*words.METRICS]
-    found = {key: members for key, members in compared(data).items() if key[1] == split and key[2] not in words.PARTS}
-    made = []
-    for i, key in enumerate(sorted(found, key=lambda k: (first.index(k[2]) if k[2] in first else len(first), k))):
-        points = [(names[s.policy_id], s, s.policy_id in promoted) for s in found[key]]
-        made.append(charts.scores(f"{key[0]}: {words.metric(key[2])}", points, f"{split}{i}"))
-    return made
+    shown = {key: scores for key, scores in compared(data).items() if key[1] == split and key[2] not in words.PARTS}
+    panels = []
+    for i, key in enumerate(sorted(shown, key=lambda k: (first.index(k[2]) if k[2] in first else len(first), k))):
+        points = [(names[s.policy_id], s, s.policy_id in promoted) for s in shown[key]]
+        panels.append(charts.scores(f"{key[0]}: {words.metric(key[2])}", points, f"{split}{i}"))
+    return panels
 
 
 def gain_charts(data: Data) -> list[Chart]:
-    """Paired gains of the preference rounds. SFT's, mostly many times larger, would flatten them: it stands in the
-    verdict.
+    """Paired gains of the preference rounds.
+
+    SFT's gain, mostly many times larger, would flatten them: it stands in the verdict.
     """
-    found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+    gains: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for row in data.snapshot.rounds:
         for g in last_look(data["gates"], row["round"]) if row["round"] > 0 else ():
             if g["condition"] == "better" and g["delta"] is not None:
-                found.setdefault((g["benchmark"], g["metric"]), []).append((f"round {row['round']}", g))
+                gains.setdefault((g["benchmark"], g["metric"]), []).append((f"round {row['round']}", g))
     return [
         charts.gains(f"{benchmark}: gain in {words.metric(metric)}", rows, f"gain{i}")
-        for i, ((benchmark, metric), rows) in enumerate(sorted(found.items()))
+        for i, ((benchmark, metric), rows) in enumerate(sorted(gains.items()))
     ]
 
 
@@ -185,38 +185,43 @@ def _protocol(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def matrices(data: Data) -> list[Matrix]:
-    """Target by prediction for each policy on the benchmarks whose answers are a few labels (pubmedqa: yes, no,
-    maybe).
+    """Target by prediction for each policy on the benchmarks whose answers are a few labels.
+
+    On pubmedqa those are yes, no and maybe.
     """
     names = words.policy_names(data["policies"])
     scores = {(s.policy_id, s.benchmark, s.split, *s.protocol): s.mean for s in data.scores if s.metric == "accuracy"}
     f1 = {(r["policy_id"], r["benchmark"], r["split"], *_protocol(r)): r["mean"] for r in data["macro_f1"]}
-    shown = {(k[0], k[1], *s.protocol) for k, members in compared(data).items() for s in members if k[2] == "accuracy"}
+    accuracies = [s for key, compared_scores in compared(data).items() for s in compared_scores if key[2] == "accuracy"]
+    shown = {(s.benchmark, s.split, *s.protocol) for s in accuracies}
     cells: dict[Key, dict[tuple[str, str], int]] = {}
     for r in data["confusion"]:
         if (r["benchmark"], r["split"], *_protocol(r)) in shown and r["policy_id"] in names:
             key = (r["policy_id"], r["benchmark"], r["split"], *_protocol(r))
             cells.setdefault(key, {})[r["target"], r["predicted"]] = r["n"]
     order = list(names)
-    made = []
+    label_order = ["yes", "no", "maybe"]
+
+    def place(label: str) -> tuple[int, str]:
+        return (label_order.index(label) if label in label_order else len(label_order)), label
+
+    out = []
     for key in sorted(cells, key=lambda k: (k[1], k[2] != "gate", k[2], order.index(k[0]))):
-        found = cells[key]
-        known = ["yes", "no", "maybe"]
-        targets = sorted({t for t, _ in found}, key=lambda t: (known.index(t) if t in known else len(known), t))
-        columns = targets + ([""] if any(p not in targets for _, p in found) else [])
+        policy_id, benchmark, split = key[:3]
+        counts = cells[key]
+        targets = sorted({target for target, _ in counts}, key=place)
+        columns = targets + ([""] if any(p not in targets for _, p in counts) else [])
         rows = []
         for target in targets:
-            total = sum(n for (t, _), n in found.items() if t == target)
-            counts = [
-                sum(n for (t, p), n in found.items() if t == target and (p == c or (not c and p not in targets)))
+            total = sum(n for (t, _), n in counts.items() if t == target)
+            row = [
+                sum(n for (t, p), n in counts.items() if t == target and (p == c or (not c and p not in targets)))
                 for c in columns
             ]
-            rows.append((target, tuple((n, n / total) for n in counts)))
-        score = f"accuracy {words.number(scores.get(key))}" + (
-            f", macro-F1 {words.number(f1[key])}" if key in f1 else ""
-        )
-        split = "" if key[2] == "gate" else f", {key[2]} items"
-        made.append(
-            Matrix(f"{names[key[0]]}, {key[1]}{split}", score, tuple(c or "other" for c in columns), tuple(rows))
-        )
-    return made
+            rows.append((target, tuple((n, n / total) for n in row)))
+        score = f"accuracy {words.number(scores.get(key))}"
+        if key in f1:
+            score += f", macro-F1 {words.number(f1[key])}"
+        title = f"{names[policy_id]}, {benchmark}" + ("" if split == "gate" else f", {split} items")
+        out.append(Matrix(title, score, tuple(c or "other" for c in columns), tuple(rows)))
+    return out

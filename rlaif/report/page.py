@@ -39,9 +39,8 @@ def write_report(folder: Path) -> Path:
             Path(draft).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise RlaifError(
-            f"{error.filename or path}: {error.strerror}; make room, or make the folder writable"
-        ) from error
+        where = error.filename or path
+        raise RlaifError(f"{where}: {error.strerror}; make room, or make the folder writable") from error
     return path
 
 
@@ -59,9 +58,8 @@ def render(data: Data) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: (
-            words.printable(value) if type(value) is str else value
-        ),  # Markup is a str, too, and stays as it is
+        # Markup is a str, too, and stays as it is.
+        finalize=lambda value: words.printable(value) if type(value) is str else value,
     )
     environment.filters |= {"number": words.number, "signed": words.signed, "percent": words.percent}
     snapshot = data.snapshot
@@ -93,15 +91,15 @@ def render(data: Data) -> str:
 
 
 def _answer_charts(data: Data, counts: dict[int, dict[str, int]]) -> list[Chart]:
-    made = []
+    panels = []
     if data["histogram"]:
         means: dict[int, Any] = {row["round"]: row["mean"] for row in data["judged"]}
-        made.append(charts.histograms("Judge's scores", data["histogram"], means, "judge"))
+        panels.append(charts.histograms("Judge's scores", data["histogram"], means, "judge"))
     if counts:
-        made.append(charts.yields("Pairs kept, and why the others were dropped", counts, "yield"))
+        panels.append(charts.yields("Pairs kept, and why the others were dropped", counts, "yield"))
     if data["lengths"]:
-        made.append(charts.lengths("Length of the answers", data["lengths"], "length"))
-    return made
+        panels.append(charts.lengths("Length of the answers", data["lengths"], "length"))
+    return panels
 
 
 def _curve_charts(data: Data) -> list[Chart]:
@@ -111,13 +109,13 @@ def _curve_charts(data: Data) -> list[Chart]:
     logs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in data["curves"]:
         logs.setdefault((row["policy_id"], row["name"]), []).append(row)
-    made: list[Chart] = []
+    panels: list[Chart] = []
     for kind, whose in (("sft", "SFT"), ("dpo", "DPO")):
         for name in CURVES:
             lines = [(names[i], logs[i, name]) for i in names if kinds[i] == kind and (i, name) in logs]
             if lines:
-                made.append(charts.curves(name, lines, f"curve{len(made)}", whose))
-    unknown = [log for i, log in logs.items() if i[0] not in names and i[1] == "loss"]
+                panels.append(charts.curves(name, lines, f"curve{len(panels)}", whose))
+    unknown = [log for (policy_id, name), log in logs.items() if policy_id not in names and name == "loss"]
     if unknown:  # a training that is under way writes its log before its policy
-        made.append(charts.curves("loss", [("under way", log) for log in unknown], "unfinished", "Under way"))
-    return made
+        panels.append(charts.curves("loss", [("under way", log) for log in unknown], "unfinished", "Under way"))
+    return panels

@@ -1,5 +1,6 @@
-"""`compare --plots DIR`: what was compared, and the training behind it, as PNG files. matplotlib's Agg, no display
-needed.
+"""`compare --plots DIR`: what was compared, and the training behind it, as PNG files.
+
+They are drawn by matplotlib's Agg, which needs no display.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.report.data import read
-from rlaif.report.drawing import CYCLE, INK_, PAIRED, PAPER_, drawing, own_interval, small
+from rlaif.report.drawing import CYCLE, INK_, PAIRED, PAPER_, drawing, metric_interval, small
 from rlaif.report.training_plots import learning_curve, lineage_of, training_loss
 from rlaif.run import Run
 from rlaif.types import RlaifError
@@ -25,13 +26,11 @@ def write_plots(run: Run, result: dict[str, Any], folder: Path) -> list[Path]:
     data = read(run.store)
     lineage = lineage_of(data, [p["policy_id"] for p in result["policies"]])
     order = dict.fromkeys([p["policy_id"] for p in result["policies"]] + [p["policy_id"] for p in lineage])
-    colors = {
-        policy_id: CYCLE[i % len(CYCLE)] for i, policy_id in enumerate(order)
-    }  # those compared look alike in all charts
+    # The compared policies look alike in all charts.
+    colors = {policy_id: CYCLE[i % len(CYCLE)] for i, policy_id in enumerate(order)}
+    # From the log itself: the curves are averaged down where they are long.
     rows = run.store.query("SELECT policy_id, max(step) AS step FROM train_log GROUP BY policy_id")
-    last_steps = {
-        row["policy_id"]: int(row["step"]) for row in rows
-    }  # the curves are averaged down where they are long
+    last_steps = {row["policy_id"]: int(row["step"]) for row in rows}
     charts: dict[str, Callable[[Path], bool]] = {
         "scores": lambda path: scores(result, path),
         "confusion": lambda path: confusion(result, path),
@@ -43,31 +42,28 @@ def write_plots(run: Run, result: dict[str, Any], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         return [path for name, draw in charts.items() if draw(path := folder / f"{name}.png")]
     except OSError as error:
-        raise RlaifError(
-            f"--plots {error.filename or folder}: {error.strerror}; give a folder that can be written"
-        ) from error
+        where = error.filename or folder
+        raise RlaifError(f"--plots {where}: {error.strerror}; give a folder that can be written") from error
 
 
 def scores(result: dict[str, Any], path: Path) -> bool:
-    """Each metric's mean and 95% interval, a panel a metric, a row a policy."""
+    """Each metric's mean and 95% interval, with a panel per metric and a row per policy."""
     policies = result["policies"]
     shown = list(policies[0]["metrics"])
     differences = {(d["policy_id"], d["metric"]): d for d in result["differences"]}
-    with drawing(
-        path, 3.1 * len(shown) + 1.4, 1.3 + 0.5 * len(policies), ncols=len(shown), squeeze=False, sharey=True
-    ) as (figure, grid):
+    width, height = 3.1 * len(shown) + 1.4, 1.3 + 0.5 * len(policies)
+    with drawing(path, width, height, ncols=len(shown), squeeze=False, sharey=True) as (figure, grid):
         for ax, name in zip(grid[0], shown, strict=True):
             for y, policy in enumerate(policies):
-                found, color = policy["metrics"][name], CYCLE[y % len(CYCLE)]
-                low, high = own_interval(
-                    policy["metrics"], name, differences.get((policy["policy_id"], PAIRED.get(name, name)))
-                )
+                mean, color = policy["metrics"][name]["mean"], CYCLE[y % len(CYCLE)]
+                difference = differences.get((policy["policy_id"], PAIRED.get(name, name)))
+                low, high = metric_interval(policy["metrics"], name, difference)
                 if low is not None:
                     ax.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
-                ax.plot(found["mean"], y, "o", color=color, markersize=7)
+                ax.plot(mean, y, "o", color=color, markersize=7)
                 ax.annotate(
-                    number(found["mean"], 2 if name == "perplexity" else 3),
-                    (found["mean"], y),
+                    number(mean, 2 if name == "perplexity" else 3),
+                    (mean, y),
                     (0, 9),
                     textcoords="offset points",
                     ha="center",
@@ -79,8 +75,9 @@ def scores(result: dict[str, Any], path: Path) -> bool:
             ax.grid(axis="y", visible=False)
             ax.locator_params(axis="x", nbins=5)
         grid[0][0].set_yticks(range(len(policies)), [p["name"] for p in policies])
-        alone = [m for m in shown if policies[0]["metrics"][m].get("ci_low") is None]
-        paired = f"; of {', '.join(map(metric, alone))}: of the difference to {policies[0]['name']}" if alone else ""
+        without = [m for m in shown if policies[0]["metrics"][m].get("ci_low") is None]
+        names = ", ".join(map(metric, without))
+        paired = f"; of {names}: of the difference to {policies[0]['name']}" if without else ""
         figure.supxlabel(
             f"{result['n']:,} items of {result['benchmark']} ({result['split']}); lines: 95% intervals{paired}",
             **small(),
@@ -89,48 +86,37 @@ def scores(result: dict[str, Any], path: Path) -> bool:
 
 
 def confusion(result: dict[str, Any], path: Path) -> bool:
-    """Right answer by given answer, a panel a policy; shades are shares of the right answer's items."""
+    """Right answer by given answer, with a panel per policy; shades are shares of the right answer's items."""
     policies = [p for p in result["policies"] if "confusion" in p]
     if not policies:
         return False
     labels = list(policies[0]["confusion"])
-    other = any(row["other"] for p in policies for row in p["confusion"].values())
-    given = [*labels, "other"] if other else labels
-    with drawing(path, 0.6 + 2.9 * len(policies), 3.4, ncols=len(policies), squeeze=False, sharey=True) as (
-        figure,
-        grid,
-    ):
+    any_other = any(row["other"] for p in policies for row in p["confusion"].values())
+    given = [*labels, "other"] if any_other else labels
+    width = 0.6 + 2.9 * len(policies)
+    with drawing(path, width, 3.4, ncols=len(policies), squeeze=False, sharey=True) as (figure, grid):
         for ax, policy in zip(grid[0], policies, strict=True):
             counts = [[policy["confusion"][target][answer] for answer in given] for target in labels]
             shares = [[n / max(sum(row), 1) for n in row] for row in counts]
             ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
             for y, row in enumerate(counts):
                 for x, n in enumerate(row):
-                    ax.text(
-                        x,
-                        y,
-                        f"{n:,}",
-                        ha="center",
-                        va="center",
-                        color=PAPER_ if shares[y][x] > 0.6 else INK_,
-                        fontsize=12,
-                    )
+                    color = PAPER_ if shares[y][x] > 0.6 else INK_
+                    ax.text(x, y, f"{n:,}", ha="center", va="center", color=color, fontsize=12)
             ax.set_xticks(range(len(given)), given)
             ax.set_yticks(range(len(labels)), labels)
             ax.tick_params(length=0)
             ax.grid(visible=False)
             ax.spines[:].set_visible(False)
-            f1 = policy["metrics"].get("macro_f1", {}).get("mean")
-            ax.set_title(
-                f"{policy['name']}\naccuracy {number(policy['metrics']['accuracy']['mean'])}, macro-F1 {number(f1)}"
-            )
+            accuracy, f1 = policy["metrics"]["accuracy"]["mean"], policy["metrics"].get("macro_f1", {}).get("mean")
+            ax.set_title(f"{policy['name']}\naccuracy {number(accuracy)}, macro-F1 {number(f1)}")
         grid[0][0].set_ylabel("right answer")
         figure.supxlabel(f"answer given; {result['n']:,} items of {result['benchmark']} ({result['split']})", **small())
     return True
 
 
 def error_lengths(result: dict[str, Any], path: Path) -> bool:
-    """How long the errors are, in words, a row of bars a policy on common bins."""
+    """How long the errors are, in words, with a row of bars per policy on common bins."""
     policies = result["policies"]
     every = [n for p in policies for n in p["error_lengths"]]
     if not every:
@@ -139,26 +125,22 @@ def error_lengths(result: dict[str, Any], path: Path) -> bool:
     low, high = min(every), max(every) + 1
     width = max(1, -(-(high - low) // 24))
     bins = list(range(low, high + width, width))
-    with drawing(path, 6.4, 1.3 + 1.5 * len(policies), nrows=len(policies), squeeze=False, sharex=True) as (
-        figure,
-        grid,
-    ):
+    height = 1.3 + 1.5 * len(policies)
+    with drawing(path, 6.4, height, nrows=len(policies), squeeze=False, sharex=True) as (figure, grid):
         for i, (ax, policy) in enumerate(zip(grid[:, 0], policies, strict=True)):
             lengths = sorted(policy["error_lengths"])
             ax.hist(lengths, bins=bins, color=CYCLE[i % len(CYCLE)], rwidth=0.92)
-            told = f"{policy['name']}: {len(lengths):,} errors"
+            title = f"{policy['name']}: {len(lengths):,} errors"
             if lengths:
                 middle = lengths[len(lengths) // 2]
                 ax.axvline(middle, color=INK_, linewidth=1.2, linestyle=(0, (4, 3)))
-                told += f", median {middle:,} words"
-            ax.set_title(told, loc="left")
+                title += f", median {middle:,} words"
+            ax.set_title(title, loc="left")
             ax.grid(axis="x", visible=False)
             ax.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-        what = "the abstract and question" if "confusion" in policies[0] else "the answer"
-        error = (
-            f"wrong answers in {result['benchmark']}"
-            if "confusion" in policies[0]
-            else f"{metric(score)} below {limit:g}"
-        )
-        figure.supxlabel(f"words of {what}\nerrors: {error}; dashed: median; each row has its own height", **small())
+        if "confusion" in policies[0]:
+            text, error = "the abstract and question", f"wrong answers in {result['benchmark']}"
+        else:
+            text, error = "the answer", f"{metric(score)} below {limit:g}"
+        figure.supxlabel(f"words of {text}\nerrors: {error}; dashed: median; each row has its own height", **small())
     return True

@@ -1,5 +1,6 @@
-"""A run's state at one moment: one consistent read of what `status` and `runs` tell, and what follows from it. Needs no
-torch.
+"""A run's state at one moment: one consistent read of what `status` and `runs` tell, and what follows from it.
+
+This needs no torch.
 """
 
 from __future__ import annotations
@@ -55,10 +56,9 @@ class Snapshot:
 
 
 def take(store: Store, *, brief: bool = False) -> Snapshot:
-    """Everything in one query, so that nothing changes in between and the file is opened once. `brief`: what the list
-    of runs needs.
+    """Everything in one query, so that nothing changes in between and the file is opened once.
 
-    RlaifError when the database cannot be read, or holds no run.
+    `brief`: only what the list of runs needs. RlaifError when the database cannot be read, or holds no run.
     """
     queries = _BRIEF if brief else _BRIEF | _REST
     parts = [f'(SELECT list(t) FROM ({sql}) t) AS "{name}"' for name, sql in queries.items()]
@@ -77,9 +77,8 @@ def lock_holder(folder: Path) -> str | None:
     except OSError:
         return None
     try:
-        fcntl.flock(
-            handle, fcntl.LOCK_SH | fcntl.LOCK_NB
-        )  # shared, and given back at once: two that ask do not disturb each other
+        # Shared, and given back at once: two that ask do not disturb each other.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "?"
     except OSError:  # a file system without locks: then no loop runs on it either
@@ -107,19 +106,12 @@ def state(snapshot: Snapshot) -> str:
         since = f" since {last['started_at']:%Y-%m-%d %H:%M} UTC" if last and is_running(snapshot, last) else ""
         return f"running: pid {snapshot.holder}{since}; {stage_under_way(snapshot)}"
     if last is not None and last["exit_code"] == 0 and open_round is None and finished is not None:
-        halted = (
-            snapshot.decisions[-1:]
-            and snapshot.decisions[-1]["kind"] == "controller"
-            and snapshot.decisions[-1]["action"] == "stop"
-        )
+        halted = [(d["kind"], d["action"]) for d in snapshot.decisions[-1:]] == [("controller", "stop")]
         return f"finished round {finished}" + (", where the controller stopped the loop" if halted else "")
-    where = (
-        f"in round {open_round}"
-        if open_round is not None
-        else "before round 0"
-        if finished is None
-        else f"after round {finished}"
-    )
+    if open_round is not None:
+        where = f"in round {open_round}"
+    else:
+        where = "before round 0" if finished is None else f"after round {finished}"
     if last is None:
         return f"stopped {where}, no session was recorded: continue with the same command"
     how = "the last session was killed" if last["ended_at"] is None else f"last exit code {last['exit_code']}"
@@ -128,8 +120,9 @@ def state(snapshot: Snapshot) -> str:
 
 
 def is_running(snapshot: Snapshot, session: dict[str, Any]) -> bool:
-    """Has the session no end, and does its process hold the lock? The lock goes when a process dies, so a number is
-    never trusted alone.
+    """Has the session no end, and does its process hold the lock?
+
+    The lock goes when a process dies, so a number is never trusted alone.
     """
     return session["ended_at"] is None and snapshot.holder == str(session["pid"])
 
@@ -150,8 +143,9 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Seconds of all sessions and of the model work in them. `share` is model / wall; None before any session has
-    lasted.
+    """Seconds of all sessions and of the model work in them.
+
+    `share` is model / wall; None before any session has lasted.
     """
 
     wall: float
@@ -165,8 +159,9 @@ class Spent:
 
 
 def time_spent(snapshot: Snapshot) -> Spent:
-    """Wall time of the sessions, which begin after the imports. A running one counts up to now, a killed one to its
-    last finished stage.
+    """Wall time of the sessions, which begin after the imports.
+
+    A running one counts up to now, a killed one to its last finished stage.
     """
     done = [s for s in snapshot.stages if s["status"] == "done"]
     wall = 0.0

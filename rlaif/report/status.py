@@ -58,8 +58,9 @@ def _print_sealed(snapshot: Snapshot, screen: Screen) -> None:
 
 
 def print_summary(run: Run, screen: Screen) -> None:
-    """What came out so far: the policies side by side, why each was decided on, where the time went, and the
-    champion.
+    """What came out so far.
+
+    That is the policies side by side, why each was decided on, where the time went, and the champion.
     """
     snapshot = take(run.store)
     _print_summary(snapshot, screen)
@@ -105,28 +106,26 @@ def _print_summary(snapshot: Snapshot, screen: Screen) -> None:
 def champion_words(snapshot: Snapshot) -> str:
     """The champion with its kind and round."""
     policy = champion(snapshot)
-    return (
-        f"{policy['policy_id']} ({policy['kind']}, round {policy['round']})"
-        if policy
-        else "none yet: the base is not prepared"
-    )
+    if policy is None:
+        return "none yet: the base is not prepared"
+    return f"{policy['policy_id']} ({policy['kind']}, round {policy['round']})"
 
 
 def watch_words(snapshot: Snapshot) -> str:
-    """The red monitors of the last round that has any rows of them, and what the controller chose; empty before there
-    is one.
+    """The red monitors of the last round that the controller decided after, and what it chose.
+
+    The text is empty before there is such a round.
     """
     chosen = [d for d in snapshot.decisions if d["kind"] == "controller" and d["action"] != "PROMOTE"]
     if not chosen:
         return ""
     last = chosen[-1]
     red = ", ".join(m["name"] for m in snapshot.red if m["round"] == last["round"])
-    settings = ", ".join(
-        f"{key} = {value:g}" for key, value in json.loads(last["evidence"]).get("settings", {}).items()
-    )
-    return f"after round {last['round']}: red monitors: {red or 'none'}; next: {last['action']}" + (
-        f"; in force: {settings}" if settings else ""
-    )
+    settings = json.loads(last["evidence"]).get("settings", {})
+    text = f"after round {last['round']}: red monitors: {red or 'none'}; next: {last['action']}"
+    if settings:
+        text += "; in force: " + ", ".join(f"{key} = {value:g}" for key, value in settings.items())
+    return text
 
 
 def round_table(snapshot: Snapshot) -> Table:
@@ -149,27 +148,23 @@ def round_table(snapshot: Snapshot) -> Table:
 
 
 def _summary_table(snapshot: Snapshot) -> Table:
-    seen: Cells = _measured(snapshot.means) | _gate_cells(snapshot)
-    keys = sorted({key for cells in seen.values() for key in cells}, key=lambda key: (METRICS.index(key[1]), key[0]))
+    by_policy: Cells = _measured(snapshot.means) | _gate_cells(snapshot)
+    all_keys = {key for cells in by_policy.values() for key in cells}
+    keys = sorted(all_keys, key=lambda key: (METRICS.index(key[1]), key[0]))
     best = champion(snapshot)
     base = [p["policy_id"] for p in snapshot.policies if p["kind"] == "base"]
     contenders: list[tuple[str, str, str, str]] = [("base", policy_id, "", "") for policy_id in base]
     for r in snapshot.rounds:
         name = "SFT" if r["round"] == 0 else f"round {r['round']}"
-        trained = [
-            p["policy_id"]
-            for p in snapshot.policies
-            if p["round"] == r["round"] and p["kind"] != "base" and not r["decision"]
-        ]
-        contenders.append(
-            (name, r["challenger"] or next(iter(trained), ""), r["champion_in"] or "", r["decision"] or "under way")
-        )
+        trained = [p["policy_id"] for p in snapshot.policies if p["round"] == r["round"] and p["kind"] != "base"]
+        undecided = trained[0] if trained and not r["decision"] else ""
+        contenders.append((name, r["challenger"] or undecided, r["champion_in"] or "", r["decision"] or "under way"))
     names = {policy_id: name for name, policy_id, _, _ in contenders}
     rows = []
     for name, policy_id, met, decision in contenders:
         title = [name, policy_id[:8] or "none made"] + (["champion"] if best and policy_id == best["policy_id"] else [])
         verdict = f"{decision}\nvs {names.get(met, met[:8])}" if policy_id and met else decision
-        cells = seen.get(policy_id, {})
+        cells = by_policy.get(policy_id, {})
         rows.append(["\n".join(title), *(cells.get(key, "") for key in keys), verdict])
     return ["policy", *(f"{benchmark} {metric}" for benchmark, metric in keys), "decision"], rows
 
@@ -195,9 +190,8 @@ def _measured(means: Rows) -> Cells:
     cells: Cells = {}
     for r in means:
         if r["metric"] in METRICS:
-            cells.setdefault(r["policy_id"], {}).setdefault(
-                (r["benchmark"], r["metric"]), f"{r['mean']:.4f} (n={r['n']})"
-            )
+            cell = f"{r['mean']:.4f} (n={r['n']})"
+            cells.setdefault(r["policy_id"], {}).setdefault((r["benchmark"], r["metric"]), cell)
     return cells
 
 

@@ -1,7 +1,7 @@
-"""A matplotlib figure as SVG inside a page: text stays text, colours follow the page (dark mode), nothing is loaded
-from outside.
+"""A matplotlib figure as SVG inside a page.
 
-matplotlib is imported when a chart is drawn, not before; without pyplot, which would look for a display.
+Text stays text, colours follow the page (dark mode), and nothing is loaded from outside. matplotlib is imported when a
+chart is drawn, not before; without pyplot, which would look for a display.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ def axes(height: float = HEIGHT) -> tuple[Any, Any, Any]:
 
 
 def svg(figure: Any, prefix: str, title: str) -> Markup:
-    """The figure as an `<svg>` element with `title` for those who cannot see it. `prefix` makes its ids unique in the
-    page.
+    """The figure as an `<svg>` element with `title` for those who cannot see it.
+
+    `prefix` makes its ids unique in the page.
     """
     import matplotlib as mpl
 

@@ -1,5 +1,6 @@
-"""The report's plain tables: pairs by round, lineage, monitors, leaks, licences, sealed tests, sessions, configuration.
-Pure.
+"""The report's plain tables. Pure.
+
+They show pairs by round, lineage, monitors, leaks, licences, sealed tests, sessions and configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from rlaif import wording as words
 from rlaif.evals import sealed
-from rlaif.report.data import Data
+from rlaif.report.data import Data, Score
 from rlaif.report.snapshot import champion, duration
 from rlaif.report.status import stage_times
 
@@ -31,7 +32,9 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`kind` is the CSS class: "numbers" aligns all but the first column to the right, "words" folds into cards on a
+    """A table of texts.
+
+    `kind` is the CSS class: "numbers" aligns all but the first column to the right, "words" folds into cards on a
     phone.
     """
 
@@ -50,8 +53,9 @@ class Ancestor:
 
 
 def pair_counts(data: Data) -> dict[int, dict[str, int]]:
-    """{round: {what became of the question: number}}, kept first, then the reasons for drops by frequency over all
-    rounds.
+    """{round: {what became of the question: number}}.
+
+    What was kept comes first, then the reasons for drops by frequency over all rounds.
     """
     total: dict[str, int] = {}
     counts: dict[int, dict[str, int]] = {}
@@ -69,7 +73,7 @@ def pair_counts(data: Data) -> dict[int, dict[str, int]]:
 
 
 def answers(data: Data) -> Table | None:
-    """One row a round: answers, scores, pairs, lengths."""
+    """One row per round: answers, scores, pairs, lengths."""
     judged = {r["round"]: r for r in data["judged"]}
     longer = {r["round"]: r for r in data["chosen_longer"]}
     cut = {r["round"]: r["cut"] for r in data["lengths"]}
@@ -109,9 +113,8 @@ def answers(data: Data) -> Table | None:
 
 def drop_reasons(counts: dict[int, dict[str, int]]) -> Table | None:
     names = list(dict.fromkeys(name for of_round in counts.values() for name in of_round))
-    names.sort(
-        key=lambda name: (not name.startswith("kept"), name != "kept", -sum(c.get(name, 0) for c in counts.values()))
-    )
+    total = {name: sum(of_round.get(name, 0) for of_round in counts.values()) for name in names}
+    names.sort(key=lambda name: (not name.startswith("kept"), name != "kept", -total[name]))
     rows = tuple((name, *(f"{c.get(name, 0):,}" for c in counts.values())) for name in names)
     return Table("What became of the questions", ("", *(f"round {r}" for r in counts)), rows) if rows else None
 
@@ -131,9 +134,8 @@ def lineage(data: Data) -> list[Ancestor]:
 
 def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[str]:
     recipe = json.loads(policy["recipe"])
-    trained = [
-        f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in data["trained_on"] if r["policy_id"] == policy["policy_id"]
-    ]
+    roles = [r for r in data["trained_on"] if r["policy_id"] == policy["policy_id"]]
+    trained = [f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in roles]
     facts = [f"trained on {words.join(trained)} items"] if trained else []
     if policy["reference_id"]:
         facts.append(f"reference: {names.get(policy['reference_id'], policy['reference_id'])}")
@@ -143,8 +145,9 @@ def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[st
 
 
 def leak_reports(data: Data) -> dict[str, dict[str, Any]]:
-    """Data set -> what the leak check said of it (see `rlaif.data.leaks.check_leaks`); empty before the run is
-    prepared.
+    """Data set -> what the leak check said of it (see `rlaif.data.leaks.check_leaks`).
+
+    The mapping is empty before the run is prepared.
     """
     detail = json.loads(data["prepared"][0]["detail"]) if data["prepared"] else {}
     return {name: source["leaks"] for name, source in detail.items() if isinstance(source, dict) and "leaks" in source}
@@ -152,7 +155,7 @@ def leak_reports(data: Data) -> dict[str, dict[str, Any]]:
 
 def checks(data: Data) -> list[Table]:
     """Monitors, leaks, licences, sealed tests: whatever the run has."""
-    made = []
+    tables = []
     if data["monitors"]:
         monitors = [
             (
@@ -164,26 +167,21 @@ def checks(data: Data) -> list[Table]:
             )
             for m in data["monitors"]
         ]
-        made.append(Table("Monitors", ("monitor", "round", "value", "threshold", "state"), monitors))
+        tables.append(Table("Monitors", ("monitor", "round", "value", "threshold", "state"), monitors))
     if checked := leak_reports(data):
         sides = ("checked", "found", "eval_dropped", "train_dropped")
         counts = tuple((name, *(f"{r.get(side, 0):,}" for side in sides)) for name, r in checked.items())
-        made.append(
-            Table(
-                "Leak check",
-                ("data set", "items checked", "leaked", "items dropped", "training questions dropped"),
-                counts,
-            )
-        )
+        columns = ("data set", "items checked", "leaked", "items dropped", "training questions dropped")
+        tables.append(Table("Leak check", columns, counts))
     if data["leaks"]:
         kinds = [
             (r["kind"], f"{r['n']:,}", f"{r['questions']:,}", words.number(r["similarity"], 2)) for r in data["leaks"]
         ]
-        made.append(Table("Leaks found", ("kind", "matches", "questions", "highest similarity"), kinds))
+        tables.append(Table("Leaks found", ("kind", "matches", "questions", "highest similarity"), kinds))
         nearest = [
             (r["question"], r["matched"], r["kind"], words.number(r["similarity"], 2)) for r in data["leak_examples"]
         ]
-        made.append(Table("The nearest of them", ("question", "matches", "kind", "similarity"), nearest, "words"))
+        tables.append(Table("The nearest of them", ("question", "matches", "kind", "similarity"), nearest, "words"))
     if data["licences"]:
         exams = [
             (
@@ -196,46 +194,39 @@ def checks(data: Data) -> list[Table]:
             for r in data["licences"]
         ]
         note = "pair accuracy with its one-sided 95% bound"
-        made.append(Table("Exams of the judges", ("judge", "exam", "result", "pair accuracy", "n"), exams, note=note))
+        tables.append(Table("Exams of the judges", ("judge", "exam", "result", "pair accuracy", "n"), exams, note=note))
     if data["sealed"]:
         names = words.policy_names(data["policies"])
-        who = [words.join([names.get(p, p[:8]) for p in r["policies"]]) for r in data["sealed"]]
-        opened = [
-            (f"{r['opened_at']:%Y-%m-%d %H:%M} UTC", str(r["round"]), w)
-            for r, w in zip(data["sealed"], who, strict=True)
-        ]
-        made.append(Table("Sealed test opened", ("when", "round", "policies"), opened, "words"))
-    return made
+        openings = []
+        for r in data["sealed"]:
+            policies = words.join([names.get(p, p[:8]) for p in r["policies"]])
+            openings.append((f"{r['opened_at']:%Y-%m-%d %H:%M} UTC", str(r["round"]), policies))
+        tables.append(Table("Sealed test opened", ("when", "round", "policies"), openings, "words"))
+    return tables
 
 
 def sealed_result(data: Data) -> Table | None:
-    """Base, SFT and champion on the sealed items, and their paired differences; None before the sealed test is
-    finished.
+    """Base, SFT and champion on the sealed items, and their paired differences.
+
+    None before the sealed test is finished.
     """
     opening = sealed.latest(data.snapshot.sealed, data.snapshot.decisions)
     if opening is None or not opening.rows:
         return None
-    names = [(name, [words.number(r["means"][name]) for r in opening.rows]) for name in opening.policies or {}]
-    pairs = [
-        (pair, [_difference(r["differences"][pair]) for r in opening.rows]) for pair in opening.rows[0]["differences"]
+    rows = [(name, *(words.number(r["means"][name]) for r in opening.rows)) for name in opening.policies or {}]
+    for pair in opening.rows[0]["differences"]:
+        rows.append((pair, *(_difference(r["differences"][pair]) for r in opening.rows)))
+    measures = [
+        f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups)" for r in opening.rows
     ]
-    columns = (
-        "",
-        *(
-            f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups)"
-            for r in opening.rows
-        ),
-    )
     note = "paired differences with two-sided 95% intervals, bootstrap clustered by group"
-    return Table(
-        "Base, SFT and champion side by side", columns, [(name, *cells) for name, cells in names + pairs], note=note
-    )
+    return Table("Base, SFT and champion side by side", ("", *measures), rows, note=note)
 
 
-def _difference(found: dict[str, float] | None) -> str:
-    if found is None:
+def _difference(estimate: dict[str, float] | None) -> str:
+    if estimate is None:
         return "the same policy"
-    return f"{words.signed(found['delta'])} ({words.interval(found['ci_low'], found['ci_high'])})"
+    return f"{words.signed(estimate['delta'])} ({words.interval(estimate['ci_low'], estimate['ci_high'])})"
 
 
 def _color(red: bool) -> str:
@@ -246,13 +237,15 @@ def measurements(data: Data) -> Table | None:
     """Every mean that was measured, sealed items and other protocols included."""
     names = words.policy_names(data["policies"])
     order = {policy_id: i for i, policy_id in enumerate(names)}
+
+    def place(s: Score) -> tuple[Any, ...]:
+        return s.benchmark, s.split, s.metric, s.protocol, order.get(s.policy_id, -1), s.policy_id
+
     rows = []
-    for s in sorted(
-        data.scores, key=lambda s: (s.benchmark, s.split, s.metric, s.protocol, order.get(s.policy_id, -1), s.policy_id)
-    ):
-        what = (f"{s.benchmark} {words.metric(s.metric)}", s.split, names.get(s.policy_id, s.policy_id[:8]))
+    for s in sorted(data.scores, key=place):
+        keys = (f"{s.benchmark} {words.metric(s.metric)}", s.split, names.get(s.policy_id, s.policy_id[:8]))
         span = words.interval(s.low, s.high, plus=False)
-        rows.append((*what, words.number(s.mean), span, f"{s.n:,}", f"{s.unscored:,}", s.protocol[1][:8]))
+        rows.append((*keys, words.number(s.mean), span, f"{s.n:,}", f"{s.unscored:,}", s.protocol[1][:8]))
     columns = ("measure", "items", "policy", "mean", "95% interval", "n", "unscored", "protocol")
     return Table("All measurements", columns, tuple(rows)) if rows else None
 
@@ -267,41 +260,32 @@ def decisions(data: Data) -> Table | None:
 
 
 def provenance(data: Data) -> list[Table]:
-    """Data, judges, sessions with their versions, time, configuration. Shows no folder and no address of the
-    machine.
+    """Data, judges, sessions with their versions, time, configuration.
+
+    No table shows a folder or an address of the machine.
     """
     sets: dict[str, dict[str, int]] = {}
     for r in data["questions"]:
         sets.setdefault(r["dataset"], {})[r["split"]] = r["n"]
     splits = ("train", "gate", "sealed")
-    made = [
-        Table(
-            "Questions",
-            ("data set", *splits),
-            tuple((name, *(f"{n.get(s, 0):,}" for s in splits)) for name, n in sets.items()),
-        )
-    ]
+    questions = tuple((name, *(f"{n.get(s, 0):,}" for s in splits)) for name, n in sets.items())
+    tables = [Table("Questions", ("data set", *splits), questions)]
     judges = [(words.hide_places(j["model"]), j["prompt_name"] or words.NONE, j["judge_id"]) for j in data["judges"]]
-    made.append(Table("Judges", ("model", "prompt", "id"), judges, "words"))
+    tables.append(Table("Judges", ("model", "prompt", "id"), judges, "words"))
     sessions = []
     for s in data["sessions"]:
+        began = f"{s['started_at']:%Y-%m-%d %H:%M}"
         lasted = duration((s["ended_at"] - s["started_at"]).total_seconds()) if s["ended_at"] else words.NONE
         code = words.NONE if s["exit_code"] is None else str(s["exit_code"])
-        sessions.append(
-            (f"{s['started_at']:%Y-%m-%d %H:%M}", lasted, code, s["commit"] or words.NONE, words.command(s["argv"]))
-        )
-    made.append(
-        Table("Sessions", ("began (UTC)", "lasted", "exit code", "commit", "command"), tuple(sessions), "words")
-    )
+        sessions.append((began, lasted, code, s["commit"] or words.NONE, words.command(s["argv"])))
+    session_columns = ("began (UTC)", "lasted", "exit code", "commit", "command")
+    tables.append(Table("Sessions", session_columns, tuple(sessions), "words"))
     columns, times = stage_times(data.snapshot)
-    made.append(Table("Time", tuple(columns), tuple(tuple(row) for row in times)))
+    tables.append(Table("Time", tuple(columns), tuple(tuple(row) for row in times)))
     if data["sessions"]:
         versions = json.loads(data["sessions"][-1]["versions"])
-        made.append(
-            Table(
-                "Versions in the last session", ("package", "version"), tuple((k, str(v)) for k, v in versions.items())
-            )
-        )
+        packages = tuple((package, str(version)) for package, version in versions.items())
+        tables.append(Table("Versions in the last session", ("package", "version"), packages))
     settings = [(key, words.setting(key, value)) for key, value in data.config.items()]
-    made.append(Table("Configuration", ("key", "value"), settings, "keys", note=f"hash {data.config_hash[:16]}"))
-    return [table for table in made if table.rows]
+    tables.append(Table("Configuration", ("key", "value"), settings, "keys", note=f"hash {data.config_hash[:16]}"))
+    return [table for table in tables if table.rows]

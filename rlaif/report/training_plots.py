@@ -8,7 +8,7 @@ from typing import Any
 
 from rlaif.evals.benchmarks import BENCHMARKS
 from rlaif.report.data import Data, Score
-from rlaif.report.drawing import FAINT_, drawing, own_interval, small
+from rlaif.report.drawing import FAINT_, drawing, metric_interval, small
 from rlaif.wording import metric, policy_names
 
 SMOOTH = 0.1  # share of the steps that the running mean of a training curve is over
@@ -17,22 +17,21 @@ SMOOTH = 0.1  # share of the steps that the running mean of a training curve is 
 def lineage_of(data: Data, policy_ids: Sequence[str]) -> list[dict[str, Any]]:
     """The policies and all that they descend from, in the order of the rounds."""
     rows = {p["policy_id"]: p for p in data["policies"]}
-    wanted: set[str] = set()
+    lineage_ids: set[str] = set()
     todo = list(policy_ids)
     while todo:
         policy = rows.get(todo.pop())
-        if policy and policy["policy_id"] not in wanted:
-            wanted.add(policy["policy_id"])
+        if policy and policy["policy_id"] not in lineage_ids:
+            lineage_ids.add(policy["policy_id"])
             todo.append(policy["parent_id"])
-    return [p for i, p in rows.items() if i in wanted]
+    return [p for i, p in rows.items() if i in lineage_ids]
 
 
 def training_loss(data: Data, lineage: Sequence[dict[str, Any]], colors: dict[str, str], path: Path) -> bool:
-    """The loss while each policy of the lineage was trained, and the share of tokens foreseen; SFT and DPO have losses
-    of their own.
+    """The loss while each policy of the lineage was trained, and the share of tokens foreseen.
 
-    Each step faint, with its running mean over a tenth of the steps: a step is a few examples, so neighbours differ a
-    lot.
+    SFT and DPO have losses of their own. Each step is faint, with its running mean over a tenth of the steps: a step is
+    a few examples, so neighbours differ a lot.
     """
     names = policy_names(data["policies"])
     panels = []
@@ -84,8 +83,9 @@ def learning_curve(
     colors: dict[str, str],
     path: Path,
 ) -> bool:
-    """Score and loss on held-out items against all training steps behind a policy, along each line of descent that was
-    compared.
+    """Score and loss on held-out items against all training steps behind a policy.
+
+    The lines follow each line of descent that was compared.
     """
     by_id = {p["policy_id"]: p for p in lineage}
     behind: dict[str, int] = {}
@@ -98,27 +98,22 @@ def learning_curve(
     shown = (*BENCHMARKS[benchmark].metrics, "loss")
     with drawing(path, 3.9 * len(shown), 3.6, ncols=len(shown), squeeze=False) as (figure, grid):
         for ax, name in zip(grid[0], shown, strict=True):
-            found = (
-                compared_points(result, name) if name == "loss" else held_out_points(data.scores, by_id, result, name)
-            )
+            if name == "loss":
+                points = compared_points(result, name)
+            else:
+                points = held_out_points(data.scores, by_id, result, name)
             for policy in lineage:
                 parent = by_id.get(policy["parent_id"])
-                while (
-                    parent and parent["policy_id"] not in found
-                ):  # not evaluated on these items: the line goes on from its own parent
+                # One that was not evaluated on these items is left out: the line goes on from its own parent.
+                while parent and parent["policy_id"] not in points:
                     parent = by_id.get(parent["parent_id"])
-                if parent and policy["policy_id"] in found:
+                if parent and policy["policy_id"] in points:
                     ends = [parent["policy_id"], policy["policy_id"]]
-                    ax.plot(
-                        [behind[i] for i in ends],
-                        [found[i][0] for i in ends],
-                        color=FAINT_,
-                        linewidth=1.2,
-                        zorder=1,
-                    )
+                    xs, ys = [behind[i] for i in ends], [points[i][0] for i in ends]
+                    ax.plot(xs, ys, color=FAINT_, linewidth=1.2, zorder=1)
             for policy in lineage:
-                if policy["policy_id"] in found:
-                    mean, low, high = found[policy["policy_id"]]
+                if policy["policy_id"] in points:
+                    mean, low, high = points[policy["policy_id"]]
                     x, color = behind[policy["policy_id"]], colors[policy["policy_id"]]
                     if low is not None:
                         ax.plot([x, x], [low, high], color=color, linewidth=2, solid_capstyle="butt")
@@ -142,25 +137,24 @@ Point = tuple[float, float | None, float | None]  # a mean and its 95% interval
 
 def compared_points(result: dict[str, Any], name: str) -> dict[str, Point]:
     """policy_id -> a metric as the comparison has it."""
-    differences = {(d["policy_id"], d["metric"]): d for d in result["differences"]}
-    return {
-        p["policy_id"]: (
-            p["metrics"][name]["mean"],
-            *own_interval(p["metrics"], name, differences.get((p["policy_id"], name))),
-        )
-        for p in result["policies"]
-    }
+    differences = {d["policy_id"]: d for d in result["differences"] if d["metric"] == name}
+    points: dict[str, Point] = {}
+    for policy in result["policies"]:
+        interval = metric_interval(policy["metrics"], name, differences.get(policy["policy_id"]))
+        points[policy["policy_id"]] = (policy["metrics"][name]["mean"], *interval)
+    return points
 
 
 def held_out_points(
     scores: Sequence[Score], by_id: dict[str, Any], result: dict[str, Any], name: str
 ) -> dict[str, Point]:
-    """policy_id -> a metric of all policies of the lineage, on one set of items and by one protocol: those that most
-    policies have.
+    """policy_id -> a metric of all policies of the lineage, on one set of items and by one protocol.
+
+    Of several, these are the ones that most policies have.
     """
     best: dict[tuple[str, str, str], dict[str, Point]] = {}
     for s in scores:
         if s.policy_id in by_id and (s.benchmark, s.split, s.metric) == (result["benchmark"], result["split"], name):
             best.setdefault(s.protocol, {})[s.policy_id] = (s.mean, s.low, s.high)
-    nothing: dict[str, Point] = {}
-    return max(best.values(), key=len, default=nothing)
+    no_points: dict[str, Point] = {}
+    return max(best.values(), key=len, default=no_points)

@@ -41,11 +41,11 @@ def verdict(data: Data) -> Verdict:
     snapshot = data.snapshot
     names = words.policy_names(data["policies"])
     steps = tuple(_step(r, data, names) for r in snapshot.rounds)
-    now = words.hide_places(state(snapshot).split(": continue")[0])
+    run_state = words.hide_places(state(snapshot).split(": continue")[0])
     return Verdict(
         *_headline(data, names),
-        f"{now[0].upper()}{now[1:]}.",
-        now.startswith("finished"),
+        f"{run_state[0].upper()}{run_state[1:]}.",
+        run_state.startswith("finished"),
         steps,
         tuple(_warnings(data)),
     )
@@ -62,24 +62,20 @@ def _headline(data: Data, names: dict[str, str]) -> tuple[str, str]:
     who = names.get(best["policy_id"], best["policy_id"])
     champion_words = {"base": "the base model", "SFT": "the SFT policy"}.get(who, f"the policy of {who}")
     if by_hand and _promoted_id(by_hand[-1]) == best["policy_id"]:
-        return (
-            "The champion was chosen by hand",
-            f"A person made {champion_words} champion; the gate's own decisions are below.",
-        )
+        summary = f"A person made {champion_words} champion; the gate's own decisions are below."
+        return "The champion was chosen by hand", summary
     if not decided:
-        return (
-            "The gate has not decided yet",
-            "No policy has met the gate so far, so the base model is still the champion.",
-        )
+        summary = "No policy has met the gate so far, so the base model is still the champion."
+        return "The gate has not decided yet", summary
     looks = f"{len(decided)} {'policy has' if len(decided) == 1 else 'policies have'} met the gate"
     if not promoted:
         return "Nothing was promoted", f"{looks}, and none was shown to be better: {champion_words} is the champion."
-    done = words.join([names.get(r["challenger"], f"round {r['round']}") for r in promoted])
+    winners = words.join([names.get(r["challenger"], f"round {r['round']}") for r in promoted])
     verb = "was" if len(promoted) == 1 else "were"
     text = f"{looks}. Champion: {champion_words}."
     if all(r["round"] == 0 for r in promoted) and len(decided) > 1:
         text += " No round of preference training was shown to be better than it."
-    return f"{done[0].upper()}{done[1:]} {verb} promoted", text
+    return f"{winners[0].upper()}{winners[1:]} {verb} promoted", text
 
 
 def _promoted_id(decision: dict[str, Any]) -> str:
@@ -125,12 +121,9 @@ def _change(g: dict[str, Any]) -> str:
 
 
 def _items_needed(round: int, data: Data) -> int | None:
-    found = [
-        json.loads(d["evidence"]).get("items_needed")
-        for d in data.snapshot.decisions
-        if d["round"] == round and d["kind"] == "gate"
-    ]
-    return found[-1] if found and isinstance(found[-1], int) else None
+    of_round = [d for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
+    items = json.loads(of_round[-1]["evidence"]).get("items_needed") if of_round else None
+    return items if isinstance(items, int) else None
 
 
 def last_look(gates: Rows, round: int) -> Rows:
@@ -143,33 +136,32 @@ def last_look(gates: Rows, round: int) -> Rows:
 def _warnings(data: Data) -> list[str]:
     snapshot, best = data.snapshot, champion(data.snapshot)
     marks = sealed.marks(snapshot.sealed, snapshot.decisions, snapshot.rounds, best["policy_id"] if best else "")
-    found = [f"{mark[0].upper()}{mark[1:]}." for mark in marks]
+    warnings = [f"{mark[0].upper()}{mark[1:]}." for mark in marks]
     red = [m for m in data["monitors"] if m["red"]]
     if red:
         names = words.join(sorted({m["name"].replace("_", " ") for m in red}))
         rounds = words.join([str(round) for round in sorted({m["round"] for m in red})])
-        found.append(f"Red monitors in round {rounds}: {names}.")
+        warnings.append(f"Red monitors in round {rounds}: {names}.")
     for decision in data.snapshot.decisions:
         if decision["kind"] == "controller" and decision["action"] in ("roll_back", "stop"):
-            what = "took the last promotion back" if decision["action"] == "roll_back" else "stopped the loop"
-            found.append(
-                f"After round {decision['round']} the controller {what}: {words.hide_places(decision['reason'])}."
-            )
+            action = "took the last promotion back" if decision["action"] == "roll_back" else "stopped the loop"
+            reason = words.hide_places(decision["reason"])
+            warnings.append(f"After round {decision['round']} the controller {action}: {reason}.")
     if data["leaks"]:
         n = sum(row["n"] for row in data["leaks"])
         matches = "match" if n == 1 else "matches"
-        found.append(
+        warnings.append(
             f"The leak check found {n:,} {matches} between training and evaluation questions, and left "
             "one side of each out."
         )
     if data.config.get("data.leaks") == "off":
-        found.append(
+        warnings.append(
             "This run does not look for evaluation questions in its training data (data.leaks = off): "
             "nothing is promoted."
         )
     refused = {words.hide_places(row["model"] or row["judge_id"]) for row in data["licences"] if not row["passed"]}
     if refused:
-        found.append(f"Failed an exam for judges: {words.join(sorted(refused))}.")
+        warnings.append(f"Failed an exam for judges: {words.join(sorted(refused))}.")
     if not data.config.get("judge.require_licence", True):
-        found.append("This run lets a judge label without a licence (judge.require_licence = false).")
-    return found
+        warnings.append("This run lets a judge label without a licence (judge.require_licence = false).")
+    return warnings

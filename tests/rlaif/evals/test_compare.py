@@ -164,7 +164,7 @@ def test_the_plots_folder_that_cannot_be_made_is_one_line(paired_run: Run, tmp_p
 
 
 def test_a_metric_without_an_interval_of_its_own_has_that_of_its_difference() -> None:
-    from rlaif.report.drawing import own_interval
+    from rlaif.report.drawing import metric_interval
     from rlaif.report.training_plots import compared_points
 
     metrics = {
@@ -179,10 +179,10 @@ def test_a_metric_without_an_interval_of_its_own_has_that_of_its_difference() ->
         "ci_low": -0.7,
         "ci_high": -0.2,
     }  # the first policy's is 2.5
-    assert own_interval(metrics, "token_f1", against) == (0.4, 0.6)
-    assert own_interval(metrics, "loss", against) == pytest.approx((1.8, 2.3))
-    assert own_interval(metrics, "perplexity", against) == pytest.approx((math.exp(1.8), math.exp(2.3)))
-    assert own_interval(metrics, "loss", None) == (None, None)
+    assert metric_interval(metrics, "token_f1", against) == (0.4, 0.6)
+    assert metric_interval(metrics, "loss", against) == pytest.approx((1.8, 2.3))
+    assert metric_interval(metrics, "perplexity", against) == pytest.approx((math.exp(1.8), math.exp(2.3)))
+    assert metric_interval(metrics, "loss", None) == (None, None)
     first = {"policy_id": "a", "metrics": {"loss": {"mean": 2.5}}}
     points = compared_points(
         {"policies": [first, {"policy_id": "b", "metrics": metrics}], "differences": [against]}, "loss"
