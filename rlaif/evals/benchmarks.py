@@ -22,10 +22,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """`metric` (0-1, larger is better) is what the gate and the tables look at; `metrics` are all that an evaluation
-    stores.
+    """What is measured, by which module, and what the gate does with it.
 
-    `gate`: "accuracy" and "score" are the two sides of the gate, of which one must gain and neither may lose; a
+    `metric` (0-1, larger is better) is what the gate and the tables look at; `metrics` are all that an evaluation
+    stores. `gate`: "accuracy" and "score" are the two sides of the gate, of which one must gain and neither may lose; a
     benchmark with "not_worse" may not lose more than `margin`; one with "" is for the command `evaluate` alone. A value
     of `metric` below `error_below` counts as an error in `compare`.
     """

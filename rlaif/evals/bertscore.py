@@ -43,31 +43,30 @@ class BertScore:
 
 
 def load_encoder(folder: str) -> Encoder:
-    """Raises UsageError when the folder holds no model with safetensors and a tokenizer, RlaifError when they cannot be
+    """The encoder in `folder`.
+
+    Raises UsageError when the folder holds no model with safetensors and a tokenizer, RlaifError when they cannot be
     loaded.
     """
     try:
         path = resolve_base(str(Path(folder).expanduser().absolute()))
     except UsageError as error:
-        said = str(error).removeprefix("model.path: ").replace("--set model.path=...", "--bertscore FOLDER")
-        raise UsageError(f"--bertscore: {said}") from error
+        message = str(error).removeprefix("model.path: ").replace("--set model.path=...", "--bertscore FOLDER")
+        raise UsageError(f"--bertscore: {message}") from error
     try:
         with quiet():
             tokenizer = load_tokenizer(path, local_files_only=True)
-            model = AutoModel.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True, local_files_only=True
-            ).eval()
+            model = AutoModel.from_pretrained(path, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+            model = model.eval()
     except UsageError:
         raise
     except Exception as error:  # anything a broken folder can cause, with the folder named
-        raise RlaifError(
-            f"--bertscore: cannot load {path}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        ) from error
+        reason = str(error).strip().splitlines()[0]
+        raise RlaifError(f"--bertscore: cannot load {path}: {type(error).__name__}: {reason}") from error
     positions = getattr(model.config, "max_position_embeddings", None) or 512
     padding = getattr(model.config, "pad_token_id", None) or 0
-    offset = (
-        padding + 1 if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
-    )  # they count from there
+    # The positions of these models begin behind the padding.
+    offset = padding + 1 if model.config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet") else 0
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return Encoder(model, tokenizer, min(positions - offset, tokenizer.model_max_length), weights_sha256(path))
@@ -80,19 +79,20 @@ def bertscore(
     batch_size: int = 32,
     on_step: Callable[[int], None] = lambda items: None,
 ) -> list[BertScore]:
-    """Greedy matching of contextual token vectors (section 3 of the paper): of the last layer, without idf weights and
-    rescaling.
+    """Greedy matching of contextual token vectors (section 3 of the paper).
 
-    As in the authors' bert-score, the special tokens at both ends carry no weight of their own but can be matched by
-    others. `on_step(items)` after each batch of pairs.
+    The vectors are those of the last layer, without idf weights and rescaling. As in the authors' bert-score, the
+    special tokens at both ends carry no weight of their own but can be matched by others. `on_step(items)` after each
+    batch of pairs.
     """
     kept = [i for i, pair in enumerate(zip(answers, references, strict=True)) if all(text.strip() for text in pair)]
     scores = [BertScore(0.0, 0.0, 0.0)] * len(answers)
     on_step(len(answers) - len(kept))
     for batch in plan_batches([len(answers[i]) + len(references[i]) for i in kept], batch_size):
         rows = [kept[j] for j in batch]
-        mine, theirs = _vectors(encoder, [answers[i] for i in rows]), _vectors(encoder, [references[i] for i in rows])
-        for i, (a, a_weight), (b, b_weight) in zip(rows, mine, theirs, strict=True):
+        answer_vectors = _vectors(encoder, [answers[i] for i in rows])
+        reference_vectors = _vectors(encoder, [references[i] for i in rows])
+        for i, (a, a_weight), (b, b_weight) in zip(rows, answer_vectors, reference_vectors, strict=True):
             if a_weight.any() and b_weight.any():
                 scores[i] = _score(a @ b.T, a_weight, b_weight)
         on_step(len(rows))
@@ -108,8 +108,9 @@ def _score(similarity: torch.Tensor, a_weight: torch.Tensor, b_weight: torch.Ten
 
 @torch.inference_mode()
 def _vectors(encoder: Encoder, texts: list[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(unit vectors (tokens, width), weights (tokens,): 0.0 for special tokens, else 1.0) of each text, padding left
-    out.
+    """(unit vectors, weights) of each text, padding left out.
+
+    The vectors have the shape (tokens, width), the weights (tokens,): 0.0 for special tokens, else 1.0.
     """
     batch = encoder.tokenizer(
         texts,

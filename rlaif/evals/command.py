@@ -34,12 +34,11 @@ def evaluate_from_command_line(
     encoder: str = "",
     quality: bool | None = None,
 ) -> dict[str, Any]:
-    """The command `evaluate`: results as the contract's JSON object, and means by kind of question. Rows go to the
-    database too.
+    """The command `evaluate`: results as the contract's JSON object, and means by kind of question.
 
-    `quality`: whether MedQuAD answers are shown to the run's judge (see `measuring_judge`); None: where that costs
-    nothing. UsageError for the run's sealed split, which is the command `test`'s; sealed items in a file are evaluated,
-    and the look is recorded.
+    Rows go to the database too. `quality`: whether MedQuAD answers are shown to the run's judge (see
+    `measuring_judge`); None: where that costs nothing. UsageError for the run's sealed split, which is the command
+    `test`'s; sealed items in a file are evaluated, and the look is recorded.
     """
     run = open_run(folder)
     policy = run.policy(name)
@@ -53,10 +52,10 @@ def evaluate_from_command_line(
             questions = [cut_reference(q, run.config.data.max_reference_words) for q in questions]
         questions = sorted(questions, key=lambda q: q.question_id)[: limit or None]
         shown = split or "file"
-        mine = run.store.query("SELECT question_id FROM questions WHERE split = 'sealed'")
-        known = {r["question_id"] for r in mine} & {q.question_id for q in questions}
+        sealed_rows = run.store.query("SELECT question_id FROM questions WHERE split = 'sealed'")
+        sealed = {r["question_id"] for r in sealed_rows} & {q.question_id for q in questions}
     else:
-        shown, known = split or "gate", set()
+        shown, sealed = split or "gate", set()
         questions = benchmark_questions(run, benchmark, shown, limit)
     if not questions:
         raise UsageError(f"no {shown} items of {benchmark} in {data or folder}")
@@ -80,11 +79,10 @@ def evaluate_from_command_line(
         raise UsageError(f"--template chat: {base.path} has no chat template; use --template raw")
     if judge:
         announce(screen, judge, role="quality's judge")
-    if known:
-        record_look(run, policy_id, data, len(known))
-        screen.line(
-            f"warning: {data} holds {len(known):,} of this run's sealed items; the look is on record", style="yellow"
-        )
+    if sealed:
+        record_look(run, policy_id, data, len(sealed))
+        warning = f"warning: {data} holds {len(sealed):,} of this run's sealed items; the look is on record"
+        screen.line(warning, style="yellow")
     with screen.live():
         items, _ = evaluate_questions(run, base, policy_id, benchmark, questions, prompt, screen, more)
         if data:
@@ -96,6 +94,7 @@ def evaluate_from_command_line(
     groups = {q.question_id: q.group_id for q in questions}
     main = [i for i in items if i.metric == BENCHMARKS[benchmark].metric]
     sources = {q.question_id: q.source_id for q in questions}
+    marks = {"judge": _about(run, judge, metric)} if judge else {}
     return {
         "policy": policy_id,
         "benchmark": questions[0].dataset,
@@ -113,7 +112,7 @@ def evaluate_from_command_line(
             }
             for i in main
         ],
-    } | ({"judge": _about(run, judge, metric)} if judge else {})
+    } | marks
 
 
 def _about(run: Run, judge: Judge, metric: str) -> dict[str, Any]:

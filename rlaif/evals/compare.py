@@ -25,47 +25,45 @@ DIGITS = {"loss": 4, "perplexity": 2}
 def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: int, screen: Screen) -> dict[str, Any]:
     """Policies (see :meth:`Run.policy`) on the first `limit` items (0: all) of a benchmark's split, JSON-ready.
 
-    `policies` has one entry a policy: `metrics` (mean, its 95% interval, n), `errors` (items under `error_below` of the
-    benchmark; for all but the first also how many were `fixed` and are `new`), `confusion` ({target: {prediction:
+    `policies` has one entry per policy: `metrics` (mean, its 95% interval, n), `errors` (items under `error_below` of
+    the benchmark; for all but the first also how many were `fixed` and are `new`), `confusion` ({target: {prediction:
     n}}, labelled items only) and `error_lengths`. `differences` has one entry per metric of each later policy: it minus
     the first, with the paired 95% interval (cluster bootstrap), and for accuracy the discordant items and the two-sided
-    exact McNemar p.
-    `loss` is nats a token of the reference, over all tokens.
+    exact McNemar p. `loss` is nats per token of the reference, over all tokens.
 
     Raises UsageError for fewer than two different policies or no items.
     """
     policies = [run.policy(name) for name in names]
     twice = [p["policy_id"] for p in policies if policies.count(p) > 1]
     if len(policies) < 2 or twice:
-        found = f"{twice[0]} is named twice" if twice else "one policy cannot be compared"
-        raise UsageError(f"{found}; name two or more different ones: base, sft, champion, an id or its beginning")
+        problem = f"{twice[0]} is named twice" if twice else "one policy cannot be compared"
+        raise UsageError(f"{problem}; name two or more different ones: base, sft, champion, an id or its beginning")
     questions = benchmark_questions(run, benchmark, split, limit)
     if not questions:
         raise UsageError(f"no {split} items of {benchmark} in {run.folder}")
     prompt = run_prompt(run)
-    found_items = measure(run, [p["policy_id"] for p in policies], benchmark, questions, prompt, screen)
+    items = measure(run, [p["policy_id"] for p in policies], benchmark, questions, prompt, screen)
     groups = {q.question_id: q.group_id for q in questions}
-    results = [{m: MetricResults.of(rows, groups) for m, rows in by_metric.items()} for by_metric in found_items]
+    all_results = [{m: MetricResults.of(rows, groups) for m, rows in by_metric.items()} for by_metric in items]
     names_shown, champion = policy_names(run.store.query("SELECT policy_id, kind, round FROM policies")), run.champion()
     sizes = {q.question_id: len(f"{q.context} {q.question}".split()) for q in questions}
-    first = results[0]
+    first = all_results[0]
     shown, differences = [], []
-    for policy, mine in zip(policies, results, strict=True):
+    for policy, results in zip(policies, all_results, strict=True):
         name = names_shown[policy["policy_id"]]
         shown.append(
             {
                 "policy_id": policy["policy_id"],
                 "name": name,
                 "champion": policy["policy_id"] == champion,
-                "metrics": metrics_of(mine),
-                **errors_of(benchmark, first, mine, sizes),
+                "metrics": metrics_of(results),
+                **errors_of(benchmark, first, results, sizes),
             }
         )
-        if mine is not first:
-            rows = differences_of(first, mine, run.config.seed)
-            differences += [
-                {"policy_id": policy["policy_id"], "name": name, "metric": metric} | row for metric, row in rows.items()
-            ]
+        if results is not first:
+            who = {"policy_id": policy["policy_id"], "name": name}
+            rows = differences_of(first, results, run.config.seed)
+            differences += [who | {"metric": metric} | row for metric, row in rows.items()]
     return {
         "benchmark": questions[0].dataset,
         "split": split,
@@ -77,20 +75,20 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
     }
 
 
-def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
-    """Metric -> mean, 95% interval (None where there is none) and n, of one policy; no `loss` where no reference could
-    be read.
+def metrics_of(results: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
+    """Metric -> mean, 95% interval (None where there is none) and n, of one policy.
+
+    There is no `loss` where no reference could be read.
     """
     out: dict[str, dict[str, Any]] = {}
-    for metric in [m for m in mine if m not in LOSS]:
-        own = mine[metric]
-        found = stats.grouped_mean(own.values, own.groups, share=metric == "accuracy")
-        low, high = found.interval or (None, None)
-        out[metric] = {"mean": found.mean, "ci_low": low, "ci_high": high, "n": found.n}
-    if "accuracy" in mine:
-        own = mine["accuracy"]
-        out["macro_f1"] = {"mean": stats.macro_f1(own.targets, own.predictions), "n": len(own.targets)}
-    loss, tokens = per_token(*(mine[metric].values for metric in LOSS))
+    for metric in [m for m in results if m not in LOSS]:
+        estimate = stats.grouped_mean(results[metric].values, results[metric].groups, share=metric == "accuracy")
+        low, high = estimate.interval or (None, None)
+        out[metric] = {"mean": estimate.mean, "ci_low": low, "ci_high": high, "n": estimate.n}
+    if "accuracy" in results:
+        targets, predictions = results["accuracy"].targets, results["accuracy"].predictions
+        out["macro_f1"] = {"mean": stats.macro_f1(targets, predictions), "n": len(targets)}
+    loss, tokens = per_token(*(results[metric].values for metric in LOSS))
     if loss is not None:
         out["loss"] = {"mean": loss, "n": tokens}
         out["perplexity"] = {"mean": perplexity(loss), "n": tokens}
@@ -98,22 +96,21 @@ def metrics_of(mine: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
 
 
 def differences_of(
-    first: dict[str, MetricResults], mine: dict[str, MetricResults], seed: int
+    first: dict[str, MetricResults], results: dict[str, MetricResults], seed: int
 ) -> dict[str, dict[str, Any]]:
     """Metric -> this policy minus the first on the items that both have a value for."""
     out: dict[str, dict[str, Any]] = {}
-    for metric in [m for m in mine if m not in LOSS]:
-        both = pair(first[metric], mine[metric])
-        out[metric] = difference(both, seed)
+    for metric in [m for m in results if m not in LOSS]:
+        paired = pair(first[metric], results[metric])
+        out[metric] = difference(paired, seed)
         if metric == "accuracy":
-            there, back = (
-                stats.mcnemar_exact(both.champion, both.challenger),
-                stats.mcnemar_exact(both.challenger, both.champion),
-            )
-            out[metric] |= {"b": there.b, "c": there.c, "p_value": min(1.0, 2 * min(there.p_value, back.p_value))}
-            out["macro_f1"] = difference(both, seed, labels=True)
+            gain_test = stats.mcnemar_exact(paired.champion, paired.challenger)
+            loss_test = stats.mcnemar_exact(paired.challenger, paired.champion)
+            two_sided = min(1.0, 2 * min(gain_test.p_value, loss_test.p_value))
+            out[metric] |= {"b": gain_test.b, "c": gain_test.c, "p_value": two_sided}
+            out["macro_f1"] = difference(paired, seed, labels=True)
     # Both read the same tokens, so with nats divided by their mean number the plain mean is the loss over all tokens.
-    nats, tokens = pair(first[LOSS[0]], mine[LOSS[0]]), pair(first[LOSS[1]], mine[LOSS[1]])
+    nats, tokens = pair(first[LOSS[0]], results[LOSS[0]]), pair(first[LOSS[1]], results[LOSS[1]])
     if tokens.champion:
         mean_tokens = sum(tokens.champion) / len(tokens.champion)
         before, after = ([value / mean_tokens for value in values] for values in (nats.champion, nats.challenger))
@@ -121,42 +118,36 @@ def differences_of(
     return out
 
 
-def difference(both: Paired, seed: int, *, labels: bool = False) -> dict[str, Any]:
-    """`delta`, its two-sided 95% interval (None with fewer than two groups) and n; of macro-F1 over yes/no/maybe where
-    `labels`.
+def difference(paired: Paired, seed: int, *, labels: bool = False) -> dict[str, Any]:
+    """`delta`, its two-sided 95% interval (None with fewer than two groups) and n.
+
+    With `labels` it is the difference of macro-F1 over yes/no/maybe, otherwise that of the means.
     """
-    n = len(both.champion)
-    if len(set(both.groups)) < 2:
+    n, predictions = len(paired.champion), (paired.champion_predictions, paired.challenger_predictions)
+    if len(set(paired.groups)) < 2:
         if labels:
-            means = [stats.macro_f1(both.targets, p) for p in (both.champion_predictions, both.challenger_predictions)]
+            means = [stats.macro_f1(paired.targets, given) for given in predictions]
         else:
-            means = [sum(values) / max(n, 1) for values in (both.champion, both.challenger)]
+            means = [sum(values) / max(n, 1) for values in (paired.champion, paired.challenger)]
         return {"delta": means[1] - means[0], "ci_low": None, "ci_high": None, "n": n}
     if labels:
-        found = stats.bootstrap_macro_f1(
-            both.targets, both.champion_predictions, both.challenger_predictions, both.groups, seed=seed
-        )
+        estimate = stats.bootstrap_macro_f1(paired.targets, *predictions, paired.groups, seed=seed)
     else:
-        found = stats.bootstrap_mean(both.champion, both.challenger, both.groups, seed=seed)
-    return {"delta": found.delta, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": n}
+        estimate = stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed)
+    return {"delta": estimate.delta, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high, "n": n}
 
 
 def errors_of(
-    benchmark: str, first: dict[str, MetricResults], mine: dict[str, MetricResults], sizes: dict[str, int]
+    benchmark: str, first: dict[str, MetricResults], results: dict[str, MetricResults], sizes: dict[str, int]
 ) -> dict[str, Any]:
-    """How many items are errors, which of the first policy's were fixed and which are new, how long they are, and the
-    confusion matrix.
+    """How many items are errors, how long those are, and the confusion matrix.
 
-    `error_lengths`: words of the answer of each error; for PubMedQA, whose answer is one word, of the abstract and
-    question.
+    `errors` also says which of the first policy's errors were fixed and which are new. `error_lengths`: words of the
+    answer of each error; for PubMedQA, whose answer is one word, of the abstract and question.
     """
     score, limit = BENCHMARKS[benchmark].metric, BENCHMARKS[benchmark].error_below
-    wrong, before = (
-        {i for i, v in zip(r[score].item_ids, r[score].values, strict=True) if v is None or v < limit}
-        for r in (mine, first)
-    )
-    own = mine[score]
-    rows = list(zip(own.item_ids, own.targets, own.predictions, strict=True))
+    wrong, before = _wrong_items(results[score], limit), _wrong_items(first[score], limit)
+    rows = list(zip(results[score].item_ids, results[score].targets, results[score].predictions, strict=True))
     out: dict[str, Any] = {"errors": {"n": len(wrong), "fixed": len(before - wrong), "new": len(wrong - before)}}
     labelled = benchmark == LABELLED
     out["error_lengths"] = [sizes[i] if labelled else len(answer.split()) for i, _, answer in rows if i in wrong]
@@ -168,9 +159,16 @@ def errors_of(
     return out
 
 
+def _wrong_items(results: MetricResults, limit: float) -> set[str]:
+    """The items without a value, or with one below `limit`."""
+    values = zip(results.item_ids, results.values, strict=True)
+    return {item_id for item_id, value in values if value is None or value < limit}
+
+
 def show(result: dict[str, Any], screen: Screen) -> None:
-    """The comparison as tables for a person: a column a policy, below each mean the difference to the first and its
-    interval.
+    """The comparison as tables for a person, with a column per policy.
+
+    Below each mean stand the difference to the first policy and its interval.
     """
     policies = result["policies"]
     first = policies[0]
@@ -180,20 +178,20 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     for name in first["metrics"]:
         row = [metric_name(name)]
         for policy in policies:
-            digits, found = DIGITS.get(name, 4), policy["metrics"][name]
-            cell, against = f"{found['mean']:.{digits}f}", differences.get((policy["policy_id"], name))
-            if against:
-                cell += f"\n{signed(against['delta'], 4)}\n{interval(against['ci_low'], against['ci_high'])}"
-                if "p_value" in against:
-                    cell += f"\n{against['b']} won, {against['c']} lost, p {p_value(against['p_value'])}"
+            cell = f"{policy['metrics'][name]['mean']:.{DIGITS.get(name, 4)}f}"
+            change = differences.get((policy["policy_id"], name))
+            if change:
+                cell += f"\n{signed(change['delta'], 4)}\n{interval(change['ci_low'], change['ci_high'])}"
+                if "p_value" in change:
+                    cell += f"\n{change['b']} won, {change['c']} lost, p {p_value(change['p_value'])}"
             row.append(cell)
         rows.append(row)
     (score, limit), *_ = result["error_below"].items()
-    told = [
+    error_cells = [
         f"{p['errors']['n']}" + ("" if p is first else f"\n{p['errors']['fixed']} fixed, {p['errors']['new']} new")
         for p in policies
     ]
-    rows.append([f"errors ({metric_name(score)} < {limit:g})", *told])
+    rows.append([f"errors ({metric_name(score)} < {limit:g})", *error_cells])
     groups = "" if result["n_groups"] == result["n"] else f" in {result['n_groups']:,} groups"
     screen.table(f"{result['n']:,} items{groups} of {result['benchmark']} ({result['split']})", ["", *columns], rows)
     exact = "; p: exact McNemar, two-sided" if any("p_value" in d for d in result["differences"]) else ""
@@ -203,11 +201,8 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     for policy in policies:
         if "confusion" in policy:
             matrix = policy["confusion"]
-            shown = [
-                label
-                for label in next(iter(matrix.values()))
-                if label != "other" or any(row["other"] for row in matrix.values())
-            ]
+            any_other = any(row["other"] for row in matrix.values())
+            shown = [label for label in next(iter(matrix.values())) if label != "other" or any_other]
             cells = [[target, *(str(row[label]) for label in shown)] for target, row in matrix.items()]
             screen.table(f"Answers of {heading(policy)}", ["right answer", *shown], cells)
 

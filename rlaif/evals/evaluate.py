@@ -24,10 +24,10 @@ SEALED = "sealed items are opened by the command test alone: once, for base, SFT
 
 
 def benchmark_questions(run: Run, benchmark: str, split: str, limit: int = 0) -> list[Question]:
-    """The items of a benchmark's split, the first `limit` of them by id where `limit` > 0 (ids are hashes: that is a
-    random draw).
+    """The items of a benchmark's split, the first `limit` of them by id where `limit` > 0.
 
-    UsageError for the split "sealed", which the command `test` opens, and nothing else.
+    Ids are hashes, so the first ones are a random draw. UsageError for the split "sealed", which the command `test`
+    opens, and nothing else.
     """
     if split == "sealed":
         raise UsageError(SEALED)
@@ -36,17 +36,19 @@ def benchmark_questions(run: Run, benchmark: str, split: str, limit: int = 0) ->
 
 
 def gate_questions(run: Run) -> dict[str, list[Question]]:
-    """What the gate evaluates: benchmark -> items, cut to the configured numbers. A benchmark that the run lacks is not
-    there.
+    """What the gate evaluates: benchmark -> items, cut to the configured numbers.
+
+    A benchmark that the run lacks is not there.
     """
     limits = {"medquad": run.config.data.gate_medquad, "pubmedqa": run.config.data.gate_pubmedqa}
-    found = {b: benchmark_questions(run, b, "gate", limits.get(b, 0)) for b in AT_THE_GATE}
-    return {b: questions for b, questions in found.items() if questions}
+    by_benchmark = {b: benchmark_questions(run, b, "gate", limits.get(b, 0)) for b in AT_THE_GATE}
+    return {b: questions for b, questions in by_benchmark.items() if questions}
 
 
 def check_benchmarks(datasets: Iterable[str]) -> None:
-    """UsageError when the gate's questions, which are of `datasets`, lack one of its two sides: the loop decides on
-    both.
+    """UsageError when `datasets`, those of the gate's questions, lack one of its two sides.
+
+    The loop decides on both.
     """
     names = list(datasets)
     for benchmark in (FREE_TEXT, LABELLED):
@@ -59,8 +61,9 @@ def check_benchmarks(datasets: Iterable[str]) -> None:
 
 
 def data_hash(questions: Sequence[Question]) -> str:
-    """Identifies a set of items by content: ids hash everything that is read, and targets are added because they may be
-    cut.
+    """Identifies a set of items by content.
+
+    Ids hash everything that is read; the targets are added because they may be cut.
     """
     return content_id(sorted((q.question_id, q.reference, q.label) for q in questions))
 
@@ -75,8 +78,9 @@ def evaluate_questions(
     screen: Screen,
     more: More | None = None,
 ) -> tuple[list[EvalItem], float]:
-    """Results of a policy on `questions`, and the seconds of model work. Writes nothing. Without `more`, only what the
-    gate reads.
+    """Results of a policy on `questions`, and the seconds of model work. Writes nothing.
+
+    Without `more` there is only what the gate reads.
     """
     measured = BENCHMARKS[benchmark]
     started = time.monotonic()
@@ -93,9 +97,8 @@ def evaluate_questions(
     )
     values = [i.value for i in items if i.metric == measured.metric and i.value is not None]
     kind = questions[0].dataset if questions else benchmark
-    bar.finish(
-        f"{policy_id[:8]} on {len(questions)} {kind} items: {measured.metric} {sum(values) / max(len(values), 1):.4f}"
-    )
+    mean = sum(values) / max(len(values), 1)
+    bar.finish(f"{policy_id[:8]} on {len(questions)} {kind} items: {measured.metric} {mean:.4f}")
     if more and (more_rows := getattr(measured.module, "more_rows", None)):
         items += more_rows(model, base.tokenizer, questions, items, prompt, more.encoder, screen)
     return items, time.monotonic() - started

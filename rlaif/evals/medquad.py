@@ -36,22 +36,23 @@ def evaluate(
     data_sha256: str,
     on_step: Callable[[int, int], None] = lambda items, tokens: None,
 ) -> list[EvalItem]:
-    """Rows with the metrics `token_f1` and `rouge_l` for each question, in their order. `on_step(items, tokens)` after
-    each batch.
+    """Rows with the metrics `token_f1` and `rouge_l` for each question, in their order.
+
+    `on_step(items, tokens)` is called after each batch.
     """
     prompts = [answer_prompt(tokenizer, prompt, q) for q in questions]
     lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
     answers = [""] * len(questions)
     for batch in plan_batches(lengths, settings.batch_size):
-        made = sample(
+        generations = sample(
             model, tokenizer, [prompts[i] for i in batch], max_new_tokens=settings.max_new_tokens, seed=0, greedy=True
         )
-        for index, generation in zip(batch, made, strict=True):
+        for index, generation in zip(batch, generations, strict=True):
             answers[index] = generation.text
-        on_step(len(batch), sum(g.n_tokens for g in made))
-    same = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt, settings), "data_sha256": data_sha256}
+        on_step(len(batch), sum(g.n_tokens for g in generations))
+    protocol = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt, settings), "data_sha256": data_sha256}
     return [
-        EvalItem.of(q, metric, answer, score(answer, q.reference), **same)
+        EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol)
         for q, answer in zip(questions, answers, strict=True)
         for metric, score in (("token_f1", token_f1), ("rouge_l", rouge_l))
     ]
@@ -66,8 +67,9 @@ def more_rows(
     encoder: Encoder | None,
     screen: Screen,
 ) -> list[EvalItem]:
-    """All rows of this module for `items`, the rows of `medquad.evaluate` on `questions`; BERTScore where there is an
-    encoder.
+    """The further rows for `items`, the rows of `medquad.evaluate` on `questions`: sentence BLEU and loss.
+
+    With an encoder there is BERTScore too.
     """
     answers = [item for item in items if item.metric == "token_f1"]
     bar = screen.bar("loss of references", len(questions))
@@ -82,8 +84,9 @@ def more_rows(
 
 
 def bleu_rows(answers: Sequence[EvalItem]) -> list[EvalItem]:
-    """A row `sentence_bleu` (0-100) for each of `answers`, rows of one metric with the answer as prediction and the
-    reference as target.
+    """A row `sentence_bleu` (0-100) for each of `answers`.
+
+    Those are rows of one metric, with the answer as prediction and the reference as target.
     """
     return [replace(row, metric="sentence_bleu", value=sentence_bleu(row.prediction, row.target)) for row in answers]
 
@@ -91,8 +94,9 @@ def bleu_rows(answers: Sequence[EvalItem]) -> list[EvalItem]:
 def bertscore_rows(
     encoder: Encoder, answers: Sequence[EvalItem], on_step: Callable[[int], None] = lambda items: None
 ) -> list[EvalItem]:
-    """Rows `bertscore_precision`, `bertscore_recall` and `bertscore_f1` for each of `answers`; the encoder is part of
-    their protocol.
+    """Rows `bertscore_precision`, `bertscore_recall` and `bertscore_f1` for each of `answers`.
+
+    The encoder is part of their protocol.
     """
     from rlaif.evals.bertscore import bertscore
 

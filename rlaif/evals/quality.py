@@ -24,20 +24,19 @@ from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError, Verdic
 from stores.cache import AnswerCache
 
 METRIC = "quality"
-BY_LABELLER = (
-    "labelling_quality"  # the same marks by the judge that labels: for `evaluate` to show, never for the gate to read
-)
+# The same marks by the judge that labels: for `evaluate` to show, never for the gate to read.
+BY_LABELLER = "labelling_quality"
 CHUNK = 128  # answers between two steps of the progress bar
 
 
 def gate_judge_config(config: Config) -> Config:
-    """The configuration with the gate's judge in the place of the labelling one; all but name, prompt and address is
-    shared.
+    """The configuration with the gate's judge in the place of the labelling one.
+
+    All but name, prompt and address is shared.
     """
-    own = config.evaluation
-    judge = config.judge.model_copy(
-        update={"model": own.judge, "prompt": own.judge_prompt, "base_url": own.judge_base_url}
-    )
+    gate = config.evaluation
+    named = {"model": gate.judge, "prompt": gate.judge_prompt, "base_url": gate.judge_base_url}
+    judge = config.judge.model_copy(update=named)
     return config.model_copy(update={"judge": JudgeConfig.model_validate(judge.model_dump())})
 
 
@@ -72,9 +71,10 @@ def with_cache(judge: Judge | None, config: Config, run: Run) -> Judge | None:
 
 
 def measuring_judge(run: Run) -> tuple[Judge, str]:
-    """Who marks answers for the command `evaluate`, and the metric: the gate's judge (`quality`), or where the run has
-    none the one that labels (`labelling_quality`, so that nobody takes the marks for those of a judge that a policy was
-    not trained to please).
+    """Who marks answers for the command `evaluate`, and the metric.
+
+    It is the gate's judge (`quality`), or where the run has none the one that labels (`labelling_quality`, so that
+    nobody takes the marks for those of a judge that a policy was not trained to please).
 
     Raises UsageError for what `make_judge` refuses.
     """
@@ -87,8 +87,9 @@ def measuring_judge(run: Run) -> tuple[Judge, str]:
 def gate_quality(
     run: Run, judge: Judge | None, policies: Sequence[str], round: int, prompt: Prompt, screen: Screen
 ) -> None:
-    """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation. Nothing without a gate's
-    judge.
+    """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation.
+
+    There is nothing to do without a gate's judge.
     """
     if judge is not None:
         for policy_id in policies:
@@ -130,35 +131,35 @@ def ensure_quality(
 def mark_answers(
     run: Run, judge: Judge, metric: str, answers: Sequence[EvalItem], questions: Sequence[Question], screen: Screen
 ) -> list[EvalItem]:
-    """A row `metric` for each of `answers` to `questions`, marked by `judge`; each chunk is stored as it comes. Raises
-    JudgeStopped.
+    """A row `metric` for each of `answers` to `questions`, marked by `judge`. Raises JudgeStopped.
+
+    Each chunk is stored as it comes.
     """
     by_id = {q.question_id: q for q in questions}
     items = [_item(a, by_id[a.item_id]) for a in answers]
-    for asked in chat_judges(judge):
-        screen.line(f"  to judge               {describe(asked.forecast(items))}")
-    for one in (judge, *members(judge)):
-        run.store.write(judge_rows(one))
-    bar, made = screen.bar("quality", len(answers)), []
+    for chat_judge in chat_judges(judge):
+        screen.line(f"  to judge               {describe(chat_judge.forecast(items))}")
+    for known_judge in (judge, *members(judge)):
+        run.store.write(judge_rows(known_judge))
+    bar, marks = screen.bar("quality", len(answers)), []
     for start in range(0, len(answers), CHUNK):
         verdicts = judge.score(items[start : start + CHUNK])
         rows = [mark(a, v, metric) for a, v in zip(answers[start : start + CHUNK], verdicts, strict=True)]
         run.store.write({"eval_items": rows}, replace=["eval_items"])
         bar.step(len(rows))
-        made += rows
-    values = [row.value for row in made if row.value is not None]
-    told = (
-        f"{metric} {sum(values) / len(values):.4f}, {len(made) - len(values)} unscored"
-        if values
-        else "no answer has a mark"
-    )
-    bar.finish(f"{answers[0].policy_id[:8]} by {judge.identity.model}: {told}" if answers else told)
-    return made
+        marks += rows
+    values = [row.value for row in marks if row.value is not None]
+    summary = "no answer has a mark"
+    if values:
+        summary = f"{metric} {sum(values) / len(values):.4f}, {len(marks) - len(values)} unscored"
+    bar.finish(f"{answers[0].policy_id[:8]} by {judge.identity.model}: {summary}" if answers else summary)
+    return marks
 
 
 def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
-    """An answer's row with the judge's mark as `metric`. Without a verdict it has no value and says why; it is never
-    0.
+    """An answer's row with the judge's mark as `metric`.
+
+    Without a verdict it has no value and says why; the value is never 0 then.
     """
     scored, unparsed = verdict.status == "scored", verdict.status == "unparsed"
     return replace(
@@ -172,6 +173,5 @@ def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
 
 
 def _item(answer: EvalItem, q: Question) -> JudgeItem:
-    return JudgeItem(
-        f"{answer.policy_id}/{q.question_id}", q.question, answer.prediction, q.reference, q.context, q.key_points
-    )
+    item_id = f"{answer.policy_id}/{q.question_id}"
+    return JudgeItem(item_id, q.question, answer.prediction, q.reference, q.context, q.key_points)

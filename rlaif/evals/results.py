@@ -91,15 +91,15 @@ class Paired:
 
 def pair(a: MetricResults, b: MetricResults) -> Paired:
     """Align `b` to `a` by item id and leave out what either side has no value for."""
-    at = {item: k for k, item in enumerate(b.item_ids)}
-    pairs = [(k, at[item]) for k, item in enumerate(a.item_ids)]
-    both = [(k, j, va, vb) for k, j in pairs if (va := a.values[k]) is not None and (vb := b.values[j]) is not None]
+    place = {item: k for k, item in enumerate(b.item_ids)}
+    pairs = [(k, place[item]) for k, item in enumerate(a.item_ids)]
+    scored = [(k, j, va, vb) for k, j in pairs if (va := a.values[k]) is not None and (vb := b.values[j]) is not None]
     return Paired(
         a,
-        [va for _, _, va, _ in both],
-        [vb for _, _, _, vb in both],
-        [a.predictions[k] for k, _, _, _ in both],
-        [b.predictions[j] for _, j, _, _ in both],
-        [a.targets[k] for k, _, _, _ in both],
-        [a.groups[k] for k, _, _, _ in both],
+        [va for _, _, va, _ in scored],
+        [vb for _, _, _, vb in scored],
+        [a.predictions[k] for k, _, _, _ in scored],
+        [b.predictions[j] for _, j, _, _ in scored],
+        [a.targets[k] for k, _, _, _ in scored],
+        [a.groups[k] for k, _, _, _ in scored],
     )

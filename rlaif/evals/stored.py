@@ -1,5 +1,6 @@
-"""Results of policies on given items: what `eval_items` holds under the same protocol, and the rest evaluated and kept
-there.
+"""Results of policies on given items.
+
+What `eval_items` holds under the same protocol is read; the rest is evaluated and kept there.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def stored(
     split: str = "gate",
     judge_id: str = "",
 ) -> list[EvalItem]:
-    """A policy's results on exactly these questions under today's protocol, in the order of the ids; empty where there
-    are none.
+    """A policy's results on exactly these questions under today's protocol, in the order of the ids.
+
+    The list is empty where there are none.
     """
     protocol = BENCHMARKS[benchmark].module.protocol_hash(prompt, run.config.evaluation)
     rows = run.store.query(
@@ -61,22 +63,22 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
     With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a
     score that compares words.
     """
-    found = {}
+    by_name = {}  # one for each benchmark, and ORDER
     for benchmark, questions in gate_questions(run).items():
         groups, measured = {q.question_id: q.group_id for q in questions}, BENCHMARKS[benchmark]
         judged = judge_id and benchmark == FREE_TEXT
         metric, judge = ("quality", judge_id) if judged else (measured.metric, "")
         rows = stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge)
-        found[benchmark] = MetricResults.of(rows, groups)
+        by_name[benchmark] = MetricResults.of(rows, groups)
         comparing = benchmark == FREE_TEXT and run.config.evaluation.judge in COMPARING_WORDS
         if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
-            found[ORDER] = MetricResults.of(rows, groups)
-    order = found.get(ORDER)
+            by_name[ORDER] = MetricResults.of(rows, groups)
+    order = by_name.get(ORDER)
     others = tuple(
-        dataclasses.replace(found[b], metric=f"{b} {found[b].metric}", margin=BENCHMARKS[b].margin)
-        for b in sorted(found.keys() - {LABELLED, FREE_TEXT, ORDER})
+        dataclasses.replace(by_name[b], metric=f"{b} {by_name[b].metric}", margin=BENCHMARKS[b].margin)
+        for b in sorted(by_name.keys() - {LABELLED, FREE_TEXT, ORDER})
     )
-    return PolicyResults(policy_id, found[LABELLED], found[FREE_TEXT], order, order and shuffled(order), others)
+    return PolicyResults(policy_id, by_name[LABELLED], by_name[FREE_TEXT], order, order and shuffled(order), others)
 
 
 def shuffled(order: MetricResults) -> MetricResults:
@@ -84,18 +86,17 @@ def shuffled(order: MetricResults) -> MetricResults:
     from rlaif.text_metrics import shuffled_rouge_l
 
     values = tuple(map(shuffled_rouge_l, order.predictions, order.targets, order.item_ids))
-    return dataclasses.replace(
-        order, values=values, statuses=tuple("failed" if v is None else "scored" for v in values)
-    )
+    statuses = tuple("failed" if v is None else "scored" for v in values)
+    return dataclasses.replace(order, values=values, statuses=statuses)
 
 
 def measure(
     run: Run, policy_ids: Sequence[str], benchmark: str, questions: Sequence[Question], prompt: Prompt, screen: Screen
 ) -> list[dict[str, list[EvalItem]]]:
-    """Metric -> one row a question in their order, for each policy. Evaluates and stores what the database does not
-    hold.
+    """Metric -> one row per question in their order, for each policy.
 
-    The base is loaded only if anything is missing. RlaifError when it or an adapter is not what the run recorded.
+    It evaluates and stores what the database does not hold. The base is loaded only if anything is missing. RlaifError
+    when it or an adapter is not what the run recorded.
     """
     measured = BENCHMARKS[benchmark]
     protocol = measured.module.protocol_hash(prompt, run.config.evaluation)
@@ -108,18 +109,18 @@ def measure(
     for policy_id in policy_ids:
         rows: dict[str, list[EvalItem]] = {}
         for metrics, protocol_hash, evaluate in parts:
-            have = {m: stored_by_item(run, policy_id, m, protocol_hash, questions) for m in metrics}
-            missing = [q for q in questions if any(q.question_id not in found for found in have.values())]
+            by_metric = {m: stored_by_item(run, policy_id, m, protocol_hash, questions) for m in metrics}
+            missing = [q for q in questions if any(q.question_id not in by_item for by_item in by_metric.values())]
             if missing:
                 base = base or run_base(run)
-                made, _ = evaluate(run, base, policy_id, benchmark, missing, prompt, screen)
-                run.store.write({"eval_items": made})
-                for item in made:
-                    if item.metric in have:
-                        have[item.metric][item.item_id] = item
+                evaluated, _ = evaluate(run, base, policy_id, benchmark, missing, prompt, screen)
+                run.store.write({"eval_items": evaluated})
+                for item in evaluated:
+                    if item.metric in by_metric:
+                        by_metric[item.metric][item.item_id] = item
             whole = data_hash(questions)  # all rows answer the same items now, whichever set they were evaluated in
-            for metric, found in have.items():
-                rows[metric] = [dataclasses.replace(found[q.question_id], data_sha256=whole) for q in questions]
+            for metric, by_item in by_metric.items():
+                rows[metric] = [dataclasses.replace(by_item[q.question_id], data_sha256=whole) for q in questions]
         out.append(rows)
     return out
 
@@ -128,14 +129,14 @@ def stored_by_item(
     run: Run, policy_id: str, metric: str, protocol_hash: str, questions: Sequence[Question]
 ) -> dict[str, EvalItem]:
     """item_id -> what the database has for it, where its target is still the question's."""
-    wanted = {q.question_id: q.label or q.reference for q in questions}
+    targets = {q.question_id: q.label or q.reference for q in questions}
     rows = run.store.query(
         f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND benchmark = ? AND split = ? AND "
         "metric = ? AND protocol_hash = ? "
         "AND judge_id = '' ORDER BY item_id, data_sha256",
         [policy_id, questions[0].dataset, questions[0].split, metric, protocol_hash],
     )
-    return {row["item_id"]: EvalItem(**row) for row in rows if wanted.get(row["item_id"]) == row["target"]}
+    return {row["item_id"]: EvalItem(**row) for row in rows if targets.get(row["item_id"]) == row["target"]}
 
 
 def evaluate_losses(
@@ -147,6 +148,6 @@ def evaluate_losses(
     bar = screen.bar(f"loss {benchmark}", len(questions))
     items = loss.evaluate(model, base.tokenizer, policy_id, questions, prompt, data_hash(questions), bar.step)
     per_token, tokens = loss.of_rows(items)
-    said = f"{per_token:.4f} nats a token" if per_token is not None else "none has a loss"
-    bar.finish(f"{policy_id[:8]} on {len(questions)} references: {said}")
+    summary = f"{per_token:.4f} nats a token" if per_token is not None else "none has a loss"
+    bar.finish(f"{policy_id[:8]} on {len(questions)} references: {summary}")
     return items, time.monotonic() - started

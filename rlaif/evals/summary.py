@@ -1,5 +1,6 @@
-"""From results an item to what `evaluate` prints: means, corpus figures, the confusion matrix, means by kind of
-question. Pure.
+"""From the results per item to what `evaluate` prints. Pure.
+
+That is means, corpus figures, the confusion matrix, and means by kind of question.
 """
 
 from __future__ import annotations
@@ -22,83 +23,80 @@ def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) 
 
     The mean of every metric over its scored items. For PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion
     matrix as counts `confusion.<target>.<prediction>`. For MedQuAD, where the rows are there, `bleu` (of the corpus,
-    0-100), `loss` (nats a token over all tokens of the references) and `perplexity` (its exponential). A judge's marks
-    come with `<metric>.low` and `.high`, the 95% interval of the mean (see `stats.mean_interval`; `groups` maps item
-    ids to groups), and `<metric>.unscored`, a count of items without a mark.
+    0-100), `loss` (nats per token over all tokens of the references) and `perplexity` (its exponential). A judge's
+    marks come with `<metric>.low` and `.high`, the 95% interval of the mean (see `stats.mean_interval`; `groups` maps
+    item ids to groups), and `<metric>.unscored`, a count of items without a mark.
     """
-    values = _values(items)
-    found = {metric: sum(v) / len(v) for metric, v in values.items()}
+    numbers = {metric: sum(v) / len(v) for metric, v in _values(items).items()}
     targets = [(i.target, i.prediction) for i in items if i.metric == "accuracy" and i.benchmark.startswith("pubmedqa")]
     if targets:
-        found["macro_f1"] = macro_f1([t for t, _ in targets], [p for _, p in targets])
-        found["unparsed"] = sum(p == UNPARSED for _, p in targets)
+        numbers["macro_f1"] = macro_f1([t for t, _ in targets], [p for _, p in targets])
+        numbers["unparsed"] = sum(p == UNPARSED for _, p in targets)
         counts = Counter(targets)
         for target in LABELS:
             for prediction in (*LABELS, UNPARSED):
-                if prediction in LABELS or found["unparsed"]:
-                    found[f"confusion.{target}.{prediction}"] = counts[target, prediction]
+                if prediction in LABELS or numbers["unparsed"]:
+                    numbers[f"confusion.{target}.{prediction}"] = counts[target, prediction]
     answers = [i for i in items if i.metric == "sentence_bleu"]
     if answers:
-        found["bleu"] = corpus_bleu([i.prediction for i in answers], [i.target for i in answers])
+        numbers["bleu"] = corpus_bleu([i.prediction for i in answers], [i.target for i in answers])
     loss, _ = of_rows(items)
     if loss is not None:
-        found |= {"loss": loss, "perplexity": perplexity(loss)}
-    return found | _judged(items, groups)
+        numbers |= {"loss": loss, "perplexity": perplexity(loss)}
+    return numbers | _judged(items, groups)
 
 
 def by_type(
     items: Sequence[EvalItem], qtypes: Mapping[str, str], groups: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds. Empty where fewer than two kinds
-    are known.
+    """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds.
 
-    A judge's marks come with interval and count as in :func:`metrics`.
+    It is empty where fewer than two kinds are known. A judge's marks come with interval and count as in
+    :func:`metrics`.
     """
     kinds = sorted({kind for kind in qtypes.values() if kind})
     if len(kinds) + ("" in qtypes.values()) < 2:
         return {}
     rows = {kind: [i for i in items if qtypes[i.item_id] == kind] for kind in [*kinds, ""]}
     return {
-        kind or "other": {"n": len({i.item_id for i in own})}
-        | {m: sum(v) / len(v) for m, v in _values(own).items()}
-        | _judged(own, groups)
-        for kind, own in rows.items()
-        if own
+        kind or "other": {"n": len({i.item_id for i in of_kind})}
+        | {m: sum(v) / len(v) for m, v in _values(of_kind).items()}
+        | _judged(of_kind, groups)
+        for kind, of_kind in rows.items()
+        if of_kind
     }
 
 
 def _values(items: Sequence[EvalItem]) -> dict[str, list[float]]:
-    """Metric -> the values there are. The nats of references become `item_loss`, nats a token of each."""
+    """Metric -> the values there are. The nats of references become `item_loss`, nats per token of each."""
     tokens = {item.item_id: item.value for item in items if item.metric == LOSS[1]}
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for item in items:
         if item.value is not None:
             count = tokens.get(item.item_id) if item.metric == LOSS[0] else None
             name, value = ("item_loss", item.value / count) if count else (item.metric, item.value)
-            found.setdefault(name, []).append(value)
-    return found
+            values.setdefault(name, []).append(value)
+    return values
 
 
 def _judged(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
     """Interval and missing marks of the metrics that a judge gave. An item without a group is one of its own."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for metric in dict.fromkeys(i.metric for i in items if i.judge_id):
         rows = [i for i in items if i.metric == metric]
-        interval = grouped_mean(
-            [i.value for i in rows], [(groups or {}).get(i.item_id, i.item_id) for i in rows]
-        ).interval
+        row_groups = [(groups or {}).get(i.item_id, i.item_id) for i in rows]
+        interval = grouped_mean([i.value for i in rows], row_groups).interval
         if interval:
-            found |= {
-                f"{metric}.low": max(interval[0], 0.0),
-                f"{metric}.high": min(interval[1], 1.0),
-            }  # marks are in 0-1
-        found[f"{metric}.unscored"] = sum(i.value is None for i in rows)
-    return found
+            # Marks are in 0-1.
+            numbers |= {f"{metric}.low": max(interval[0], 0.0), f"{metric}.high": min(interval[1], 1.0)}
+        numbers[f"{metric}.unscored"] = sum(i.value is None for i in rows)
+    return numbers
 
 
 def show(result: Mapping[str, Any], screen: Screen) -> None:
-    """The command's JSON object as tables: metrics, confusion matrix, means by kind of question. A judge's marks are
-    one cell.
+    """The command's JSON object as tables: metrics, confusion matrix, means by kind of question.
+
+    A judge's marks are one cell.
     """
     cells = {name: value for name, value in result["metrics"].items() if name.startswith("confusion.")}
     title = f"{result['policy']} on {result['n']} items of {result['benchmark']} ({result['split']})"
@@ -114,11 +112,8 @@ def show(result: Mapping[str, Any], screen: Screen) -> None:
     kinds = result["by_type"]
     if kinds:
         shown = {kind: _cells(means) for kind, means in kinds.items()}
-        names = [
-            name
-            for name in dict.fromkeys(name for means in shown.values() for name in means)
-            if name != "reference_tokens"
-        ]
+        all_names = dict.fromkeys(name for means in shown.values() for name in means)
+        names = [name for name in all_names if name != "reference_tokens"]
         rows = [[kind, *(means.get(name, "") for name in names)] for kind, means in shown.items()]
         screen.table("", ["kind of question", *names], rows)
 
@@ -130,22 +125,23 @@ def judge_words(judge: Mapping[str, Any]) -> str:
         False: "has failed the embedded exam",
         None: "has not sat the exam in this run",
     }
-    own = "; it labels too, so a policy trained to please it scores high" if judge["labels"] else "; it does not label"
-    return f"{judge['metric']} by {judge['model']} ({judge['judge_id']}), which {trust[judge['passed_exam']]}{own}"
+    labels = "it labels too, so a policy trained to please it scores high" if judge["labels"] else "it does not label"
+    who = f"{judge['metric']} by {judge['model']} ({judge['judge_id']})"
+    return f"{who}, which {trust[judge['passed_exam']]}; {labels}"
 
 
 def _cells(means: Mapping[str, float]) -> dict[str, str]:
     """Name -> number as text; the interval and the missing marks of a judge's metric stand in its own cell."""
     judged = [name.removesuffix(".unscored") for name in means if name.endswith(".unscored")]
     parts = {f"{name}.{part}" for name in judged for part in ("low", "high", "unscored")}
-    found = {name: _number(value) for name, value in means.items() if name not in parts}
+    cells = {name: _number(value) for name, value in means.items() if name not in parts}
     for name in judged:
-        text = found.get(name, "no mark")
+        text = cells.get(name, "no mark")
         if f"{name}.low" in means:
             text += f" ({means[f'{name}.low']:.4f} to {means[f'{name}.high']:.4f})"
         missing = int(means[f"{name}.unscored"])
-        found[name] = text + (f", {missing} unscored" if missing else "")
-    return found
+        cells[name] = text + (f", {missing} unscored" if missing else "")
+    return cells
 
 
 def _number(value: float) -> str:
