@@ -1,5 +1,6 @@
-"""Looking back at judgements: two judges compared, answers scored again by another judge, narrow pairs confirmed, a
-person's labels.
+"""Looking back at judgements.
+
+Two judges are compared, answers are scored again by another judge, narrow pairs are confirmed, and a person labels.
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ def bins(scores: Sequence[float] | Floats) -> npt.NDArray[np.int64]:
 
 
 def quadratic_kappa(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float | None:
-    """Cohen's kappa of scores (n,) binned to five points, disagreements weighted by their squared distance (Cohen 1968,
-    Psychological Bulletin 70(4), 213-220): 1 is full agreement, 0 what chance gives. None where chance leaves nothing
-    to disagree on: no scores, or all of both judges in one bin.
+    """Cohen's kappa of scores (n,) binned to five points: 1 is full agreement, 0 what chance gives.
+
+    Disagreements are weighted by their squared distance (Cohen 1968, Psychological Bulletin 70(4), 213-220). None where
+    chance leaves nothing to disagree on: no scores, or all of both judges in one bin.
     """
     x, y = bins(a), bins(b)
     if not len(x):
@@ -39,8 +40,10 @@ def spearman(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float 
 
 
 def length_slope(scores: Sequence[float] | Floats, tokens: Sequence[int], questions: Sequence[Any]) -> float | None:
-    """By how much the score (n,) rises with 100 more tokens (n,) among the answers to one question: the least-squares
-    slope within questions (n,), a fixed-effects regression. None where no question has answers of two lengths.
+    """By how much the score (n,) rises with 100 more tokens (n,) among the answers to one question.
+
+    It is the least-squares slope within questions (n,), a fixed-effects regression. None where no question has answers
+    of two lengths.
     """
     y, x = np.asarray(scores, dtype=np.float64), np.asarray(tokens, dtype=np.float64)
     if not len(x):
@@ -67,9 +70,9 @@ class Flips:
 
 
 def flips(first: Mapping[str, float], second: Mapping[str, float], questions: Mapping[Any, Sequence[str]]) -> Flips:
-    """`first`, `second`: candidate_id -> score; `questions`: the candidates of each question, both judges' scores
-    known.
+    """What the second judge makes of the first one's best-against-worst pairs.
 
+    `first`, `second`: candidate_id -> score; `questions`: the candidates of each question, both judges' scores known.
     Best and worst are the first judge's (ties by position); where it tells none apart there is no pair. The pair flips
     when the second judge gives the worst answer the higher score.
     """

@@ -1,5 +1,4 @@
-"""`judge align FILE`: agreement of the configured judge, and of policies, with the preferences that a data set came
-with.
+"""`judge align FILE`: how far the configured judge, and policies, agree with the preferences of a data set.
 
 What the judge said of each pair is kept in `exam_items` (exam "published preferences"; it licenses nothing), what
 policies make of it in `eval_items` (benchmark "published_preferences"). Nothing is trained on: for that there is
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 EXAM, BENCHMARK = "published preferences", "published_preferences"
 CHUNK, LONGEST = 64, 1024  # pairs between two progress reports; tokens of question and answer read, where the model can
 Row = dict[str, Any]
+Likelihood = tuple[float, int]  # the summed log-probability of an answer in nats, and its number of tokens
 
 
 def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[str], limit: int, screen: Screen) -> Row:
@@ -56,26 +56,19 @@ def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[st
                 f"--set {text}: judge align asks the judge and the policies as they are, so only judge.* can be set"
             )
     config = configured(run, overrides)
-    rows = [run.policy(name) for name in dict.fromkeys(policies)]
-    if config.judge.model in NEED_REFERENCE and not rows:
+    asked_policies = [run.policy(name) for name in dict.fromkeys(policies)]
+    if config.judge.model in NEED_REFERENCE and not asked_policies:
         raise UsageError(
             f"the judge {config.judge.model!r} compares with a reference answer, and published pairs come without; "
             "name a language model with --set judge.model=MODEL, or a policy with --policy"
         )
-    pairs = sorted(
-        load_pairs(source, "FILE"), key=lambda pair: pair.pair_id
-    )  # ids are hashes: the first ones are a random draw
+    # Ids are hashes: the first ones are a random draw.
+    pairs = sorted(load_pairs(source, "FILE"), key=lambda pair: pair.pair_id)
     pairs = pairs[:limit] if limit else pairs
     if not pairs:
         raise UsageError(f"{source}: no pair of two different answers")
-    found = [
-        rows_of(
-            "the longer answer",
-            "",
-            "length",
-            [Outcome(p, len(p.chosen.split()), len(p.rejected.split())) for p in pairs],
-        )
-    ]
+    by_length = [Outcome(p, len(p.chosen.split()), len(p.rejected.split())) for p in pairs]
+    agreement = [rows_of("the longer answer", "", "length", by_length)]
     if config.judge.model in NEED_REFERENCE:
         screen.line(
             f"judge {config.judge.model}: not asked, published pairs come without the reference answers "
@@ -85,28 +78,29 @@ def align(run: Run, source: str, policies: Sequence[str], overrides: Sequence[st
     else:
         judge = make(run, config)
         outcomes = ask(run, judge, pairs, screen)
-        found.append(rows_of(f"judge {judge.identity.model}", judge.identity.judge_id, "score", outcomes))
-    if rows:
-        found += policy_rows(run, rows, pairs, screen)
+        agreement.append(rows_of(f"judge {judge.identity.model}", judge.identity.judge_id, "score", outcomes))
+    if asked_policies:
+        agreement += policy_rows(run, asked_policies, pairs, screen)
     prompts = len({pair.question for pair in pairs})
     return {
         "source": source,
         "pairs": len(pairs),
         "prompts": prompts,
-        "rows": [row for of_one in found for row in of_one],
+        "rows": [row for rows in agreement for row in rows],
     }
 
 
 def ask(run: Run, judge: Judge, pairs: Sequence[Pair], screen: Screen) -> list[Outcome]:
-    """What the judge says of each pair, kept in `exam_items`. Says first what it will take, and what leaves this
-    machine.
+    """What the judge says of each pair, kept in `exam_items`.
+
+    It is announced first what this will take, and what leaves this machine.
     """
     items = [JudgeItem("", pair.question, answer) for pair in pairs for answer in (pair.chosen, pair.rejected)]
     identity = judge.identity
     screen.line(
         f"judge {identity.judge_id}: {identity.model}, prompt {identity.prompt_name}; {len(items):,} answers to score"
     )
-    announce(screen, judge, lambda asked: asked.forecast(items))
+    announce(screen, judge, lambda chat_judge: chat_judge.forecast(items))
     bar = screen.bar("align (judge)", len(pairs))
     outcomes: list[Outcome] = []
     step = max(chunk_size(judge) // 2, 1)
@@ -142,42 +136,47 @@ def ask(run: Run, judge: Judge, pairs: Sequence[Pair], screen: Screen) -> list[O
 
 
 def policy_rows(run: Run, policies: Sequence[Row], pairs: Sequence[Pair], screen: Screen) -> list[list[Row]]:
-    """Rows of each policy by `likelihood` and, but for the base, by `reward`; each pair's outcome goes into
-    `eval_items`.
+    """Rows of each policy by `likelihood` and, but for the base, by `reward`.
+
+    Each pair's outcome goes into `eval_items`.
     """
     prompt, base = opened(run)
     names = policy_names(run.store.query("SELECT policy_id, kind, round FROM policies"))
     base_id, data = run.policy("base")["policy_id"], content_id([pair.pair_id for pair in pairs])
-    under = log_probabilities(run, base, base_id, pairs, prompt, screen)
+    by_base = log_probabilities(run, base, base_id, pairs, prompt, screen)
     out = []
     for policy in policies:
         policy_id = policy["policy_id"]
-        own = under if policy_id == base_id else log_probabilities(run, base, policy_id, pairs, prompt, screen)
+        by_policy = by_base if policy_id == base_id else log_probabilities(run, base, policy_id, pairs, prompt, screen)
         measures = {
-            "likelihood": [outcome(pair, *(mean(one) for one in both)) for pair, both in zip(pairs, own, strict=True)]
+            "likelihood": [
+                outcome(pair, mean(chosen), mean(rejected))
+                for pair, (chosen, rejected) in zip(pairs, by_policy, strict=True)
+            ]
         }
         if policy_id != base_id:
             measures["reward"] = [
-                outcome(pair, *(beyond(one, there) for one, there in zip(both, before, strict=True)))
-                for pair, both, before in zip(pairs, own, under, strict=True)
+                outcome(pair, beyond(chosen, base_chosen), beyond(rejected, base_rejected))
+                for pair, (chosen, rejected), (base_chosen, base_rejected) in zip(
+                    pairs, by_policy, by_base, strict=True
+                )
             ]
         trained = trained_questions(run, policy_id)
         for measure, outcomes in measures.items():
-            run.store.write(
-                {"eval_items": [eval_item(policy_id, measure, o, prompt, data) for o in outcomes]},
-                replace=["eval_items"],
-            )
-            seen = sum(normal(pair.question) in trained for pair in pairs)
+            items = [eval_item(policy_id, measure, o, prompt, data) for o in outcomes]
+            run.store.write({"eval_items": items}, replace=["eval_items"])
+            n_trained_on = sum(normal(pair.question) in trained for pair in pairs)
             who = f"{names[policy_id]} {policy_id[:8]}"
-            out.append([row | {"trained_on": seen} for row in rows_of(who, policy_id, measure, outcomes)])
+            out.append([row | {"trained_on": n_trained_on} for row in rows_of(who, policy_id, measure, outcomes)])
     return out
 
 
 def log_probabilities(
     run: Run, base: Base, policy_id: str, pairs: Sequence[Pair], prompt: Prompt, screen: Screen
-) -> list[tuple[tuple[float, int], tuple[float, int]]]:
-    """(summed log-probability in nats, tokens) of the chosen and of the rejected answer of each pair, the end token
-    counted.
+) -> list[tuple[Likelihood, Likelihood]]:
+    """(summed log-probability in nats, tokens) of the chosen and of the rejected answer of each pair.
+
+    The end token is counted.
     """
     from rlaif.models.logprobs import completion_loss
     from rlaif.render import answer_prompt
@@ -185,7 +184,7 @@ def log_probabilities(
     model = load_policy(run, base, policy_id)
     longest = min(LONGEST, model.config.max_position_embeddings - 1)
     bar = screen.bar(f"align {policy_id[:8]}", len(pairs))
-    found = []
+    likelihoods = []
     for start in range(0, len(pairs), CHUNK):
         chunk = pairs[start : start + CHUNK]
         prompts = [
@@ -198,24 +197,27 @@ def log_probabilities(
         ]
         losses = completion_loss(model, base.tokenizer, prompts, answers, batch_size=8, max_length=longest)
         values = [(-nats, tokens) for nats, tokens in losses]
-        found += list(zip(values[::2], values[1::2], strict=True))
+        likelihoods += list(zip(values[::2], values[1::2], strict=True))
         bar.step(len(chunk))
     bar.finish(f"{policy_id[:8]} read {len(pairs)} pairs")
-    return found
+    return likelihoods
 
 
-def mean(one: tuple[float, int]) -> float | None:
-    return one[0] / one[1] if one[1] else None
+def mean(answer: Likelihood) -> float | None:
+    """Nats per token; None where the answer has no token."""
+    nats, tokens = answer
+    return nats / tokens if tokens else None
 
 
-def beyond(one: tuple[float, int], base: tuple[float, int]) -> float | None:
-    return one[0] - base[0] if one[1] else None
+def beyond(answer: Likelihood, by_base: Likelihood) -> float | None:
+    """By how many nats the answer is likelier than under the base; None where it has no token."""
+    nats, tokens = answer
+    return nats - by_base[0] if tokens else None
 
 
 def outcome(pair: Pair, chosen: float | None, rejected: float | None) -> Outcome:
-    reason = (
-        "no room for an answer behind its question in the model's window" if chosen is None or rejected is None else ""
-    )
+    unread = chosen is None or rejected is None
+    reason = "no room for an answer behind its question in the model's window" if unread else ""
     return Outcome(pair, chosen, rejected, reason)
 
 
@@ -249,11 +251,11 @@ def trained_questions(run: Run, policy_id: str) -> set[str]:
 
 
 def rows_of(who: str, id: str, measure: str, outcomes: Sequence[Outcome]) -> list[Row]:
-    """One row a kind of pair: counts, share and its 95% interval, clustered by prompt."""
+    """One row per kind of pair: counts, share and its 95% interval, clustered by prompt."""
     out = []
     for counts in by_kind(outcomes):
-        own = [o for o in outcomes if counts.kind in ("all", o.pair.kind) and o.word != "unscored"]
-        low, high = share_interval(own) or (None, None)
+        scored = [o for o in outcomes if counts.kind in ("all", o.pair.kind) and o.word != "unscored"]
+        low, high = share_interval(scored) or (None, None)
         out.append(
             {
                 "who": who,
@@ -280,9 +282,9 @@ def share_interval(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
     n = len(outcomes)
     if not n:
         return None
-    middle = sum(map(sum, values.values())) / n
-    squares = sum((sum(of_one) - len(of_one) * middle) ** 2 for of_one in values.values())
-    return mean_interval(middle, n, len(values), squares, share=True)
+    share = sum(map(sum, values.values())) / n
+    squares = sum((sum(of_prompt) - len(of_prompt) * share) ** 2 for of_prompt in values.values())
+    return mean_interval(share, n, len(values), squares, share=True)
 
 
 def show(result: Row, screen: Screen) -> None:
@@ -294,9 +296,8 @@ def show(result: Row, screen: Screen) -> None:
         counts = [str(row[name]) for name in ("agree", "disagree", "tie", "unscored")]
         cells.append([row["who"], row["measure"], row["kind"], share, interval, *counts])
     title = f"Agreement with {result['pairs']:,} published preferences on {result['prompts']:,} prompts"
-    screen.table(
-        title, ["who", "by", "pairs", "agrees", "95% interval", "as published", "reversed", "tie", "no score"], cells
-    )
+    columns = ["who", "by", "pairs", "agrees", "95% interval", "as published", "reversed", "tie", "no score"]
+    screen.table(title, columns, cells)
     screen.line(
         "  a tie counts half; likelihood: nats a token; reward: summed log-probability beyond the "
         "base's, as DPO learns it"

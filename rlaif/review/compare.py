@@ -15,28 +15,29 @@ Row = dict[str, Any]
 
 
 def find_judge(run: Run, name: str) -> Row:
-    """The judge with scores in this run that `name` means: a judge_id or its beginning, a model, a prompt, or
-    "model/prompt".
+    """The judge with scores in this run that `name` means.
 
-    UsageError when there is none, or more than one.
+    A name is a judge_id or its beginning, a model, a prompt, or "model/prompt". UsageError when there is none, or more
+    than one.
     """
-    known = run.store.query(
+    judges = run.store.query(
         "SELECT v.judge_id, coalesce(j.model, '') AS model, coalesce(j.prompt_name, '') AS prompt_name FROM "
         "(SELECT DISTINCT judge_id FROM verdicts WHERE status = 'scored') v LEFT JOIN judges j USING "
         "(judge_id) ORDER BY v.judge_id"
     )
-    if not known:
+    if not judges:
         raise UsageError(f"{run.folder}: no judge has scored anything here yet; the commands loop and judge rescore do")
-    found = [j for j in known if j["judge_id"] == name] or [j for j in known if name and j["judge_id"].startswith(name)]
-    found = found or [j for j in known if name in (j["model"], j["prompt_name"], f"{j['model']}/{j['prompt_name']}")]
-    if len(found) == 1:
-        return found[0]
-    if not found and name.startswith("person:"):
+    by_id = [j for j in judges if j["judge_id"] == name]
+    by_id = by_id or [j for j in judges if name and j["judge_id"].startswith(name)]
+    meant = by_id or [j for j in judges if name in (j["model"], j["prompt_name"], f"{j['model']}/{j['prompt_name']}")]
+    if len(meant) == 1:
+        return meant[0]
+    if not meant and name.startswith("person:"):
         raise UsageError(
             f"{name!r} has no scores: a person says which of two answers is better; see the view judge_agreement"
         )
-    listed = "; ".join(f"{j['judge_id']} ({j['model']}, prompt {j['prompt_name']})" for j in found or known)
-    problem = "means several judges" if found else "is no judge with scores in this run"
+    listed = "; ".join(f"{j['judge_id']} ({j['model']}, prompt {j['prompt_name']})" for j in meant or judges)
+    problem = "means several judges" if meant else "is no judge with scores in this run"
     raise UsageError(f"{name!r} {problem}; name one of: {listed}")
 
 
@@ -46,42 +47,40 @@ def compare(run: Run, a: str, b: str) -> dict[str, Any]:
     Scores are means over the scored replicates. Raises UsageError for a judge that is not there or compared with
     itself, RlaifError where they share no candidate.
     """
-    one, two = find_judge(run, a), find_judge(run, b)
-    if one["judge_id"] == two["judge_id"]:
-        raise UsageError(f"{a!r} and {b!r} are the same judge, {one['judge_id']}; name two")
-    rows = _rows(run, one["judge_id"], two["judge_id"])
+    judge_a, judge_b = find_judge(run, a), find_judge(run, b)
+    id_a, id_b = judge_a["judge_id"], judge_b["judge_id"]
+    if id_a == id_b:
+        raise UsageError(f"{a!r} and {b!r} are the same judge, {id_a}; name two")
+    rows = _rows(run, id_a, id_b)
     if not rows:
-        raise RlaifError(
-            f"{one['judge_id']} and {two['judge_id']} have scored no candidate in common; judge rescore "
-            "lets one catch up"
-        )
-    x, y, tokens = [r["score_a"] for r in rows], [r["score_b"] for r in rows], [r["n_tokens"] for r in rows]
-    where = [(r["round"], r["question_id"]) for r in rows]
+        raise RlaifError(f"{id_a} and {id_b} have scored no candidate in common; judge rescore lets one catch up")
+    ids, tokens = [r["candidate_id"] for r in rows], [r["n_tokens"] for r in rows]
+    scores_a, scores_b = [r["score_a"] for r in rows], [r["score_b"] for r in rows]
+    question_keys = [(r["round"], r["question_id"]) for r in rows]
     questions: dict[Any, list[str]] = defaultdict(list)
-    for place, row in zip(where, rows, strict=True):
-        questions[place].append(row["candidate_id"])
-    turned = flips(
-        {r["candidate_id"]: r["score_a"] for r in rows}, {r["candidate_id"]: r["score_b"] for r in rows}, questions
-    )
-    slope_a, slope_b = length_slope(x, tokens, where), length_slope(y, tokens, where)
+    for key, candidate_id in zip(question_keys, ids, strict=True):
+        questions[key].append(candidate_id)
+    flipped = flips(dict(zip(ids, scores_a, strict=True)), dict(zip(ids, scores_b, strict=True)), questions)
+    mean_a, mean_b = sum(scores_a) / len(rows), sum(scores_b) / len(rows)
+    slope_a, slope_b = length_slope(scores_a, tokens, question_keys), length_slope(scores_b, tokens, question_keys)
     return {
-        "a": one,
-        "b": two,
+        "a": judge_a,
+        "b": judge_b,
         "candidates": len(rows),
         "questions": len(questions),
-        "mean_a": sum(x) / len(x),
-        "mean_b": sum(y) / len(y),
-        "mean_shift": sum(y) / len(y) - sum(x) / len(x),
-        "quadratic_kappa": quadratic_kappa(x, y),
-        "spearman": spearman(x, y),
+        "mean_a": mean_a,
+        "mean_b": mean_b,
+        "mean_shift": mean_b - mean_a,
+        "quadratic_kappa": quadratic_kappa(scores_a, scores_b),
+        "spearman": spearman(scores_a, scores_b),
         "length_slope_a": slope_a,
         "length_slope_b": slope_b,
         "length_slope_difference": None if slope_a is None or slope_b is None else slope_b - slope_a,
-        "preferences": turned.pairs,
-        "flipped": turned.flipped,
-        "tied": turned.tied,
-        "flip_share": turned.share,
-        "most_different": _most_different(run, one["judge_id"], two["judge_id"]),
+        "preferences": flipped.pairs,
+        "flipped": flipped.flipped,
+        "tied": flipped.tied,
+        "flip_share": flipped.share,
+        "most_different": _most_different(run, id_a, id_b),
     }
 
 
@@ -96,7 +95,7 @@ BOTH = (
 
 
 def _rows(run: Run, a: str, b: str) -> list[Row]:
-    """One row a candidate that both scored, by round, question and sample."""
+    """One row per candidate that both scored, by round, question and sample."""
     return run.store.query(
         BOTH + "SELECT candidate_id, round, question_id, n_tokens, score_a, score_b FROM scored "
         "ORDER BY round, question_id, sample_index, candidate_id",
@@ -121,24 +120,18 @@ def _most_different(run: Run, a: str, b: str) -> list[Row]:
 
 def show(result: dict[str, Any], screen: Screen) -> None:
     """The comparison as tables for a person."""
-    a, b = (
-        f"{side}: {result[side]['model']}, prompt {result[side]['prompt_name']} ({result[side]['judge_id'][:8]})"
-        for side in "ab"
-    )
-    screen.line(a.upper()[0] + a[1:])
-    screen.line(b.upper()[0] + b[1:])
-    flipped = f"{result['flipped']} of {result['preferences']}" + (
-        f", {result['tied']} more are ties for B" if result["tied"] else ""
-    )
+    for side in "ab":
+        judge = result[side]
+        screen.line(f"{side.upper()}: {judge['model']}, prompt {judge['prompt_name']} ({judge['judge_id'][:8]})")
+    ties = f", {result['tied']} more are ties for B" if result["tied"] else ""
+    flipped = f"{result['flipped']} of {result['preferences']}{ties}"
+    slopes = ", ".join(_number(result[f"length_slope_{k}"], "+") for k in ("a", "b", "difference"))
     rows = [
         ["candidates that both scored", f"{result['candidates']} of {result['questions']} questions"],
         ["quadratic weighted kappa (5 points)", _number(result["quadratic_kappa"])],
         ["Spearman", _number(result["spearman"])],
         ["mean score A, B, shift", f"{result['mean_a']:.4f}, {result['mean_b']:.4f}, {result['mean_shift']:+.4f}"],
-        [
-            "score per 100 tokens A, B, difference",
-            ", ".join(_number(result[f"length_slope_{k}"], "+") for k in ("a", "b", "difference")),
-        ],
+        ["score per 100 tokens A, B, difference", slopes],
         ["A's best-against-worst pairs that B turns round", f"{_share(result['flip_share'])} ({flipped})"],
     ]
     screen.table("", ["measure", "value"], rows)

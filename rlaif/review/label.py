@@ -58,32 +58,33 @@ def label(
     for place, pair in enumerate(pairs[:number], start=1):
         order: Order = "ab" if int(content_id(identity.judge_id, pair["one"], pair["two"]), 16) % 2 else "ba"
         _show(screen, pair, order, f"Pair {place} of {min(number, len(pairs))}")
-        said = _answer(screen, ask)
-        if said == "quit":
+        answer = _answer(screen, ask)
+        if answer == "quit":
             break
-        counts[said] += 1
-        verdict = _verdict(identity.judge_id, pair, order, said)
+        counts[answer] += 1
+        verdict = _verdict(identity.judge_id, pair, order, answer)
         run.store.write({"pairwise_verdicts": [verdict]}, replace=["pairwise_verdicts"])
     return counts
 
 
 def _pairs(run: Run, judge_id: str, round: int | None) -> list[dict[str, Any]]:
-    """Pairs of two candidates, each once, `one` having the smaller id: not labelled yet, kept before dropped; skipped
-    ones last.
+    """Pairs of two candidates that are not labelled yet, each once: kept before dropped, skipped ones last.
+
+    The candidate `one` has the smaller id.
     """
     return run.store.query(
         "WITH p AS (SELECT least(chosen_id, rejected_id) AS one, greatest(chosen_id, rejected_id) AS two, "
         "any_value(question_id) AS question_id, bool_or(status = 'kept') AS kept, min(pair_id) AS "
         "pair_id FROM preferences "
         "WHERE chosen_id IS NOT NULL AND rejected_id IS NOT NULL AND round = coalesce(?, round) GROUP BY one, two), "
-        "said AS (SELECT candidate_a, candidate_b, bool_or(status = 'scored') AS labelled FROM "
+        "labels AS (SELECT candidate_a, candidate_b, bool_or(status = 'scored') AS labelled FROM "
         "pairwise_verdicts WHERE judge_id = ? "
         "GROUP BY candidate_a, candidate_b) "
         "SELECT p.one, p.two, q.question, q.context, x.text AS text_one, y.text AS text_two FROM p "
         "JOIN candidates x ON x.candidate_id = p.one JOIN candidates y ON y.candidate_id = p.two "
-        "LEFT JOIN questions q ON q.question_id = p.question_id LEFT JOIN said s ON s.candidate_a = "
-        "p.one AND s.candidate_b = p.two "
-        "WHERE NOT coalesce(s.labelled, false) ORDER BY s.labelled IS NOT NULL, NOT p.kept, p.pair_id",
+        "LEFT JOIN questions q ON q.question_id = p.question_id LEFT JOIN labels l ON l.candidate_a = "
+        "p.one AND l.candidate_b = p.two "
+        "WHERE NOT coalesce(l.labelled, false) ORDER BY l.labelled IS NOT NULL, NOT p.kept, p.pair_id",
         [round, judge_id],
     )
 
@@ -107,14 +108,14 @@ def _answer(screen: Screen, ask: Callable[[], str]) -> str:
         typed = ask()
         if not typed:  # the input has ended
             return "quit"
-        said = ANSWERS.get(typed.strip().lower())
-        if said:
-            return said
+        answer = ANSWERS.get(typed.strip().lower())
+        if answer:
+            return answer
         screen.line(f"{typed.strip()!r} is none of them")
 
 
-def _verdict(judge_id: str, pair: dict[str, Any], order: Order, said: str) -> PairwiseVerdict:
-    if said == "skip":
+def _verdict(judge_id: str, pair: dict[str, Any], order: Order, answer: str) -> PairwiseVerdict:
+    if answer == "skip":
         return PairwiseVerdict(judge_id, pair["one"], pair["two"], order, None, "refused", "skipped")
-    winner: Winner = "tie" if said == "tie" else "a" if (said == "a") == (order == "ab") else "b"
+    winner: Winner = "tie" if answer == "tie" else "a" if (answer == "a") == (order == "ab") else "b"
     return PairwiseVerdict(judge_id, pair["one"], pair["two"], order, winner, "scored")

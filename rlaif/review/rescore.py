@@ -37,9 +37,8 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
     keys = [text.partition("=")[0].strip() for text in overrides]
     for text, key in zip(overrides, keys, strict=True):
         if not key.startswith(("judge.", "pairs.")):
-            raise UsageError(
-                f"--set {text}: judge rescore scores what is there, so only judge.* and pairs.* can be set"
-            )
+            allowed = "judge rescore scores what is there, so only judge.* and pairs.* can be set"
+            raise UsageError(f"--set {text}: {allowed}")
         apply_override(tree, text)
     if kind_of(tree["judge"]["model"]) == "reference":
         tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
@@ -60,12 +59,11 @@ def rescore(
     dry_run: bool = False,
     judge: Judge | None = None,
 ) -> dict[str, Any]:
-    """Score the candidates of `round` (None: of all rounds), at most those of `limit` questions (0: all), and pair them
-    anew.
+    """Score the candidates of `round` (None: of all rounds) and pair them anew; returns JSON-ready figures.
 
-    What this judge has answered before is not asked again. Says first what it will take; `dry_run` stops there. Returns
-    JSON-ready figures. Raises UsageError where there are no candidates, RlaifError when more than judge.failure_limit
-    ends without a score (what was answered is stored), and JudgeStopped.
+    At most those of `limit` questions (0: all) are scored. What this judge has answered before is not asked again. It
+    is announced first what this will take; `dry_run` stops there. Raises UsageError where there are no candidates,
+    RlaifError when more than judge.failure_limit ends without a score (what was answered is stored), and JudgeStopped.
     """
     judge = judge or make(run, config)
     judge_id = judge.identity.judge_id
@@ -77,12 +75,10 @@ def rescore(
     screen.line(f"judge {judge_id}: {identity.model}, prompt {identity.prompt_name}")
     for line in moved_servers(run, judge):
         screen.line(f"warning: {line}; the verdicts of both stand under judge {judge_id}", style="yellow")
-    screen.line(
-        f"{len(candidates)} candidates of {len({c.question_id for c in candidates})} questions, "
-        f"{len(items)} to be judged"
-    )
+    n_questions = len({c.question_id for c in candidates})
+    screen.line(f"{len(candidates)} candidates of {n_questions} questions, {len(items)} to be judged")
     if items:
-        announce(screen, judge, lambda asked: asked.forecast(items))
+        announce(screen, judge, lambda chat_judge: chat_judge.forecast(items))
         for line in time_here(run, judge, len(items)):
             screen.line(f"  {line}")
     if dry_run:
@@ -93,8 +89,8 @@ def rescore(
             "to_judge": len(items),
         }
     _judge(run, judge, items, screen)
-    wanted = {c.candidate_id for c in candidates}
-    verdicts = {r: [v for v in load_verdicts(run, r, judge_id) if v.candidate_id in wanted] for r in rounds}
+    candidate_ids = {c.candidate_id for c in candidates}
+    verdicts = {r: [v for v in load_verdicts(run, r, judge_id) if v.candidate_id in candidate_ids] for r in rounds}
     unscored = [v for of_round in verdicts.values() for v in of_round if v.status != "scored"]
     if len(unscored) > config.judge.failure_limit * len(candidates):
         raise RlaifError(
@@ -102,9 +98,9 @@ def rescore(
             f"{config.judge.failure_limit:.1%}; e.g. "
             f"{unscored[0].status}: {unscored[0].reason}); mend the judge and run the same command again"
         )
-    pairs = [
-        p for r in rounds for p in _pairs(run, judge, config, r, [c for c in candidates if c.round == r], verdicts[r])
-    ]
+    pairs: list[Preference] = []
+    for r in rounds:
+        pairs += _pairs(run, judge, config, r, [c for c in candidates if c.round == r], verdicts[r])
     dropped = Counter(p.reason.split(":")[0] for p in pairs if p.status == "dropped")
     return {
         "judge_id": judge_id,
@@ -122,8 +118,8 @@ def rescore(
 
 
 def _judge(run: Run, judge: Judge, items: Sequence[JudgeItem], screen: Screen) -> None:
-    for one in (judge, *members(judge)):
-        run.store.write(judge_rows(one))
+    for known_judge in (judge, *members(judge)):
+        run.store.write(judge_rows(known_judge))
     size = chunk_size(judge)
     bar = screen.bar("judge", len(items))
     for start in range(0, len(items), size):
@@ -156,15 +152,14 @@ def _against_recorded(
         "SELECT chosen_id, rejected_id FROM preferences WHERE status = 'kept' AND list_contains(?, round)",
         [list(rounds)],
     )
-    both = [
-        (r["chosen_id"], r["rejected_id"]) for r in recorded if r["chosen_id"] in means and r["rejected_id"] in means
-    ]
-    again = {(p.chosen_id, p.rejected_id) for p in pairs if p.status == "kept"}
+    recorded_ids = [(row["chosen_id"], row["rejected_id"]) for row in recorded]
+    scored = [(chosen, rejected) for chosen, rejected in recorded_ids if chosen in means and rejected in means]
+    new_kept = {(p.chosen_id, p.rejected_id) for p in pairs if p.status == "kept"}
     return {
-        "pairs": len(both),
-        "flipped": sum(means[chosen] < means[rejected] for chosen, rejected in both),
-        "tied": sum(means[chosen] == means[rejected] for chosen, rejected in both),
-        "kept_again": sum(pair in again for pair in both),
+        "pairs": len(scored),
+        "flipped": sum(means[chosen] < means[rejected] for chosen, rejected in scored),
+        "tied": sum(means[chosen] == means[rejected] for chosen, rejected in scored),
+        "kept_again": sum(pair in new_kept for pair in scored),
     }
 
 
@@ -175,11 +170,9 @@ def _candidates(run: Run, round: int | None, limit: int) -> tuple[list[Candidate
         [round],
     )
     if not rows:
-        there = [r["round"] for r in run.store.query("SELECT DISTINCT round FROM candidates ORDER BY round")]
-        raise UsageError(
-            f"{run.folder} has no candidates{'' if round is None else f' of round {round}'}; rounds with "
-            f"some: {there or 'none'}"
-        )
+        rounds = [r["round"] for r in run.store.query("SELECT DISTINCT round FROM candidates ORDER BY round")]
+        of_round = "" if round is None else f" of round {round}"
+        raise UsageError(f"{run.folder} has no candidates{of_round}; rounds with some: {rounds or 'none'}")
     places = list(dict.fromkeys((row["round"], row["question_id"]) for row in rows))
     taken = set(places[: limit or None])
     candidates = [
@@ -187,12 +180,11 @@ def _candidates(run: Run, round: int | None, limit: int) -> tuple[list[Candidate
         for row in rows
         if (row["round"], row["question_id"]) in taken
     ]
-    found = run.store.query(
+    question_rows = run.store.query(
         "SELECT * FROM questions WHERE list_contains(?, question_id)", [list({c.question_id for c in candidates})]
     )
-    questions = [
-        Question(**row | {"key_points": tuple(row["key_points"]), "flags": tuple(row["flags"])}) for row in found
-    ]
+    tuples = ("key_points", "flags")
+    questions = [Question(**row | {name: tuple(row[name]) for name in tuples}) for row in question_rows]
     return candidates, {q.question_id: q for q in questions}
 
 
