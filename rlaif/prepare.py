@@ -25,29 +25,26 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
         screen.heading("Preparing")
         with run.stage(0, "prepare") as stage:
             questions, stage.detail = data or prepare_questions(run.config, AT_THE_GATE)
-            known = base_row(base, run.config)
+            policy = base_row(base, run.config)
             stage.rows = {
                 "questions": questions,
                 "prompts": [
                     {"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}
                 ],
-                "policies": [known],
+                "policies": [policy],
             }
             if leaks := take_leak_rows(stage.detail):
                 stage.rows["leaks"] = leaks
         for name, source in stage.detail.items():
             splits = ", ".join(f"{source['splits'].get(s, 0):,} {s}" for s in ("train", "gate", "sealed"))
-            gone = source.get("dropped", {}) | {"no_content": source.get("no_content", 0)}
-            rows = ", ".join(f"{n:,} {reason}" for reason, n in gone.items() if n)
-            told = f"; rows dropped: {rows}" if rows else ""
-            told += f"; {summary(source['leaks'])}" if "leaks" in source else ""
-            screen.line(f"  {name:<22} {splits} questions from {source['source']}{told}")
+            dropped = source.get("dropped", {}) | {"no_content": source.get("no_content", 0)}
+            counts = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items() if n)
+            details = f"; rows dropped: {counts}" if counts else ""
+            details += f"; {summary(source['leaks'])}" if "leaks" in source else ""
+            screen.line(f"  {name:<22} {splits} questions from {source['source']}{details}")
             if source.get("unofficial_split"):
-                screen.line(
-                    f"  warning: {source['source']} does not say which rows are the official test; its "
-                    "split is by hash",
-                    style="yellow",
-                )
-        screen.line(f"  base                   {known['policy_id'][:8]}, {base.quantization} weights, {base.device}")
+                reason = "does not say which rows are the official test; its split is by hash"
+                screen.line(f"  warning: {source['source']} {reason}", style="yellow")
+        screen.line(f"  base                   {policy['policy_id'][:8]}, {base.quantization} weights, {base.device}")
     check_base(run, base)
     check_prompt(run, prompt)

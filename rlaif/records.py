@@ -26,10 +26,8 @@ def to_question(row: dict[str, Any]) -> Question:
 
 def load_questions(run: Run, where: str, params: list[Any]) -> list[Question]:
     """Questions of the run by an SQL condition, in the order of their ids."""
-    return [
-        to_question(r)
-        for r in run.store.query(f"SELECT {COLUMNS} FROM questions WHERE {where} ORDER BY question_id", params)
-    ]
+    rows = run.store.query(f"SELECT {COLUMNS} FROM questions WHERE {where} ORDER BY question_id", params)
+    return [to_question(row) for row in rows]
 
 
 def load_verdicts(run: Run, round: int, judge_id: str) -> list[Verdict]:

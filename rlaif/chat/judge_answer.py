@@ -43,25 +43,23 @@ def questions_of(answerer: Answerer) -> list[Question]:
     return [q for q in read("medquad", "embedded").questions if q.reference]
 
 
-def known_question(questions: Sequence[Question], asked: str, context: str) -> Question | str:
-    """The question that is `asked`, small differences of case, blanks and punctuation aside, or why there is none, in
-    words.
+def known_question(questions: Sequence[Question], text: str, context: str) -> Question | str:
+    """The known question that `text` asks, or why there is none, in words.
 
-    Where it stands more than once, the one with this `context` is taken; an answer given without any context may be
-    compared with the reference all the same, one given from another text may not. UsageError when it is a question of
-    the sealed test.
+    Small differences of case, blanks and punctuation do not count. Where it stands more than once, the one with this
+    `context` is taken; an answer given without any context may be compared with the reference all the same, one given
+    from another text may not. UsageError when it is a question of the sealed test.
     """
-    same = [q for q in questions if plain(q.question) == plain(asked)]
-    known = [q for q in same if q.split != "sealed"]
-    if same and not known:
+    matches = [q for q in questions if plain(q.question) == plain(text)]
+    known = [q for q in matches if q.split != "sealed"]
+    if matches and not known:
         raise UsageError(
             "this question belongs to the sealed test, and its reference is not looked at outside of it; "
             "ask another one"
         )
     if not known:
-        nearest = difflib.get_close_matches(
-            asked, [q.question for q in questions if q.split != "sealed"], n=1, cutoff=0.75
-        )
+        open_questions = [q.question for q in questions if q.split != "sealed"]
+        nearest = difflib.get_close_matches(text, open_questions, n=1, cutoff=0.75)
         return "this is none of the known questions" + (f"; the nearest of them is {nearest[0]!r}" if nearest else "")
     best = min(known, key=lambda q: plain(q.context) != plain(context))
     if context and plain(best.context) != plain(context):

@@ -1,7 +1,7 @@
-"""The command `chat`: questions and answers in a terminal. Each question stands alone, as in training; nothing typed is
-kept on disk.
+"""The command `chat`: questions and answers in a terminal.
 
-What a model says is shown as plain characters: no markup, no terminal control.
+Each question stands alone, as in training, and nothing typed is kept on disk. What a model says is shown as plain
+characters: no markup, no terminal control.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Session:
     last: tuple[Answered, ...] = ()
 
 
-def start(folder: Path, fallback: Path, name: str, question: str | None, given: str) -> None:
+def start(folder: Path, fallback: Path, name: str, question: str | None, context_source: str) -> None:
     """The command `chat`. With a question: its answer alone on stdout; who gives it, and the notice, on stderr.
 
     UsageError for a policy or context that is not there; the rest as :func:`rlaif.chat.answerer.open_answerer` has it.
     """
-    context, screen = read_context(given), Screen()
+    context, screen = read_context(context_source), Screen()
     with screen.console.status("loading the model"):
         answerer = open_answerer(folder, fallback)
         policy = find_policy(answerer, name)
@@ -73,21 +73,18 @@ def start(folder: Path, fallback: Path, name: str, question: str | None, given: 
         converse(session, line_reader())
         return
     screen.line(f"{describe(answerer, policy)}. {NOTICE}", style="dim")
-    said = show_growing(session, answer(answerer, policy, valid_text(question), context))
-    if said and said.finish_reason == "length":
-        screen.line(ending(said), style="dim")
+    shown = show_growing(session, answer(answerer, policy, valid_text(question), context))
+    if shown and shown.finish_reason == "length":
+        screen.line(ending(shown), style="dim")
 
 
 def converse(session: Session, read: Callable[[str], str]) -> None:
-    """Read and answer until the input ends or /quit. `read(prompt)` gives one line; EOFError and KeyboardInterrupt as
-    `input` has them.
+    """Read and answer until the input ends or /quit.
+
+    `read(prompt)` gives one line; it raises EOFError and KeyboardInterrupt as `input` does.
     """
-    say(
-        session,
-        f"{where(session.answerer)}; greedy, at most {session.answerer.config.evaluation.max_new_tokens} "
-        "tokens an answer",
-        "bold",
-    )
+    limit = session.answerer.config.evaluation.max_new_tokens
+    say(session, f"{where(session.answerer)}; greedy, at most {limit} tokens an answer", "bold")
     say(session, f"{NOTICE} /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.", "dim")
     while True:
         try:
@@ -139,27 +136,24 @@ def obey(session: Session, line: str) -> None:
 def ask(session: Session, question: str) -> None:
     """The present policy's answer, as it is made."""
     started, who = time.monotonic(), describe(session.answerer, session.policy)
-    said = show_growing(
-        session,
-        answer(session.answerer, session.policy, question, session.context),
-        Answered(who, question, session.context, ""),
-    )
-    if said:
-        say(session, f"  {who}, {ending(said)}, {time.monotonic() - started:.1f} s. {NOTICE}", "dim")
+    growing = answer(session.answerer, session.policy, question, session.context)
+    shown = show_growing(session, growing, Answered(who, question, session.context, ""))
+    if shown:
+        say(session, f"  {who}, {ending(shown)}, {time.monotonic() - started:.1f} s. {NOTICE}", "dim")
 
 
-def show_growing(session: Session, saying: Iterator[Said], unsaid: Answered | None = None) -> Said | None:
-    """Print an answer as it grows; `unsaid` with its text becomes the last answer, even when Ctrl-C cuts it short."""
-    said, shown = None, 0
+def show_growing(session: Session, growing: Iterator[Said], record: Answered | None = None) -> Said | None:
+    """Print an answer as it grows; `record` with its text becomes the last answer, even when Ctrl-C cuts it short."""
+    latest, printed = None, 0
     try:
-        for said in saying:
-            session.console.out(clean(said.text[shown:]), end="", highlight=False)
-            shown = len(said.text)
+        for latest in growing:
+            session.console.out(clean(latest.text[printed:]), end="", highlight=False)
+            printed = len(latest.text)
         session.console.out()
     finally:
-        if unsaid and said:
-            session.last = (Answered(unsaid.who, unsaid.question, unsaid.context, said.text),)
-    return said
+        if record and latest:
+            session.last = (Answered(record.who, record.question, record.context, latest.text),)
+    return latest
 
 
 def both(session: Session, question: str) -> None:
@@ -168,16 +162,13 @@ def both(session: Session, question: str) -> None:
         if not session.last:
             raise UsageError("/both QUESTION: there is no last question to ask again")
         question = session.last[0].question
-    policies = [
-        find_policy(session.answerer, name) for name in ("base", "champion" if session.answerer.run else "base")
-    ]
+    in_run = session.answerer.run is not None
+    policies = [find_policy(session.answerer, name) for name in ("base", "champion" if in_run else "base")]
     if policies[0]["policy_id"] == policies[1]["policy_id"]:
-        what = (
-            "the champion of this run is the base itself"
-            if session.answerer.run
-            else "there is no run here, only the embedded base"
-        )
-        say(session, f"  {what}: one answer", "dim")
+        reason = "the champion of this run is the base itself"
+        if not in_run:
+            reason = "there is no run here, only the embedded base"
+        say(session, f"  {reason}: one answer", "dim")
         ask(session, question)
         return
     names = [describe(session.answerer, policy) for policy in policies]
@@ -187,9 +178,9 @@ def both(session: Session, question: str) -> None:
     try:
         with Live(side_by_side(names, texts), console=session.console, auto_refresh=False) as live:
             for step in zip_longest(*streams):
-                for i, said in enumerate(step):
-                    if said is not None:
-                        texts[i], ends[i] = said.text, ending(said)
+                for i, latest in enumerate(step):
+                    if latest is not None:
+                        texts[i], ends[i] = latest.text, ending(latest)
                 live.update(side_by_side(names, texts), refresh=True)
     finally:
         session.last = tuple(Answered(n, question, session.context, t) for n, t in zip(names, texts, strict=True))
@@ -199,17 +190,18 @@ def both(session: Session, question: str) -> None:
 
 
 def why(session: Session) -> None:
-    """The judge's verdict on the last answer, or on both of the last two. UsageError where the judge has nothing to go
-    by.
+    """The judge's verdict on the last answer, or on both of the last two.
+
+    UsageError where the judge has nothing to go by.
     """
     from rlaif.chat.judge_answer import judge_answer
 
     if not session.last:
         raise UsageError("/why: there is no answer yet")
-    for one in session.last:
-        verdict, against = judge_answer(session.answerer, one.question, one.context, one.text)
-        say(session, f"  {one.who}: {in_words(verdict)}")
-        say(session, f"    by the judge {session.answerer.config.judge.model!r}, {against}", "dim")
+    for answered in session.last:
+        verdict, basis = judge_answer(session.answerer, answered.question, answered.context, answered.text)
+        say(session, f"  {answered.who}: {in_words(verdict)}")
+        say(session, f"    by the judge {session.answerer.config.judge.model!r}, {basis}", "dim")
 
 
 def switch(session: Session, name: str) -> None:
@@ -233,17 +225,16 @@ def where(answerer: Answerer) -> str:
 
 
 def label(session: Session) -> str:
-    """The name before the cursor: base, champion or the beginning of an id. Its colour is marked as having no width for
-    readline.
+    """The name before the cursor: base, champion or the beginning of an id.
+
+    Its colour is marked as having no width for readline.
     """
-    row = session.policy
-    name = (
-        "base"
-        if row["kind"] == "base"
-        else "champion"
-        if row["policy_id"] == session.answerer.champion
-        else row["policy_id"][:8]
-    )
+    policy = session.policy
+    name = policy["policy_id"][:8]
+    if policy["kind"] == "base":
+        name = "base"
+    elif policy["policy_id"] == session.answerer.champion:
+        name = "champion"
     return f"\001\x1b[1;36m\002{name}>\001\x1b[0m\002 " if session.console.color_system else f"{name}> "
 
 

@@ -62,21 +62,17 @@ def exam_from_command_line(
 
 def _keep(run: Run, held: Held, judge: Judge, screen: Screen) -> None:
     judge_id, name = judge.identity.judge_id, held.exam.name
-    before = run.store.query("SELECT n FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, name])
-    if before and before[0]["n"] > held.result.n:
-        screen.line(
-            f"  the {name} exam on record had {before[0]['n']} pairs, this one {held.result.n}: it is "
-            "shown, and the record stays"
-        )
+    recorded = run.store.query("SELECT n FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, name])
+    if recorded and recorded[0]["n"] > held.result.n:
+        sizes = f"the {name} exam on record had {recorded[0]['n']} pairs, this one {held.result.n}"
+        screen.line(f"  {sizes}: it is shown, and the record stays")
         return
     forget(run, judge_id, name)
     run.store.write(rows(held, judge))
 
 
 def configuration(folder: Path, profile: str, overrides: Sequence[str]) -> Config:
-    """`profile` with `overrides`; without a profile the configuration of the run at `folder`, else the embedded
-    profile.
-    """
+    """`profile` with `overrides`; without one the configuration of the run at `folder`, else the embedded profile."""
     if profile or not (folder / DATABASE).is_file():
         return load_config(profile or "embedded", list(overrides))
     stored = open_run(folder).store.query("SELECT config FROM runs")[0]["config"]
@@ -87,8 +83,9 @@ def configuration(folder: Path, profile: str, overrides: Sequence[str]) -> Confi
 
 
 def configured_judge(config: Config, run: Run | None) -> Judge:
-    """The judge of `config`, with the run's cache of answers where there is a run. Raises UsageError when it cannot be
-    made.
+    """The judge of `config`, with the run's cache of answers where there is a run.
+
+    Raises UsageError when it cannot be made.
     """
     from judges import make_judge
 
@@ -99,10 +96,9 @@ def announce_exams(judge: Judge, exams: Sequence[Exam], screen: Screen) -> None:
     """What will be asked, before anything is."""
     answers = [a for exam in exams for a in exam.answers]
     names = " and ".join(exam.name for exam in exams)
-    screen.line(
-        f"{names} exam of {judge.identity.model} ({judge.identity.judge_id}): {len(answers):,} answers to score"
-    )
-    announce(screen, judge, lambda asked: asked.forecast(answers))
+    who = f"{judge.identity.model} ({judge.identity.judge_id})"
+    screen.line(f"{names} exam of {who}: {len(answers):,} answers to score")
+    announce(screen, judge, lambda chat_judge: chat_judge.forecast(answers))
 
 
 def _exams(medquad: str, human: str, limit: int) -> list[Exam]:
@@ -162,14 +158,11 @@ def show(judge: Judge, held: Held, screen: Screen) -> None:
         screen.line(f"  quadratic weighted kappa with people {result.kappa:.3f} on {len(held.exam.graded)} answers")
     licenses = held.exam.name == EXAM
     if result.passed:
-        screen.line(
-            f"LICENSED: {name} may label" if licenses else f"PASSED: {name}, the {held.exam.name} exam",
-            style="bold green",
-        )
+        decision = f"LICENSED: {name} may label" if licenses else f"PASSED: {name}, the {held.exam.name} exam"
+        screen.line(decision, style="bold green")
     else:
-        screen.line(
-            f"REFUSED: {name}" if licenses else f"NOT PASSED: {name}, the {held.exam.name} exam", style="bold red"
-        )
+        decision = f"REFUSED: {name}" if licenses else f"NOT PASSED: {name}, the {held.exam.name} exam"
+        screen.line(decision, style="bold red")
         for reason in result.refusals:
             screen.line(f"  {reason}")
     if not licenses:

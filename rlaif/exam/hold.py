@@ -1,4 +1,4 @@
-"""Holds an exam: asks the judge, marks what it says, and makes the rows for the database."""
+"""An exam is held here: the judge is asked, its answers are marked, and the rows for the database are made."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def hold(exam: Exam, judge: Judge, screen: Screen) -> Held:
             f"{exam.name} exam: {len(failed)} of {len(answers)} answers got no verdict (e.g. {failed[0].reason}); "
             "mend the judge and give the same command again"
         )
-    marked = outcomes(exam, verdicts)
-    result = grade(exam, marked, [(verdicts[item.candidate_id], people) for item, people in exam.graded])
+    exam_outcomes = outcomes(exam, verdicts)
+    result = grade(exam, exam_outcomes, [(verdicts[item.candidate_id], people) for item, people in exam.graded])
     bar.finish(f"{len(answers)} answers by {judge.identity.model}: {'passed' if result.passed else 'not passed'}")
-    return Held(exam, tuple(marked), result)
+    return Held(exam, tuple(exam_outcomes), result)
 
 
 def rows(held: Held, judge: Judge) -> dict[str, Sequence[Any]]:
