@@ -22,14 +22,14 @@ from rlaif.quiet import quiet
 from judges.fill import ASKING, Asked, fill_item
 from judges.parse import PARSE, Marks, parse_answer
 from rlaif import embedded
-from rlaif.models.generate import sample
+from rlaif.models.generate import sample, window
 from rlaif.models.logprobs import read_on
 from rlaif.prompts import JudgePrompt
+from rlaif.render import encode, render
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict
 
 with quiet():
     import torch
-    from jinja2 import TemplateError
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -88,7 +88,7 @@ class LocalJudge:
             for c in prompt.criteria
         }
         longest = max(map(len, self._starts.values()))
-        self._room = min(getattr(model.config, "max_position_embeddings", 10**9), 10**6) - longest
+        self._room = window(model) - longest
 
     @property
     def prompt(self) -> JudgePrompt:
@@ -143,23 +143,11 @@ class LocalJudge:
 
     def _row(self, index: int, item: JudgeItem) -> _Row:
         asked = fill_item(self._prompt, item)
-        text = self._chat(asked)
-        return _Row(
-            index, asked, text, self._encode(text), (item.question, item.context, item.reference, *item.key_points)
-        )
-
-    def _chat(self, asked: Asked) -> str:
-        """The prompt in the model's chat template; where that takes no system turn, its words head the user's."""
-        system = {"role": "system", "content": asked.system}
-        user = {"role": "user", "content": asked.user}
-        try:
-            turns = [system, user] if asked.system.strip() else [user]
-            return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        except TemplateError:
-            if not asked.system.strip():
-                raise
-            turns = [user | {"content": f"{asked.system}\n\n{asked.user}"}]
-            return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        turns = [{"role": "system", "content": asked.system}] if asked.system.strip() else []
+        turns.append({"role": "user", "content": asked.user})
+        text = render(self._tokenizer, turns)
+        ids = encode(self._tokenizer, text)
+        return _Row(index, asked, text, ids, (item.question, item.context, item.reference, *item.key_points))
 
     def _batches(self, rows: Sequence[_Row]) -> list[list[list[_Row]]]:
         """Batches of groups of rows: a group is the answers to one question, whose common beginning is read once."""

@@ -1,14 +1,26 @@
-"""From a question to the exact text a policy reads."""
+"""From a question to the exact text a policy reads, and from that text to its token ids.
+
+All that reads a model goes through :func:`encode`: sampling, chat, scoring, training and the local judge.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rlaif.prompts import Prompt, fill
-from rlaif.types import Question
+from rlaif.types import Question, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+PLAIN_END = "\n\nAnswer:"  # of turns without a chat template
+PROBE = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is gout?"})
+
+
+class Rendered(str):
+    """A text that a chat template made. The template wrote the special tokens, so none is added to it."""
 
 
 def messages(prompt: Prompt, question: str, context: str = "", qtype: str = "") -> list[dict[str, str]]:
@@ -21,17 +33,91 @@ def messages(prompt: Prompt, question: str, context: str = "", qtype: str = "") 
 
 
 def answer_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: Question) -> str:
-    """The answer prompt with the model's chat template, up to where its answer begins.
-
-    A base without a chat template gets the same turns as plain paragraphs and an "Answer:"; a raw prompt is what it
-    says, and a line break.
+    """The answer prompt as :func:`render` makes it, up to where the answer begins; a raw prompt is what it says, and a
+    line break.
     """
     turns = messages(prompt, question.question, question.context, question.qtype)
     if prompt.raw:
         return "\n\n".join(turn["content"] for turn in turns if turn["content"]) + "\n"
-    if tokenizer.chat_template:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    return "\n\n".join(turn["content"] for turn in turns) + "\n\nAnswer:"
+    return render(tokenizer, turns)
+
+
+def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]]) -> str:
+    """The turns in the model's chat template, up to where its answer begins: a :class:`Rendered`.
+
+    Where the template refuses a system turn, or leaves its words out (Gemma, early Mistral), they stand at the head of
+    the user's turn. Templates that can make a model think before it answers are told that it does not: an answer has
+    few tokens, and no answer of the training data thinks. A model without a template gets the turns as plain paragraphs
+    and an "Answer:".
+
+    Raises UsageError when the template cannot render the turns.
+    """
+    if not tokenizer.chat_template:
+        return "\n\n".join(turn["content"] for turn in turns) + PLAIN_END
+    asked = list(turns)
+    system = asked[0]["content"].strip() if asked[0]["role"] == "system" else None
+    try:
+        text = _apply(tokenizer, asked)
+        if system is None or system in text:
+            return Rendered(text)
+    except Exception as error:  # a template is a program of somebody else's, and can raise anything
+        if system is None:
+            raise _broken(error) from error
+    try:
+        return Rendered(_apply(tokenizer, without_system(asked)))
+    except Exception as error:
+        raise _broken(error) from error
+
+
+def without_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The turns with the words of the leading system turn at the head of the user's turn, a blank line between."""
+    system, user, *rest = turns
+    words = [text for text in (system["content"], user["content"]) if text.strip()]
+    return [{"role": "user", "content": "\n\n".join(words)}, *rest]
+
+
+def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the model's chat template renders a system turn as one; False too where there is no template."""
+    if not tokenizer.chat_template:
+        return False
+    return render(tokenizer, PROBE) != render(tokenizer, without_system(PROBE))
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """UsageError when the model has a chat template that cannot render a question, or leaves its words out."""
+    if tokenizer.chat_template and PROBE[1]["content"] not in render(tokenizer, PROBE):
+        raise _broken("it leaves the user's words out")
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> str:
+    made: Any = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    return str(made)
+
+
+def _broken(why: object) -> UsageError:
+    said = " ".join(str(why).split())[:200]
+    return UsageError(
+        f"the model's chat template cannot render a question ({said}); mend its chat_template.jinja (or chat_template "
+        "in tokenizer_config.json), or remove it to ask in plain paragraphs"
+    )
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str, then: str = "") -> list[int]:
+    """The token ids of a prompt `text` with `then` behind it: the one rule for all that a model reads.
+
+    A rendered text is tokenized as it stands. In front of any other text stand the tokens that the tokenizer itself
+    puts there (the BOS of Llama and Mistral; none for Qwen). Nothing is added at the end, whatever the tokenizer does:
+    an end token behind a prompt says that the answer is over.
+    """
+    ids = list(tokenizer.encode(text + then, add_special_tokens=False))
+    return ids if isinstance(text, Rendered) else [*beginning(tokenizer), *ids]
+
+
+def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The token ids that the tokenizer puts in front of a text by itself."""
+    whole, plain = list(tokenizer.encode("x")), list(tokenizer.encode("x", add_special_tokens=False))
+    starts = range(len(whole) - len(plain) + 1)
+    return next((whole[:i] for i in starts if whole[i : i + len(plain)] == plain), [])
 
 
 def label_example(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, question: Question) -> tuple[str, str]:

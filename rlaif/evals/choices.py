@@ -16,6 +16,7 @@ import numpy as np
 
 from rlaif.config import EvalConfig
 from rlaif.data.choices import LETTERS, ChoiceQuestion
+from rlaif.models.generate import window
 from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import Prompt
 from rlaif.types import EvalItem, content_id
@@ -71,17 +72,15 @@ def evaluate(
     `on_step(items, 0)` after each chunk. The policy prompt is not read.
     """
     rows = []
-    window = model.config.max_position_embeddings
+    limit = window(model)
     for start in range(0, len(questions), CHUNK):
         chunk = questions[start : start + CHUNK]
         letters = [[f" {letter}" for letter in LETTERS]] * len(chunk)
         by_letter = choice_logprobs(
-            model, tokenizer, [letters_prompt(q) for q in chunk], letters, settings.batch_size, window
+            model, tokenizer, [letters_prompt(q) for q in chunk], letters, settings.batch_size, limit
         )
         texts = [[f" {text}" for text in q.options] for q in chunk]
-        by_text = choice_logprobs(
-            model, tokenizer, [cloze_prompt(q) for q in chunk], texts, settings.batch_size, window
-        )
+        by_text = choice_logprobs(model, tokenizer, [cloze_prompt(q) for q in chunk], texts, settings.batch_size, limit)
         characters = np.array([[len(text) for text in q.options] for q in chunk])
         scores = {"accuracy": by_letter, "cloze_acc": by_text, "cloze_acc_norm": by_text / characters}
         for i, question in enumerate(chunk):

@@ -49,7 +49,6 @@ def reference_losses(
     """
     from rlaif.models.logprobs import completion_loss
 
-    longest = min(LONGEST, model.config.max_position_embeddings)
     found: list[tuple[float, int]] = []
     for start in range(0, len(questions), CHUNK):
         chunk = questions[start : start + CHUNK]
@@ -58,7 +57,7 @@ def reference_losses(
             for q in chunk
         ]
         prompts, targets = [p for p, _ in texts], [t for _, t in texts]
-        found += completion_loss(model, tokenizer, prompts, targets, batch_size=BATCH, max_length=longest)
+        found += completion_loss(model, tokenizer, prompts, targets, batch_size=BATCH, max_length=LONGEST)
         on_step(len(chunk))
     return found
 

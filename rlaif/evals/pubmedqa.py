@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlaif.config import EvalConfig
-from rlaif.models.generate import plan_batches, sample
+from rlaif.models.generate import plan_batches, sample, window
 from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import Prompt
-from rlaif.render import pubmedqa_prompt
-from rlaif.types import LABELS, EvalItem, Question, content_id
+from rlaif.render import encode, pubmedqa_prompt, render
+from rlaif.types import EvalItem, LABELS, Question, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -80,9 +80,7 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, question: Question, template
     raw = pubmedqa_prompt(question)
     if template == "raw":
         return raw
-    return str(
-        tokenizer.apply_chat_template([{"role": "user", "content": raw}], tokenize=False, add_generation_prompt=True)
-    )
+    return render(tokenizer, [{"role": "user", "content": raw}])
 
 
 def _loglik(
@@ -100,8 +98,7 @@ def _loglik(
     answers = []
     for start in range(0, len(questions), CHUNK):
         prompts = [prompt_text(tokenizer, q, template) for q in questions[start : start + CHUNK]]
-        window = model.config.max_position_embeddings
-        scores = choice_logprobs(model, tokenizer, prompts, [labels] * len(prompts), batch_size, window)
+        scores = choice_logprobs(model, tokenizer, prompts, [labels] * len(prompts), batch_size, window(model))
         answers += [(LABELS[int(row.argmax())], "") for row in scores]
         on_step(len(prompts), 0)
     return answers
@@ -116,9 +113,9 @@ def _generate(
     on_step: OnStep,
 ) -> list[tuple[str, str]]:
     """(label or "unparsed", text written) of each question: NEW_TOKENS tokens, greedy."""
-    room = model.config.max_position_embeddings - NEW_TOKENS
+    room = window(model) - NEW_TOKENS
     prompts = [_fitting(tokenizer, q, template, room) for q in questions]
-    lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
+    lengths = [len(encode(tokenizer, text)) for text in prompts]
     answers = [("", "")] * len(questions)
     for batch in plan_batches(lengths, batch_size):
         made = sample(model, tokenizer, [prompts[i] for i in batch], max_new_tokens=NEW_TOKENS, seed=0, greedy=True)
@@ -134,7 +131,7 @@ def _fitting(tokenizer: PreTrainedTokenizerBase, question: Question, template: s
     """
     while True:
         prompt = prompt_text(tokenizer, question, template)
-        over = len(tokenizer.encode(prompt, add_special_tokens=False)) - room
+        over = len(encode(tokenizer, prompt)) - room
         words = question.context.split(" ")
         if over <= 0 or words == [""]:
             return prompt

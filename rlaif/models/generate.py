@@ -11,6 +11,7 @@ from typing import Literal
 
 from rlaif.quiet import quiet
 
+from rlaif.render import encode
 from rlaif.types import UsageError
 
 with quiet():
@@ -55,19 +56,31 @@ def sample(
     texts.
 
     Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751) after temperature; `greedy` takes the likeliest token
-    instead. A continuation stops at the end token, which is not part of its text, or after `max_new_tokens`.
+    instead. A continuation stops at the end token, which is not part of its text, after `max_new_tokens`, or where the
+    model's window ends. UsageError when a prompt alone fills that window.
     """
     if not prompts:
         return []
     device = model.device
     ends = torch.tensor(sorted(end_ids(model, tokenizer)), device=device)
-    batch = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left").to(device)
-    mask, ids = batch["attention_mask"], batch["input_ids"]
+    read = [encode(tokenizer, prompt) for prompt in prompts]
+    limit = window(model)
+    too_long = [len(row) for row in read if len(row) >= limit]
+    if too_long:
+        raise UsageError(
+            f"{len(too_long)} of {len(read)} prompts leave no room for an answer: the longest has {max(too_long):,} "
+            f"tokens, and this model reads {limit:,}; shorten the contexts"
+        )
+    room = torch.tensor([min(max_new_tokens, limit - len(row)) for row in read])
+    width = max(map(len, read))
+    pad = tokenizer.pad_token_id or 0  # masked, so its value does not matter
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in read], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in read], device=device)
     position = (mask.cumsum(-1) - 1).clamp(min=0)
     n = len(prompts)
     rng = torch.Generator().manual_seed(seed)
     cache = DynamicCache(config=model.config)
-    tokens = torch.zeros((n, max_new_tokens), dtype=torch.long, device=device)
+    tokens = torch.zeros((n, int(room.max())), dtype=torch.long, device=device)
     counts, stopped = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.bool)
     logprob = torch.zeros(n, dtype=torch.float64)
     rows = torch.arange(n, device=device)  # which prompt each row of the shrinking batch belongs to
@@ -91,6 +104,7 @@ def sample(
         counts[here] += 1
         done = torch.isin(chosen, ends)
         stopped[here[done.cpu()]] = True
+        done |= (counts[here] >= room[here]).to(device)
         if done.any():
             keep = (~done).nonzero()[:, 0]
             if not len(keep):
@@ -103,6 +117,13 @@ def sample(
         Generation(tokenizer.decode(text, skip_special_tokens=True), int(c), "stop" if s else "length", float(lp))
         for text, c, s, lp in zip(texts, counts, stopped, logprob, strict=True)
     ]
+
+
+def window(model: PreTrainedModel) -> int:
+    """How many tokens the model reads at most, prompt and answer together; 10^9 where its config names no limit."""
+    config = model.config
+    part = config.get_text_config() if hasattr(config, "get_text_config") else config  # of a model that also sees
+    return getattr(part, "max_position_embeddings", None) or 10**9
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -153,8 +174,8 @@ def stream(
     can read.
     """
     ends = end_ids(model, tokenizer)
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
-    limit = getattr(model.config, "max_position_embeddings", None) or 10**9
+    ids = torch.tensor([encode(tokenizer, prompt)], device=model.device)
+    limit = window(model)
     if ids.shape[1] >= limit:
         raise UsageError(
             f"question and context are {ids.shape[1]:,} tokens, and this model reads at most {limit:,}; "

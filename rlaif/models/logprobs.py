@@ -8,7 +8,8 @@ from rlaif.quiet import quiet
 
 import numpy as np
 
-from rlaif.models.generate import plan_batches
+from rlaif.models.generate import plan_batches, window
+from rlaif.render import encode
 from rlaif.types import RlaifError
 
 with quiet():
@@ -53,9 +54,9 @@ def choice_logprobs(
         tuple[list[int], list[int]]
     ] = []  # row i * len(choices) + j: what the model reads, and the tokens of the choice
     for context, own in zip(contexts, choices, strict=True):
-        start = _encode(tokenizer, context.rstrip())
+        start = encode(tokenizer, type(context)(context.rstrip()))
         for choice in own:
-            target = _encode(tokenizer, context + choice)[len(start) :]
+            target = encode(tokenizer, context, choice)[len(start) :]
             if not target:
                 raise RlaifError(
                     f"the choice {choice.strip()!r} has no tokens of its own after {context[-20:]!r}; "
@@ -94,26 +95,23 @@ def completion_loss(
     completions: Sequence[str],
     *,
     batch_size: int = 32,
-    max_length: int = 1024,
+    max_length: int | None = None,
 ) -> list[tuple[float, int]]:
     """(negative log-likelihood in nats, number of tokens) of each completion after its prompt; perplexity is exp(sum /
     count).
 
     Every token of the completion counts, the end token only when the text names it. A completion is cut at its end
-    where it does not fit into `max_length` behind its prompt, as a reader would meet it. Where nothing of it is left,
-    (0.0, 0).
+    where it does not fit behind its prompt into `max_length` tokens (None: into the model's window), as a reader would
+    meet it. Where nothing of it is left, (0.0, 0).
     """
     pieces = []
+    max_length = min(max_length or window(model), window(model))
     for prompt, completion in zip(prompts, completions, strict=True):
-        start, whole = _encode(tokenizer, prompt), _encode(tokenizer, prompt + completion)
+        start, whole = encode(tokenizer, prompt), encode(tokenizer, prompt, completion)
         whole = whole[: max_length + 1]
         pieces.append((whole[:-1], whole[len(start) :]))
     sums = _target_logprobs(model, tokenizer, pieces, batch_size)
     return [(-value, len(target)) for value, (_, target) in zip(sums, pieces, strict=True)]
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False)
 
 
 def _pad(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,6 +14,7 @@ from typing import Any
 from rlaif.data.tables import is_hub_id
 from rlaif.policies import is_whole, whole_under
 from rlaif.prompts import Prompt
+from rlaif.render import without_system
 from rlaif.run import Run
 from rlaif.share.card_parts import (
     all_embedded,
@@ -47,6 +48,8 @@ class Card:
     measured: str
     weights_sha256: str
     tokenizer_class: str
+    takes_system: bool = True  # whether its chat template has a system turn
+    begins: bool = False  # whether it has no chat template, and a tokenizer that puts tokens before a text
 
 
 def model_card(card: Card) -> str:
@@ -195,6 +198,8 @@ def usage(card: Card, name: str) -> str:
         )
         load.append("model = PeftModel.from_pretrained(model, FOLDER)")
     messages = [{"role": "system", "content": card.prompt.system}, {"role": "user", "content": card.prompt.user}]
+    if not card.takes_system:
+        messages = without_system(messages)
     lines = [
         *(["from peft import PeftModel"] if adapter else []),
         f"from transformers import AutoModelForCausalLM, {auto}",
@@ -208,10 +213,12 @@ def usage(card: Card, name: str) -> str:
         "    for place, text in values.items():",
         '        message["content"] = message["content"].replace(place, text)',
         "if tokenizer.chat_template:",
-        "    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)",
+        "    text = tokenizer.apply_chat_template(",
+        "        messages, tokenize=False, add_generation_prompt=True, enable_thinking=False",
+        "    )",
         "else:",
         '    text = "\\n\\n".join(m["content"] for m in messages) + "\\n\\nAnswer:"',
-        'inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False).to(model.device)',
+        f'inputs = tokenizer(text, return_tensors="pt", add_special_tokens={card.begins}).to(model.device)',
         f"out = model.generate(**inputs, do_sample=False, max_new_tokens={card.run.config.evaluation.max_new_tokens})",
         'print(tokenizer.decode(out[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))',
     ]

@@ -20,7 +20,7 @@ from rlaif.models.weights import weights_sha256
 from rlaif.policies import adapter_of, run_prompt, whole_under
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
-from rlaif.render import answer_prompt, pubmedqa_prompt
+from rlaif.render import answer_prompt, beginning, encode, pubmedqa_prompt, takes_system
 from rlaif.run import Run, check_disk
 from rlaif.screen import Screen
 from rlaif.share.cards import Card, model_card
@@ -151,8 +151,17 @@ def write(
         )
         after = Answers.of(again, again.model, prompt, questions, run, screen, "the export")
         difference = before.against(after)
+    tokenizer = load_tokenizer(part, local_files_only=True)
     card = Card(
-        run, policy, kind, prompt, str(difference) if difference else "", weights_sha256(part), tokenizer_class(part)
+        run,
+        policy,
+        kind,
+        prompt,
+        str(difference) if difference else "",
+        weights_sha256(part),
+        tokenizer_class(part),
+        takes_system=takes_system(tokenizer) or not tokenizer.chat_template,
+        begins=bool(beginning(tokenizer)) and not tokenizer.chat_template,
     )
     (part / "README.md").write_text(model_card(card), "utf-8")
     return difference
@@ -197,7 +206,7 @@ def requantize(run: Run, base: Base, prompt: Prompt, merged: Path, part: Path, s
 
     from rlaif.models.gptq import quantize
 
-    settings = json.loads((source / "config.json").read_text("utf-8")).get("quantization_config", {})
+    settings = json.loads((source / "config.json").read_text("utf-8")).get("quantization_config") or {}
     sizes = {
         k: settings[k]
         for k in ("bits", "group_size")
@@ -236,12 +245,14 @@ class Answers:
     def of(
         cls, base: Base, model: Any, prompt: Prompt, questions: Sequence[Question], run: Run, screen: Screen, whose: str
     ) -> Answers:
-        from rlaif.models.generate import sample
+        from rlaif.models.generate import sample, window
 
-        prompts = [pubmedqa_prompt(q) if q.label else answer_prompt(base.tokenizer, prompt, q) for q in questions]
+        most = run.config.evaluation.max_new_tokens
+        texts_of = [pubmedqa_prompt(q) if q.label else answer_prompt(base.tokenizer, prompt, q) for q in questions]
+        room = window(model) - most  # a longer prompt has no answer to compare
+        prompts = [text for text in texts_of if len(encode(base.tokenizer, text)) <= room]
         bar, texts = screen.bar(f"answers of {whose}", len(prompts)), []
         for start in range(0, len(prompts), BATCH):
-            most = run.config.evaluation.max_new_tokens
             made = sample(
                 model, base.tokenizer, prompts[start : start + BATCH], max_new_tokens=most, seed=0, greedy=True
             )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rlaif.config import Config
 from rlaif.policies import run_prompt
 from rlaif.prompts import Prompt, fill
+from rlaif.render import beginning, takes_system
 from rlaif.run import Run, check_disk, open_run
 from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
@@ -138,20 +139,27 @@ def template_of_run(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
 
     Several messages, or one in parts, stay as they come. A base without a template gets plain paragraphs, as there.
     """
-    first = tokenizer("x")["input_ids"][0]
-    begin = (
-        "{{- bos_token }}" if tokenizer.bos_token and first == tokenizer.bos_token_id else ""
-    )  # which the server does not add
+    own = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    # The server adds nothing to what a template makes: where there is none, ours writes what begins a plain text.
+    begin = "" if own else "".join(f"{{{{- {json.dumps(t)} }}}}" for t in _tokens(tokenizer, beginning(tokenizer)))
+    if "enable_thinking" in own:
+        begin = "{%- set enable_thinking = false %}"
     plain = (
         "{{- messages | map(attribute='content') | join('\\n\\n') }}{{- '\\n\\nAnswer:' if "
         "add_generation_prompt else '' }}"
     )
     alone = "messages | length == 1 and messages[0]['role'] == 'user' and messages[0]['content'] is string"
-    turns = (
-        f"[{{'role': 'system', 'content': {in_jinja(prompt.system)}}}, {{'role': 'user', 'content': "
-        f"{in_jinja(prompt.user)}}}]"
-    )
-    return f"{begin}{{%- if {alone} %}}{{%- set messages = {turns} %}}{{%- endif %}}{tokenizer.chat_template or plain}"
+    system, user = in_jinja(prompt.system), in_jinja(prompt.user)
+    if own and not takes_system(tokenizer):
+        both = f"{system} ~ '\\n\\n' ~ {user}" if prompt.system.strip() else user
+        turns = f"[{{'role': 'user', 'content': {both}}}]"
+    else:
+        turns = f"[{{'role': 'system', 'content': {system}}}, {{'role': 'user', 'content': {user}}}]"
+    return f"{begin}{{%- if {alone} %}}{{%- set messages = {turns} %}}{{%- endif %}}{own or plain}"
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
+    return [str(token) for token in tokenizer.convert_ids_to_tokens(ids)]
 
 
 def in_jinja(template: str) -> str:

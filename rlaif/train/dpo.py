@@ -11,7 +11,8 @@ from rlaif.quiet import quiet
 
 from rlaif.config import DpoConfig
 from rlaif.models.base import Base
-from rlaif.train.trainer import OnLog, OnProgress, TrainResult, arguments, train
+from rlaif.render import encode
+from rlaif.train.trainer import OnLog, OnProgress, TrainResult, arguments, shared, train, with_end
 from rlaif.types import RlaifError
 
 with quiet():
@@ -29,6 +30,15 @@ class PairExample:
     prompt: str
     chosen: str
     rejected: str
+
+
+def ids_of(base: Base, pair: PairExample) -> dict[str, list[int]]:
+    """The ids of the prompt as far as both answers share it, and of both answers with their end token."""
+    prompt = encode(base.tokenizer, pair.prompt)
+    chosen = encode(base.tokenizer, pair.prompt, with_end(base, pair.chosen))
+    rejected = encode(base.tokenizer, pair.prompt, with_end(base, pair.rejected))
+    start = min(shared(prompt, chosen), shared(prompt, rejected))
+    return {"prompt_ids": prompt[:start], "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]}
 
 
 def train_dpo(
@@ -70,11 +80,15 @@ def train_dpo(
             {"prompt": p.prompt, "chosen": p.chosen, "rejected": p.rejected, "length": n}
             for p, n in zip(pairs, lengths, strict=True)
         ]
-        return trl.DPOTrainer(
-            model=model,
-            args=trl.DPOConfig(**arguments(config, base, seed, scratch) | settings),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=base.tokenizer,
+        args = trl.DPOConfig(**arguments(config, base, seed, scratch) | settings)
+        trainer = trl.DPOTrainer(
+            model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=base.tokenizer
         )
+        # TRL takes no ids for DPO, and tokenizes texts with what the tokenizer adds to them, which sampling does not
+        # read. So it trains on ours. As there, a pair without room for an answer behind its prompt is left out.
+        made = [(ids_of(base, pair), n) for pair, n in zip(pairs, lengths, strict=True)]
+        fit = [ids | {"length": n} for ids, n in made if len(ids["prompt_ids"]) < args.max_length]
+        trainer.train_dataset = Dataset.from_list(fit)
+        return trainer
 
     return train(make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress)

@@ -12,7 +12,8 @@ from rlaif.quiet import quiet
 from rlaif.config import SftConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
-from rlaif.train.trainer import OnLog, OnProgress, Save, TrainResult, arguments, train
+from rlaif.render import encode
+from rlaif.train.trainer import OnLog, OnProgress, Save, TrainResult, arguments, shared, train, with_end
 from rlaif.types import RlaifError
 
 with quiet():
@@ -30,6 +31,16 @@ class Example:
 
     prompt: str
     completion: str
+
+
+def ids_of(base: Base, example: Example) -> dict[str, list[int]]:
+    """The ids of prompt, completion and end token, and 1 for those that carry the loss. TRL takes them as they are: its
+    own way of tokenizing adds what the tokenizer adds, which sampling and scoring do not read.
+    """
+    prompt = encode(base.tokenizer, example.prompt)
+    whole = encode(base.tokenizer, example.prompt, with_end(base, example.completion))
+    start = shared(prompt, whole)
+    return {"input_ids": whole, "completion_mask": [0] * start + [1] * (len(whole) - start)}
 
 
 def train_sft(
@@ -63,7 +74,7 @@ def train_sft(
         return trl.SFTTrainer(
             model=model,
             args=trl.SFTConfig(**arguments(config, base, seed, scratch) | settings),
-            train_dataset=Dataset.from_list([{"prompt": e.prompt, "completion": e.completion} for e in examples]),
+            train_dataset=Dataset.from_list([ids_of(base, example) for example in examples]),
             processing_class=base.tokenizer,
         )
 

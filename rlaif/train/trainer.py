@@ -8,7 +8,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rlaif.config import TrainerConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
 from rlaif.train import distributed
+from rlaif.models.generate import window
 from rlaif.types import RlaifError
 
 with quiet():
@@ -96,7 +97,7 @@ def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict
         "gradient_accumulation_steps": accumulation,
         "gradient_checkpointing": config.gradient_checkpointing,
         "ddp_find_unused_parameters": False,  # a frozen base has many, and looking for them at every step is slow
-        "max_length": config.max_length,
+        "max_length": min(config.max_length, window(base.model)),
         "train_sampling_strategy": "group_by_length",  # neighbours in length share a batch: less padding
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": cuda,
@@ -107,6 +108,20 @@ def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+def with_end(base: Base, completion: str) -> str:
+    """The completion and the end token, once."""
+    end = str(base.tokenizer.eos_token)
+    return completion if completion.endswith(end) else completion + end
+
+
+def shared(prompt: Sequence[int], whole: Sequence[int]) -> int:
+    """How many leading ids both have: all of the prompt's, where no token spans its end and the completion's
+    beginning.
+    """
+    length = min(len(prompt), len(whole))
+    return next((n for n in range(length) if prompt[n] != whole[n]), length)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,23 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import jinja2
 import pytest
 
 from rlaif.prompts import Prompt, load_prompt
-from rlaif.render import answer_prompt, label_example, messages, pubmedqa_prompt
-from rlaif.types import Question
+from rlaif.render import (
+    answer_prompt,
+    beginning,
+    check_template,
+    encode,
+    label_example,
+    messages,
+    pubmedqa_prompt,
+    takes_system,
+)
+from rlaif.types import Question, UsageError
 
 PROMPT = Prompt("p", "policy", "Be brief.", "Leaflet: {context}\nQuestion: {question}", "0" * 64, "")
 ANSWER = Path(__file__).parents[2] / "prompts" / "policy" / "answer.md"
@@ -38,8 +48,10 @@ LABELLED = Question(
 
 
 def tokenizer(template: str | None) -> Any:
-    def apply(turns: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool) -> str:
-        assert not tokenize
+    def apply(
+        turns: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, enable_thinking: bool
+    ) -> str:
+        assert not tokenize and not enable_thinking
         text = "".join(f"<{t['role']}>{t['content']}\n" for t in turns)
         return text + "<assistant>" if add_generation_prompt else text
 
@@ -113,3 +125,79 @@ def test_labels_are_taught_in_the_words_of_a_raw_prompt_and_else_in_pubmedqas() 
     prompt, label = label_example(shipped("qlora.md"), tokenizer("x"), LABELLED)
     assert prompt.endswith("### Response:\n") and label == "maybe" and "SECRET" not in prompt
     assert label_example(shipped("answer.md"), tokenizer("x"), LABELLED) == (pubmedqa_prompt(LABELLED), " maybe")
+
+
+class Jinja:
+    """A tokenizer with a real template: `begins` and `ends` are the ids that it puts around a text by itself."""
+
+    def __init__(self, template: str, begins: tuple[int, ...] = (), ends: tuple[int, ...] = ()) -> None:
+        self.chat_template, self.begins, self.ends = template, begins, ends
+
+    def apply_chat_template(self, turns: list[dict[str, str]], **settings: Any) -> str:
+        def refuse(why: str) -> None:
+            raise jinja2.TemplateError(why)
+
+        return jinja2.Template(self.chat_template).render(messages=turns, raise_exception=refuse, **settings)
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        ids = [ord(c) for c in text]
+        return [*self.begins, *ids, *self.ends] if add_special_tokens else ids
+
+
+LINES = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | trim }}{% endfor %}[assistant]"
+REFUSES = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + LINES
+ALTERNATES = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}"
+    "{% endif %}{% endfor %}" + LINES
+)
+DROPS = LINES.replace("messages %}", "messages if m['role'] != 'system' %}")
+UNDEFINED = "{{ {'user': 1}[messages[0]['role']] + 1 }}" + LINES
+FOLDED = "[user]Be brief.\n\nLeaflet: Gout hurts.\nQuestion: What is gout?[assistant]"
+
+
+@pytest.mark.parametrize("template", [REFUSES, ALTERNATES, DROPS, UNDEFINED])
+def test_without_a_system_turn_its_words_head_the_users(template: str) -> None:
+    own: Any = Jinja(template)
+    assert answer_prompt(own, PROMPT, QUESTION).endswith(FOLDED) and not takes_system(own)
+    silent = dataclasses.replace(PROMPT, system="")
+    assert "[user]Leaflet: Gout hurts." in answer_prompt(own, silent, QUESTION)
+    check_template(own)
+
+
+def test_a_template_with_a_system_turn_gets_one() -> None:
+    own: Any = Jinja(LINES)
+    assert answer_prompt(own, PROMPT, QUESTION).startswith("[system]Be brief.[user]Leaflet") and takes_system(own)
+
+
+def test_no_answer_thinks_first() -> None:
+    template = LINES + "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+    assert answer_prompt(cast(Any, Jinja(template)), PROMPT, QUESTION).endswith("[assistant]<think></think>")
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('never') }}", "{% if %}", "{{ messages[7]['content'] + 1 }}", "hello", "{{ 1/0 }}"]
+)
+def test_a_broken_template_is_one_line(template: str) -> None:
+    with pytest.raises(UsageError, match="chat template cannot render a question") as raised:
+        check_template(cast(Any, Jinja(template)))
+    assert "\n" not in str(raised.value) and "chat_template.jinja" in str(raised.value)
+
+
+@pytest.mark.parametrize("begins", [(), (1,), (1, 2)])
+@pytest.mark.parametrize("ends", [(), (9,)])
+def test_one_rule_makes_the_ids(begins: tuple[int, ...], ends: tuple[int, ...]) -> None:
+    own: Any = Jinja(LINES, begins, ends)
+    assert beginning(own) == list(begins)
+    rendered, raw = answer_prompt(own, PROMPT, QUESTION), pubmedqa_prompt(LABELLED)
+    assert encode(own, rendered) == [ord(c) for c in rendered]
+    assert encode(own, raw) == [*begins, *(ord(c) for c in raw)]
+    assert encode(own, raw, " yes") == [*begins, *(ord(c) for c in raw + " yes")]
+    assert encode(own, rendered, "Yes.") == [ord(c) for c in rendered + "Yes."]
+
+
+def test_a_text_without_a_template_is_a_raw_one() -> None:
+    own: Any = Jinja("", (1,), (9,))
+    for prompt in (PROMPT, dataclasses.replace(PROMPT, raw=True)):
+        assert encode(own, answer_prompt(own, prompt, QUESTION))[0] == 1
+    own = Jinja(LINES, (1,), (9,))
+    assert encode(own, answer_prompt(own, dataclasses.replace(PROMPT, raw=True), QUESTION))[0] == 1

@@ -59,7 +59,7 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str], add_special_tokens: bool = False) -> dict[str, Any]:
         return {"input_ids": [text.split() for text in texts]}
 
-    def apply_chat_template(self, turns: list[dict[str, str]], tokenize: bool, add_generation_prompt: bool) -> str:
+    def apply_chat_template(self, turns: list[dict[str, str]], **_: Any) -> str:
         return "".join(f"<{t['role']}>{t['content']}</{t['role']}>" for t in turns) + "<assistant>"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from rlaif.config import ModelConfig
 from rlaif.models.base import Base, load_base
-from rlaif.models.generate import _nucleus, plan_batches, sample
+from rlaif.models.generate import _nucleus, plan_batches, sample, window
+from rlaif.render import encode
+from rlaif.types import UsageError
 
 PROMPTS = [
     "what helps against asthma ?",
@@ -95,3 +98,20 @@ def test_flat_rows_fall_back_to_the_whole_vocabulary() -> None:
     scores = torch.zeros(4000, 1000)
     draws = torch.rand(4000, generator=torch.Generator().manual_seed(0))
     assert len(_nucleus(scores, 0.95, draws).unique()) > 900
+
+
+def test_an_answer_ends_where_the_window_does(base: Base) -> None:
+    """Each at its own end: the short prompt goes on after the long one has used its room up."""
+    long = "cough " * 120
+    room = window(base.model) - len(encode(base.tokenizer, long))
+    assert window(base.model) == 256 and 0 < room < 200
+    never = [10**6]  # no token ends an answer
+    with mock.patch("rlaif.models.generate.end_ids", return_value=never):
+        short, last = sample(base.model, base.tokenizer, ["cough", long], max_new_tokens=room + 7, seed=3)
+    assert (last.n_tokens, last.finish_reason) == (room, "length")
+    assert (short.n_tokens, short.finish_reason) == (room + 7, "length")
+
+
+def test_a_prompt_that_fills_the_window_is_refused(base: Base) -> None:
+    with pytest.raises(UsageError, match=r"1 of 2 prompts leave no room .* this model reads 256"):
+        sample(base.model, base.tokenizer, ["cough", "cough " * 300], max_new_tokens=4, seed=0)

@@ -77,6 +77,6 @@ def test_completion_loss_is_the_mean_loss_of_the_model(base: Base) -> None:
 
 
 def test_a_choice_without_tokens_is_an_error(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlaif.models.logprobs._encode", lambda tokenizer, text: [5])
+    monkeypatch.setattr("rlaif.models.logprobs.encode", lambda tokenizer, text, then="": [5])
     with pytest.raises(RlaifError, match="no tokens"):
         continuation_logprobs(base.model, base.tokenizer, ["Answer:"], ["yes"], 4, 64)

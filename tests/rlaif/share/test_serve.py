@@ -8,7 +8,7 @@ import pytest
 
 from rlaif.models.base import load_tokenizer
 from rlaif.prompts import Prompt, load_prompt
-from rlaif.render import answer_prompt
+from rlaif.render import answer_prompt, encode
 from rlaif.share.serve import template_of_run
 from rlaif.types import Question
 
@@ -32,14 +32,31 @@ def test_a_question_alone_is_asked_in_the_prompts_words(
     if begins:
         tokenizer.bos_token = "<|im_start|>"
         tokenizer = with_bos(tokenizer)
-    wanted = tokenizer(answer_prompt(tokenizer, prompt, QUESTION))["input_ids"]
+    wanted = encode(tokenizer, answer_prompt(tokenizer, prompt, QUESTION))
     turns = [{"role": "system", "content": prompt.system}, {"role": "user", "content": "several turns stay"}]
     before = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False) if own_template else None
     tokenizer.chat_template = template_of_run(tokenizer, prompt)
     alone = [{"role": "user", "content": QUESTION.question}]
     assert tokenizer.apply_chat_template(alone, add_generation_prompt=True, return_dict=True)["input_ids"] == wanted
-    if before is not None and not begins:
+    if before is not None:
         assert tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt", [SHIPPED, QUOTED], ids=lambda p: p.name)
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_template_without_a_system_turn_or_that_thinks_is_served_as_it_is_sampled(
+    tiny_model: Path, prompt: Prompt, refuses: bool
+) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    gate = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}" if refuses else ""
+    thinks = "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+    tokenizer.chat_template = gate + tokenizer.chat_template + thinks
+    wanted = encode(tokenizer, answer_prompt(tokenizer, prompt, QUESTION))
+    assert "<think>" not in tokenizer.decode(wanted)
+    tokenizer.chat_template = template_of_run(tokenizer, prompt)
+    alone = [{"role": "user", "content": QUESTION.question}]
+    assert tokenizer.apply_chat_template(alone, add_generation_prompt=True, return_dict=True)["input_ids"] == wanted
 
 
 def with_bos(tokenizer):  # type: ignore[no-untyped-def]
