@@ -50,6 +50,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")
     from judges import make_judge
     from rlaif.loop.rounds import Loop, run_loop
+    from rlaif.models.adapter import check_targets
     from rlaif.models.base import load_base
     from rlaif.policies import check_prompt
 
@@ -66,6 +67,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     judge = make_judge(config.judge.model, settings)
     gate_judge = make_gate_judge(config, judge)
     base = load_base(config.model)
+    check_targets(base, config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
         if opening := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it

@@ -12,14 +12,14 @@ from typing import Any
 from rlaif.quiet import quiet
 
 from rlaif.config import ModelConfig
-from rlaif.models.base import Base
+from rlaif.models.base import Base, check_names
 from rlaif.models.fourbit import float_weight, plain_linear, quantized_layers
-from rlaif.models.weights import check_weights, weights_sha256
+from rlaif.models.weights import check_weights, tensor_names, weights_sha256
 from rlaif.types import RlaifError, UsageError
 
 with quiet():
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
     from peft.tuners.lora import LoraLayer
     from torch import nn
     from transformers import (
@@ -41,15 +41,9 @@ def attach_adapter(base: Base, config: ModelConfig, seed: int) -> PeftModel:
     """A fresh trainable LoRA (float32, named "default") on a clone of the base; B is zero, so it starts as the base
     itself.
 
-    Raises UsageError naming `model.target_modules` when one of them is no layer of this base.
+    Raises UsageError as :func:`check_targets` does.
     """
-    present = {name.rsplit(".", 1)[-1] for name, _ in base.model.named_modules()}
-    missing = [name for name in config.target_modules if name not in present]
-    if missing:
-        names = ", ".join(_layer_names(base.model))
-        raise UsageError(
-            f"model.target_modules: {', '.join(missing)} not in {base.path.name}; its layers are named {names}"
-        )
+    check_targets(base, config)
     torch.manual_seed(seed)
     lora = LoraConfig(
         r=config.lora_r,
@@ -63,11 +57,33 @@ def attach_adapter(base: Base, config: ModelConfig, seed: int) -> PeftModel:
     return _float32_adapter(model)
 
 
-def _layer_names(model: nn.Module) -> list[str]:
+def check_targets(base: Base, config: ModelConfig) -> None:
+    """UsageError naming `model.target_modules` when one of them is no linear layer of this base, or one that shares its
+    weights with the embeddings: an adapter on it would change one of two that are the same.
+    """
+    linear = _linear_layers(base.model)
+    kinds = {name: type(module).__name__ for name, module in base.model.named_modules()}
+    head = base.model.get_output_embeddings()
+    tied = getattr(head, "weight", None) is base.model.get_input_embeddings().weight
+    for target in config.target_modules:
+        matched = [name for name in kinds if name == target or name.endswith(f".{target}")]  # as peft matches them
+        other = next((name for name in matched if name not in linear), None)
+        why = ""
+        if not matched:
+            why = f"{target} not in {base.path.name}"
+        elif other is not None:
+            why = f"{target} is {kinds[other]} in {base.path.name}, and an adapter needs a linear layer"
+        elif tied and any(base.model.get_submodule(name) is head for name in matched):
+            why = f"{target} shares its weights with the embeddings of {base.path.name}"
+        if why:
+            names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+            raise UsageError(f"model.target_modules: {why}; its layers are named {names}")
+
+
+def _linear_layers(model: nn.Module) -> set[str]:
+    """Names of the layers that an adapter can lie on: the head is one, but where it is tied it cannot be used."""
     quantized = {name for name, _ in quantized_layers(model)}
-    return sorted(
-        {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear) or n in quantized}
-    )
+    return {name for name, module in model.named_modules() if isinstance(module, nn.Linear) or name in quantized}
 
 
 def _float32_adapter(model: PeftModel) -> PeftModel:
@@ -80,8 +96,8 @@ def _float32_adapter(model: PeftModel) -> PeftModel:
 def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_sha256: str | None = None) -> PeftModel:
     """The adapter saved in `folder` on a clone of the base, as adapter "default".
 
-    Raises RlaifError naming the folder when it is missing or damaged, differs from `expected_sha256`, or does not fit
-    the base.
+    Raises RlaifError naming the folder when it is missing or damaged, differs from `expected_sha256`, does not fit the
+    base, or lacks tensors that its own configuration asks for.
     """
     check_weights(folder, expected_sha256)
     try:
@@ -90,6 +106,10 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False, expected_
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         raise RlaifError(f"{folder}: this adapter does not fit the base {base.path.name}: {reason}") from error
+    # False: peft would ask the hub whether the base's vocabulary is the published one
+    held = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    wanted, there = set(held), tensor_names(folder)
+    check_names(folder, wanted - there, there - wanted)
     return _float32_adapter(model) if trainable else _float32_adapter(model).eval()
 
 

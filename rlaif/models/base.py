@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from rlaif import embedded
 from rlaif.config import ModelConfig
 from rlaif.models.fourbit import to_plain_layers
 from rlaif.models.weights import weights_sha256
+from rlaif.render import check_template
 from rlaif.types import RlaifError, UsageError
 
 with quiet():
@@ -99,7 +101,8 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
     """Load tokenizer and model, frozen and in eval mode. `dequantize` None means: on CPU yes, on CUDA no.
 
     Raises UsageError when the base and `model.quantization` contradict each other or CUDA is asked for and absent,
-    RlaifError when the files cannot be loaded. Sets torch's thread count when `model.threads` is not 0.
+    or when the chat template cannot render a question; RlaifError when the files cannot be loaded, or lack tensors of
+    the model or hold others. Sets torch's thread count when `model.threads` is not 0.
     """
     device = _device(config.device)
     folder = resolve_base(config.path)
@@ -116,7 +119,7 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
         kwargs["quantization_config"] = GPTQConfig(
             bits=_settings(folder)["quantization_config"]["bits"], backend="gptq_torch"
         )
-    elif kind == "nf4" and "quantization_config" not in _settings(folder):
+    elif kind == "nf4" and not _settings(folder).get("quantization_config"):
         kwargs["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
@@ -124,17 +127,21 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
     try:
         with quiet():
             tokenizer = load_tokenizer(folder, **trust)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, device_map={"": device}, use_safetensors=True, **trust, **kwargs
-            )
+            model = read_model(folder, dtype, device, **trust, **kwargs)
             if kind != "none" and dequantize:
                 to_plain_layers(model, dtype)
-    except RlaifError:
-        raise
+    except RlaifError as error:
+        raise type(error)(f"model.path: {str(error).removeprefix('model.path: ')}") from error
     except Exception as error:  # anything a broken folder can cause, with the folder named
         raise RlaifError(
             f"model.path: cannot load {folder}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
         ) from error
+    if tokenizer.eos_token is None:
+        raise UsageError(f"model.path: {folder} names no end token; set eos_token in its tokenizer_config.json")
+    try:
+        check_template(tokenizer)
+    except UsageError as error:
+        raise UsageError(f"model.path: {folder}: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).eval()
@@ -142,6 +149,40 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
     return Base(
         model, tokenizer, folder, kind, dequantize and kind != "none", device, dtype, autocast, weights_sha256(folder)
     )
+
+
+def read_model(folder: Path, dtype: torch.dtype, device: str, **more: Any) -> PreTrainedModel:
+    """The causal language model in `folder`, each of whose weights came from its files.
+
+    transformers makes up what a file lacks, at random and anew with each load, and says so in its log alone. RlaifError
+    names the tensors that are missing, unexpected or of another shape.
+    """
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, device_map={"": device}, use_safetensors=True, output_loading_info=True,
+        ignore_mismatched_sizes=True, **more,
+    )  # fmt: skip
+    check_names(
+        folder,
+        report["missing_keys"],
+        report["unexpected_keys"],
+        [f"{name} {list(there)} instead of {list(wanted)}" for name, there, wanted in report["mismatched_keys"]],
+    )
+    return model
+
+
+def check_names(folder: Path, missing: Iterable[str], unexpected: Iterable[str], other: Iterable[str] = ()) -> None:
+    """RlaifError when the weights in `folder` are not those that its configuration asks for."""
+    found = {"lack": sorted(missing), "hold what it has no place for:": sorted(unexpected), "differ:": sorted(other)}
+    wrong = [
+        f"{what} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for what, names in found.items()
+        if names
+    ]
+    if wrong:
+        raise RlaifError(
+            f"{folder}: its weights are not those of the model that its configuration describes: they "
+            f"{'; they '.join(wrong)}; restore the whole folder"
+        )
 
 
 def load_tokenizer(folder: Path, **kwargs: Any) -> PreTrainedTokenizerBase:
@@ -180,7 +221,15 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _quantization(folder: Path, asked: str) -> str:
     """What the base is to be loaded as: gptq, nf4 or none."""
-    method = _settings(folder).get("quantization_config", {}).get("quant_method", "none")
+    method, stated = "none", _settings(folder).get("quantization_config")
+    if stated is not None:  # null is as none at all
+        old = "bitsandbytes" if isinstance(stated, dict) and stated.get("load_in_4bit") else None
+        method = stated.get("quant_method") or old if isinstance(stated, dict) else None
+        if not isinstance(method, str):
+            raise UsageError(
+                f"model.path: quantization_config in {folder}/config.json names no quant_method; restore it, or remove "
+                "it where the weights are 16- or 32-bit"
+            )
     found = {"none": "none", "gptq": "gptq", "bitsandbytes": "nf4"}.get(method)
     if found is None:
         raise UsageError(

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from rlaif.quiet import quiet
 
-from rlaif.models.base import Base, load_tokenizer
+from rlaif.models.base import Base, load_tokenizer, read_model
 from rlaif.models.weights import check_weights, weights_sha256
 from rlaif.types import RlaifError, UsageError
 
 with quiet():
     import torch
-    from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def trainable_copy(base: Base) -> PreTrainedModel:
@@ -63,9 +63,7 @@ def load_whole(base: Base, folder: Path, *, expected_sha256: str | None = None) 
     check_weights(folder, expected_sha256)
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=base.dtype, device_map={"": base.device}, use_safetensors=True, local_files_only=True
-            )
+            model = read_model(folder, base.dtype, base.device, local_files_only=True)
             tokenizer = load_tokenizer(folder, local_files_only=True)
     except RlaifError:
         raise

@@ -37,7 +37,7 @@ def quantize(
     source, out = resolve_base(str(model_path)).resolve(), Path(out_path).resolve()
     if out.exists():
         raise UsageError(f"--out {out} exists already; give a new folder or remove it")
-    if "quantization_config" in json.loads((source / "config.json").read_text("utf-8")):
+    if json.loads((source / "config.json").read_text("utf-8")).get("quantization_config"):
         raise UsageError(f"--model {source} is quantized already; give the 16- or 32-bit model it was made from")
     if bits not in (4, 8):
         raise UsageError(f"bits = {bits}: 4 and 8 can be quantized")

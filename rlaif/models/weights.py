@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlaif.types import RlaifError
 
 
-def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the tensors (name, dtype, shape, bytes, by name) of all *.safetensors in `folder`: not over paths,
-    metadata or shards.
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    path: Path
+    start: int  # in bytes, from the file's beginning
+    length: int
+    described: str  # name, dtype and shape
 
-    Raises RlaifError when there are none or a file is damaged.
+
+def _tensors(folder: Path) -> dict[str, _Tensor]:
+    """Name -> where each tensor of all *.safetensors in `folder` lies, from their headers alone. RlaifError for a
+    damaged file.
     """
-    tensors: dict[str, tuple[Path, int, int, str]] = {}
+    tensors: dict[str, _Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with path.open("rb") as file:
@@ -26,9 +33,25 @@ def weights_sha256(folder: Path) -> str:
                 start, end = entry["data_offsets"]
                 if 8 + size + end > path.stat().st_size:
                     raise ValueError("cut short")
-                tensors[name] = (path, 8 + size + start, end - start, f"{name} {entry['dtype']} {entry['shape']}")
+                described = f"{name} {entry['dtype']} {entry['shape']}"
+                tensors[name] = _Tensor(path, 8 + size + start, end - start, described)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RlaifError(f"{path}: a damaged safetensors file ({error}); restore it or make it again") from error
+    return tensors
+
+
+def tensor_names(folder: Path) -> set[str]:
+    """The names of all tensors in the *.safetensors of `folder`. RlaifError for a damaged file."""
+    return set(_tensors(folder))
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over the tensors (name, dtype, shape, bytes, by name) of all *.safetensors in `folder`: not over paths,
+    metadata or shards.
+
+    Raises RlaifError when there are none or a file is damaged.
+    """
+    tensors = _tensors(folder)
     if not tensors:
         raise RlaifError(
             f"{folder}: no weights (*.safetensors) there; restore the folder, or start the run again "
@@ -36,10 +59,11 @@ def weights_sha256(folder: Path) -> str:
         )
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        path, start, length, described = tensors[name]
-        digest.update(described.encode() + b"\n")
-        with path.open("rb") as file:
-            file.seek(start)
+        tensor = tensors[name]
+        length = tensor.length
+        digest.update(tensor.described.encode() + b"\n")
+        with tensor.path.open("rb") as file:
+            file.seek(tensor.start)
             while length > 0 and (block := file.read(min(length, 1 << 24))):
                 digest.update(block)
                 length -= len(block)

@@ -22,7 +22,7 @@ from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, session
 from rlaif.screen import Screen
 from rlaif.train import distributed
-from rlaif.train.methods import check_kind
+from rlaif.train.methods import WHOLE, check_kind
 from rlaif.train.published import train_examples
 from rlaif.train.stages import sft_examples
 from stores.lock import run_lock
@@ -49,7 +49,9 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
         return {}
 
     from rlaif.data.questions import prepare_questions
+    from rlaif.models.adapter import check_targets
     from rlaif.prepare import prepare
+    from rlaif.train.job import lora_settings
 
     screen = Screen()
 
@@ -63,6 +65,8 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     check_disk(folder)
     base = load_base(base_config)
     check_kind(config, base.quantization, base.path.name)
+    if config.train.method not in WHOLE:
+        check_targets(base, lora_settings(config))
     with distributed.connected(cpu=base.device == "cpu"), run_lock(folder):
         run = open_or_create(folder, config, waiting)
         with session(run, started), screen.live():

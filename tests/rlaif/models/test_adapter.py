@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rlaif.config import ModelConfig
-from rlaif.models.adapter import attach_adapter, fast_copy, load_adapter, save_adapter
+from rlaif.models.adapter import attach_adapter, check_targets, fast_copy, load_adapter, save_adapter
 from rlaif.models.base import Base, load_base
 from rlaif.types import RlaifError, UsageError
 
@@ -87,6 +87,47 @@ def test_a_damaged_missing_or_foreign_adapter_is_one_line_naming_the_folder(base
 def test_unknown_target_modules_are_named(base: Base) -> None:
     with pytest.raises(UsageError, match="c_attn.*q_proj"):
         attach_adapter(base, ModelConfig(target_modules=("q_proj", "c_attn")), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("embed_tokens", "embed_tokens is Embedding in .*, and an adapter needs a linear layer"),
+        ("norm", "norm is Qwen2RMSNorm"),
+        ("mlp", "mlp is Qwen2MLP"),
+        ("lm_head", "lm_head shares its weights with the embeddings"),
+        ("all-linear", "all-linear not in"),
+        ("proj", "proj not in"),
+    ],
+)
+def test_what_an_adapter_cannot_lie_on_is_refused(base: Base, target: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"^model.target_modules: {why}.*; its layers are named down_proj"):
+        check_targets(base, ModelConfig(target_modules=("q_proj", target)))
+
+
+def test_a_target_may_name_more_of_its_path(base: Base, tmp_path: Path) -> None:
+    config = ModelConfig(target_modules=("self_attn.q_proj",))
+    nonzero_adapter(base, tmp_path / "a", config)
+    merged = fast_copy(base, tmp_path / "a")
+    assert (logits(merged, base) - logits(load_adapter(base, tmp_path / "a"), base)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("change", ["lacks", "holds more"])
+def test_an_adapter_without_all_its_tensors_is_refused(base: Base, tmp_path: Path, change: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    nonzero_adapter(base, tmp_path / "a")
+    file = tmp_path / "a" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(n for n in tensors if "layers.1.self_attn.q_proj.lora_B" in n)
+    if change == "lacks":
+        del tensors[name]
+    else:
+        tensors[name := name.replace("layers.1", "layers.7")] = torch.ones(64, 16)
+    save_file(tensors, file, metadata={"format": "pt"})
+    words = "lack" if change == "lacks" else "hold what it has no place for:"
+    with pytest.raises(RlaifError, match=rf"{words} {name}"):
+        load_adapter(base, tmp_path / "a")
 
 
 @pytest.mark.slow
