@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
+from rlaif.models.settings import check_settings, settings_of
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run
 from rlaif.types import RlaifError, UsageError, content_id
@@ -63,11 +64,12 @@ def base_row(base: Base, config: Config) -> dict[str, Any]:
         "sha256": base.sha256,
         "base_sha256": base.sha256,
         "recipe": recipe,
+        "settings": settings_of(base.path),
     }
 
 
 def check_base(run: Run, base: Base) -> None:
-    """RlaifError when the base on disk is not the one this run began with."""
+    """RlaifError when the base on disk is not the one this run began with: its weights, or the settings beside them."""
     recorded = run.policy("base")
     if recorded["sha256"] != base.sha256:
         raise RlaifError(
@@ -75,17 +77,36 @@ def check_base(run: Run, base: Base) -> None:
             f"with {recorded['sha256'][:12]}); "
             "restore them, or start a new run with --run DIR"
         )
+    check_settings(base.path, json.loads(recorded["settings"] or "{}"))
+
+
+def record_settings(run: Run, base: Base) -> list[dict[str, Any]]:
+    """Record the settings of base and policies as they are now, where the run, being older, has none. Returns the rows
+    of those; what was pruned has none to record.
+    """
+    unknown = run.store.query(
+        "SELECT * FROM policies WHERE coalesce(settings, '{}')::VARCHAR = '{}' AND path <> '' ORDER BY round, policy_id"
+    )
+    folders = [(p, base.path if p["kind"] == "base" else run.folder / p["path"]) for p in unknown]
+    found = [(p, made) for p, folder in folders if (made := settings_of(folder))]
+    run.store.execute(
+        [("UPDATE policies SET settings = ? WHERE policy_id = ?", [json.dumps(s), p["policy_id"]]) for p, s in found]
+    )
+    return [p for p, _ in found]
 
 
 def adapter_folder(run: Run, policy: dict[str, Any]) -> Path | None:
     """Where a policy's adapter, or its whole model, lies; None for the base. RlaifError when its weights were
-    pruned.
+    pruned, or what lies beside them (lora_alpha, a tokenizer) has changed.
     """
     if policy["kind"] == "base":
         return None
     if not policy["path"]:
         raise RlaifError(f"policy {policy['policy_id']} was pruned: its record is here, its weights are not")
-    return run.folder / policy["path"]
+    folder = run.folder / policy["path"]
+    if folder.is_dir():  # where it is missing, who loads it says so
+        check_settings(folder, json.loads(policy["settings"] or "{}"))
+    return folder
 
 
 def is_whole(policy: dict[str, Any]) -> bool:

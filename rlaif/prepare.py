@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rlaif.data.leaks import summary
 from rlaif.data.questions import prepare_questions, take_leak_rows
 from rlaif.evals.benchmarks import AT_THE_GATE
-from rlaif.policies import base_row, check_base, check_prompt
+from rlaif.policies import base_row, check_base, check_prompt, record_settings
 from rlaif.prompts import Prompt
+from rlaif.render import beginning
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Question
@@ -48,3 +49,15 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
         screen.line(f"  base                   {policy['policy_id'][:8]}, {base.quantization} weights, {base.device}")
     check_base(run, base)
     check_prompt(run, prompt)
+    if recorded := record_settings(run, base):
+        screen.line(
+            f"  settings               of {', '.join(p['policy_id'][:8] for p in recorded)} recorded as they are now; "
+            "this run is older, and had recorded their weights alone",
+            style="yellow",
+        )
+        if beginning(base.tokenizer):
+            screen.line(
+                "  warning: this base's tokenizer puts tokens before a text. Each text is now read behind them once; "
+                "results from before this session may have been read otherwise, so compare them in a new run",
+                style="yellow",
+            )

@@ -14,7 +14,7 @@ from rlaif.models.generate import plan_batches, sample, window
 from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import Prompt
 from rlaif.render import encode, pubmedqa_prompt, render
-from rlaif.types import EvalItem, LABELS, Question, content_id
+from rlaif.types import LABELS, EvalItem, Question, content_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from judges import kind_of
 from rlaif.judging.announce import leaves
 from rlaif.judging.configured import judge_settings
+from rlaif.policies import adapter_folder
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
 from rlaif.render import answer_prompt
@@ -90,7 +91,7 @@ def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
         "recipe": made,
     }
     texts = [PairExample(prompt_of(questions[p.question_id]), p.chosen, p.rejected) for p in pairs]
-    start = run.folder / policy["path"]
+    start = adapter_folder(run, policy)
     return train_job(
         run,
         base,
@@ -178,13 +179,13 @@ def fact_perplexities(
     screen: Screen,
 ) -> list[list[float]]:
     """Perplexity under the base of each fact as the answer to its question, >= 1, in the order of `facts`."""
+    from rlaif.models.generate import window
     from rlaif.models.logprobs import completion_loss
 
     flat = [(i, fact) for i, some in enumerate(facts) for fact in some]
     bar = screen.bar("fact perplexity", len(flat))
     out: list[list[float]] = [[] for _ in facts]
     chunk = 8 * batch_size
-    longest = base.model.config.max_position_embeddings - 1
     for start in range(0, len(flat), chunk):
         part = flat[start : start + chunk]
         prompts = [answer_prompt(base.tokenizer, prompt, questions[i]) for i, _ in part]
@@ -194,7 +195,7 @@ def fact_perplexities(
             prompts,
             [fact for _, fact in part],
             batch_size=batch_size,
-            max_length=min(1024, longest),
+            max_length=min(1024, window(base.model) - 1),
         )
         for (i, _), (loss, tokens) in zip(part, losses, strict=True):
             out[i].append(math.exp(min(loss / max(tokens, 1), 700.0)))

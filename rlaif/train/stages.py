@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
+from rlaif.models.settings import settings_of
 from rlaif.policies import adapter_of, base_under
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
@@ -194,9 +195,10 @@ def train_stage(
     with stage.model_time():
         result = train(out, log, progress)
     path = str(out.relative_to(run.folder))
+    known = {"path": path, "sha256": result.sha256, "base_sha256": base.sha256, "settings": settings_of(out)}
     stage.rows = {
         "train_log": pending,
-        "policies": [row | {"path": path, "sha256": result.sha256, "base_sha256": base.sha256}],
+        "policies": [row | known],
         "policy_items": items,
     }
     if not pending:

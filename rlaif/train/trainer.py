@@ -19,8 +19,8 @@ from rlaif.quiet import quiet
 from rlaif.config import TrainerConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
-from rlaif.train import distributed
 from rlaif.models.generate import window
+from rlaif.train import distributed
 from rlaif.types import RlaifError
 
 with quiet():

@@ -8,7 +8,7 @@ SCHEMA = {
     "sessions": "session_id started_at ended_at pid argv versions commit overrides exit_code",
     "rounds": "round champion_in challenger champion_out decision",
     "stages": "round stage status started_at finished_at seconds model_seconds peak_memory_mb detail",
-    "policies": "policy_id parent_id reference_id kind round path sha256 base_sha256 created_at recipe",
+    "policies": "policy_id parent_id reference_id kind round path sha256 base_sha256 created_at recipe settings",
     "policy_items": "policy_id item_id role",
     "questions": "question_id dataset split source_id group_id focus qtype question context "
     "reference key_points label flags",
