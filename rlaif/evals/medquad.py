@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rlaif.config import EvalConfig
 from rlaif.evals import loss
-from rlaif.models.generate import plan_batches, sample
+from rlaif.models.generate import plan_batches, sample, window
 from rlaif.prompts import Prompt
-from rlaif.render import answer_prompt
+from rlaif.render import answer_prompt, encode
 from rlaif.screen import Screen
 from rlaif.text_metrics import rouge_l, sentence_bleu, token_f1
 from rlaif.types import EvalItem, Question, content_id
@@ -38,12 +38,16 @@ def evaluate(
 ) -> list[EvalItem]:
     """Rows with the metrics `token_f1` and `rouge_l` for each question, in their order.
 
-    `on_step(items, tokens)` is called after each batch.
+    `on_step(items, tokens)` is called after each batch. A question with so long a context that no answer fits behind it
+    has no value, and its rows say why.
     """
     prompts = [answer_prompt(tokenizer, prompt, q) for q in questions]
-    lengths = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]] if prompts else []
+    lengths = [len(encode(tokenizer, text)) for text in prompts]
+    room = window(model) - settings.max_new_tokens
+    fit = [i for i, length in enumerate(lengths) if length <= room]
     answers = [""] * len(questions)
-    for batch in plan_batches(lengths, settings.batch_size):
+    for planned in plan_batches([lengths[i] for i in fit], settings.batch_size):
+        batch = [fit[i] for i in planned]
         generations = sample(
             model, tokenizer, [prompts[i] for i in batch], max_new_tokens=settings.max_new_tokens, seed=0, greedy=True
         )
@@ -51,11 +55,15 @@ def evaluate(
             answers[index] = generation.text
         on_step(len(batch), sum(g.n_tokens for g in generations))
     protocol = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt, settings), "data_sha256": data_sha256}
-    return [
-        EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol)
-        for q, answer in zip(questions, answers, strict=True)
-        for metric, score in (("token_f1", token_f1), ("rouge_l", rouge_l))
-    ]
+    rows = []
+    for q, answer, length in zip(questions, answers, lengths, strict=True):
+        why = f"the prompt has {length:,} tokens, and {room:,} leave room for an answer" if length > room else ""
+        for metric, score in (("token_f1", token_f1), ("rouge_l", rouge_l)):
+            if why:
+                rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=why, **protocol))
+            else:
+                rows.append(EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol))
+    return rows
 
 
 def more_rows(
@@ -86,9 +94,17 @@ def more_rows(
 def bleu_rows(answers: Sequence[EvalItem]) -> list[EvalItem]:
     """A row `sentence_bleu` (0-100) for each of `answers`.
 
-    Those are rows of one metric, with the answer as prediction and the reference as target.
+    Those are rows of one metric, with the answer as prediction and the reference as target. A question that was not
+    answered has no value here either.
     """
-    return [replace(row, metric="sentence_bleu", value=sentence_bleu(row.prediction, row.target)) for row in answers]
+    return [
+        replace(
+            row,
+            metric="sentence_bleu",
+            value=None if row.status == "failed" else sentence_bleu(row.prediction, row.target),
+        )
+        for row in answers
+    ]
 
 
 def bertscore_rows(
@@ -100,10 +116,14 @@ def bertscore_rows(
     """
     from rlaif.evals.bertscore import bertscore
 
-    scores = bertscore(encoder, [row.prediction for row in answers], [row.target for row in answers], on_step=on_step)
+    given = [row for row in answers if row.status != "failed"]
+    scores = bertscore(encoder, [row.prediction for row in given], [row.target for row in given], on_step=on_step)
+    found = {row.item_id: score for row, score in zip(given, scores, strict=True)}
     rows = []
-    for row, score in zip(answers, scores, strict=True):
+    for row in answers:
         protocol = content_id("bertscore", 1, row.protocol_hash, encoder.sha256)
-        for name, value in (("precision", score.precision), ("recall", score.recall), ("f1", score.f1)):
+        score = found.get(row.item_id)
+        for name in ("precision", "recall", "f1"):
+            value = None if score is None else getattr(score, name)
             rows.append(replace(row, metric=f"bertscore_{name}", value=value, protocol_hash=protocol))
     return rows

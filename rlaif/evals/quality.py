@@ -136,12 +136,16 @@ def mark_answers(
     Each chunk is stored as it comes.
     """
     by_id = {q.question_id: q for q in questions}
+    silent = [replace(a, metric=metric, judge_id=judge.identity.judge_id) for a in answers if a.status == "failed"]
+    if silent:  # no answer was given, so there is none to mark
+        run.store.write({"eval_items": silent}, replace=["eval_items"])
+        answers = [a for a in answers if a.status != "failed"]
     items = [_item(a, by_id[a.item_id]) for a in answers]
     for chat_judge in chat_judges(judge):
         screen.line(f"  to judge               {describe(chat_judge.forecast(items))}")
     for known_judge in (judge, *members(judge)):
         run.store.write(judge_rows(known_judge))
-    bar, marks = screen.bar("quality", len(answers)), []
+    bar, marks = screen.bar("quality", len(answers)), silent
     for start in range(0, len(answers), CHUNK):
         verdicts = judge.score(items[start : start + CHUNK])
         rows = [mark(a, v, metric) for a, v in zip(answers[start : start + CHUNK], verdicts, strict=True)]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rlaif.prompts import Prompt
 from rlaif.records import load_candidates
-from rlaif.render import answer_prompt
+from rlaif.render import answer_prompt, encode
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import Candidate, Question, content_id
+from rlaif.types import Candidate, Question, RlaifError, content_id
 
 if TYPE_CHECKING:
     from rlaif.models.base import Base
@@ -25,7 +25,7 @@ def sample_round(
     Batches that are in the database already are not made again. What a batch samples depends on its own seed and its
     own prompts alone, so a continued run has the same text as an undisturbed one.
     """
-    from rlaif.models.generate import plan_batches, sample
+    from rlaif.models.generate import plan_batches, sample, window
     from rlaif.policies import load_policy
 
     if run.done(round, "sample") is None:
@@ -35,9 +35,19 @@ def sample_round(
             with stage.model_time():
                 model = load_policy(run, base, policy_id)
             prompts = [answer_prompt(base.tokenizer, prompt, q) for q in questions]
+            lengths = [len(encode(base.tokenizer, text)) for text in prompts]
+            room = window(model) - settings.max_new_tokens
+            fit = [i for i, length in enumerate(lengths) if length <= room]
+            too_long = len(questions) - len(fit)
+            if not fit:
+                raise RlaifError(
+                    f"round {round}: each of {len(questions)} questions has more tokens than the {room:,} that leave "
+                    "room for an answer; shorten the contexts, or lower sampling.max_new_tokens"
+                )
+            questions, prompts = [questions[i] for i in fit], [prompts[i] for i in fit]
+            lengths = [lengths[i] for i in fit]
             # the k samples of a question stand side by side: same length, and in one batch mostly
             slots = [(q, k) for q in range(len(questions)) for k in range(settings.k)]
-            lengths = [len(ids) for ids in base.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
             batches = plan_batches([lengths[q] for q, _ in slots], settings.batch_size)
             stored = run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])
             stored_batches = {row["batch"] for row in stored}
@@ -86,8 +96,9 @@ def sample_round(
                 "questions": len(questions),
                 "batches": len(batches),
                 "tokens": int(total),
-            }
+            } | ({"too_long": too_long} if too_long else {})
         bar.finish(
             f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each"
+            + (f"; {too_long} questions too long" if too_long else "")
         )
     return load_candidates(run, round)
