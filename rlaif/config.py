@@ -17,7 +17,16 @@ from rlaif.types import content_id
 OUTSIDE_JUDGE = """base_url require_licence failure_limit concurrency retries timeout requests_per_second
     max_calls max_tokens max_cost price_in price_out""".split()
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+# Every number has an upper bound, far above what anybody would mean: a slip of the keyboard is refused at the start,
+# and not after hours, as a full memory or a number that a float cannot hold.
+Count = Annotated[int, Field(ge=0, le=10**9)]  # of items, tokens or steps; 0 often means all
+Positive = Annotated[int, Field(ge=1, le=10**9)]
+Batch = Annotated[int, Field(ge=1, le=2**16)]  # of what is held in memory together
+Length = Annotated[int, Field(ge=1, le=2**20)]  # in tokens
+Rank = Annotated[int, Field(ge=1, le=2**13)]
+Alpha = Annotated[int, Field(ge=1, le=2**17)]
+Ratio = Annotated[float, Field(ge=1, le=1000)]
+Targets = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Blocker = Literal["logps_falling", "overfit", "distinct_2", "judge_up", "length_ratio", "kl_to_sft", "truncated"]
 
 
@@ -32,12 +41,12 @@ class ModelConfig(Section):
     quantization: Literal["auto", "gptq", "nf4", "none"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 2  # CPU threads; part of the configuration because it changes rounding
+    threads: Annotated[int, Field(ge=0, le=4096)] = 2  # of the CPU; configured because it changes rounding
     trust_remote_code: bool = False
-    lora_r: Positive = 16
-    lora_alpha: Positive = 32
+    lora_r: Rank = 16
+    lora_alpha: Alpha = 32
     lora_dropout: Share = 0.0
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    target_modules: Targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class DataSet(Section):
@@ -66,10 +75,10 @@ class DataSet(Section):
     where: dict[
         str, str | tuple[str, ...]
     ] = {}  # column -> the value, or one of the values, that a row must have; case does not count
-    limit: Annotated[int, Field(ge=0)] = 0  # so many rows, drawn by `split_seed`; 0: all
+    limit: Count = 0  # so many rows, drawn by `split_seed`; 0: all
     fractions: tuple[Share, Share, Share] = (0.8, 0.1, 0.1)  # train, gate, sealed
     stratify: str = ""  # the column whose values keep their shares on each side of the split
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @field_validator("fractions")
     @classmethod
@@ -91,13 +100,11 @@ class DataConfig(Section):
     )
     sets: tuple[DataSet, ...] = ()  # further sources, all concatenated
     train_on: tuple[str, ...] = ()  # the data sets that SFT trains on, by name or its beginning; none: all of them
-    max_reference_words: Annotated[int, Field(ge=0)] = (
-        0  # longer references are cut to so many words for SFT, judging and scoring
-    )
-    sft_medquad: Annotated[int, Field(ge=0)] = 0
-    sft_pubmedqa: Annotated[int, Field(ge=0)] = 0
-    gate_medquad: Annotated[int, Field(ge=0)] = 0
-    gate_pubmedqa: Annotated[int, Field(ge=0)] = 0
+    max_reference_words: Count = 0  # longer references are cut to so many words for SFT, judging and scoring
+    sft_medquad: Count = 0
+    sft_pubmedqa: Count = 0
+    gate_medquad: Count = 0
+    gate_pubmedqa: Count = 0
 
 
 class PromptConfig(Section):
@@ -107,24 +114,24 @@ class PromptConfig(Section):
 class TrainerConfig(Section):
     """Settings common to SFT, DPO and `train`, handed to TRL."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    batch_size: Positive = 16
-    gradient_accumulation: Positive = 1
-    warmup_steps: Annotated[int, Field(ge=0)] = 5
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    epochs: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    batch_size: Batch = 16
+    gradient_accumulation: Batch = 1
+    warmup_steps: Count = 5
     scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
-    max_length: Positive = 512
+    max_length: Length = 512
     gradient_checkpointing: bool = False
 
 
 class SftConfig(TrainerConfig):
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 
 class DpoConfig(TrainerConfig):
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    beta: Annotated[float, Field(gt=0)] = 0.1
-    sft_weight: Annotated[float, Field(ge=0)] = 1.0  # weight of the NLL of the chosen answer beside the DPO loss
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
+    beta: Annotated[float, Field(gt=0, le=1000)] = 0.1
+    sft_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0  # of the chosen answer's NLL beside the DPO loss
 
 
 Method = Literal["sft", "lora", "qlora", "gptq-lora", "galore", "knowtuning"]
@@ -136,10 +143,10 @@ class TrainConfig(SftConfig):
     """
 
     method: Method = "lora"
-    lora_r: Positive = 16
-    lora_alpha: Positive = 32
+    lora_r: Rank = 16
+    lora_alpha: Alpha = 32
     lora_dropout: Share = 0.0
-    target_modules: tuple[str, ...] = ModelConfig().target_modules
+    target_modules: Targets = ModelConfig().target_modules
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the computation; auto as model.dtype says
     prompt: str = PromptConfig().policy
     mask_prompt: bool = True  # the loss counts the answer's tokens only
@@ -164,15 +171,15 @@ class RecipeConfig(Section):
 
     source: str = ""
     base: str = ""  # the model.path that the shapes describe
-    parameters: Annotated[int, Field(ge=0)] = 0
-    layers: Annotated[int, Field(ge=0)] = 0
-    hidden_size: Annotated[int, Field(ge=0)] = 0
-    intermediate_size: Annotated[int, Field(ge=0)] = 0
-    kv_size: Annotated[int, Field(ge=0)] = 0
-    vocabulary: Annotated[int, Field(ge=0)] = 0
-    rows: Annotated[int, Field(ge=0)] = 0
-    row_tokens: Annotated[int, Field(ge=0)] = 0
-    data_gb: Annotated[float, Field(ge=0)] = 0.0  # download, in 10^9 bytes
+    parameters: Annotated[int, Field(ge=0, le=10**15)] = 0
+    layers: Count = 0
+    hidden_size: Count = 0
+    intermediate_size: Count = 0
+    kv_size: Count = 0
+    vocabulary: Count = 0
+    rows: Count = 0
+    row_tokens: Count = 0
+    data_gb: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # download, in 10^9 bytes
     metrics: tuple[str, ...] = ()
     published: tuple[str, ...] = ()  # its figures, as published: to compare with, not reproduced here
 
@@ -189,13 +196,11 @@ OUTSIDE_HASH = (
 
 class SamplingConfig(Section):
     questions: Positive = 192  # drawn a round
-    k: Annotated[int, Field(ge=2)] = 4
-    temperature: Annotated[float, Field(gt=0)] = 0.8
+    k: Annotated[int, Field(ge=2, le=1024)] = 4
+    temperature: Annotated[float, Field(ge=0.01, le=10)] = 0.8
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_new_tokens: Positive = 96
-    batch_size: Positive = (
-        64  # sequences sampled together; part of the configuration because each batch has its own seed
-    )
+    max_new_tokens: Length = 96
+    batch_size: Batch = 64  # sequences sampled together; part of the configuration because each batch has its own seed
 
 
 class JudgeConfig(Section):
@@ -211,16 +216,16 @@ class JudgeConfig(Section):
     prompt: str = ""
     base_url: str = ""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    max_new_tokens: Positive = 400
+    max_new_tokens: Length = 400
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8  # calls under way at once
     retries: Annotated[int, Field(ge=0, le=20)] = 4  # of a call that was not answered
-    timeout: Annotated[float, Field(gt=0)] = 60.0  # seconds a call
-    requests_per_second: Annotated[float, Field(ge=0)] = 0.0  # 0: no limit
-    max_calls: Annotated[int, Field(ge=0)] = 0
-    max_tokens: Annotated[int, Field(ge=0)] = 0
-    max_cost: Annotated[float, Field(ge=0)] = 0.0
-    price_in: Annotated[float, Field(ge=0)] = 0.0
-    price_out: Annotated[float, Field(ge=0)] = 0.0
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 60.0  # seconds a call
+    requests_per_second: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # 0: no limit
+    max_calls: Count = 0
+    max_tokens: Annotated[int, Field(ge=0, le=10**15)] = 0
+    max_cost: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    price_in: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     require_licence: bool = True
     failure_limit: Share = 0.02  # a larger share of verdicts without a score stops the round
 
@@ -233,7 +238,7 @@ class PairsConfig(Section):
     """
 
     min_margin: Share = 0.10
-    max_length_ratio: Annotated[float, Field(ge=1)] = 1.5
+    max_length_ratio: Ratio = 1.5
     max_rouge_l: Share = 0.9
     min_best: Share = 0.5
     length_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.10
@@ -252,8 +257,8 @@ class EvalConfig(Section):
     judge: str = ""
     judge_prompt: str = ""
     judge_base_url: str = ""
-    max_new_tokens: Positive = 96
-    batch_size: Positive = 64
+    max_new_tokens: Length = 96
+    batch_size: Batch = 64
 
 
 class GateConfig(Section):
@@ -270,7 +275,7 @@ class GateConfig(Section):
     margin_score: Share = 0.02
     margin_rouge_l: Share = 0.05
     max_unscored: Share = 0.02
-    resamples: Annotated[int, Field(ge=1000)] = 10_000
+    resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
 
 
 class MonitorConfig(Section):
@@ -278,16 +283,16 @@ class MonitorConfig(Section):
     up.
     """
 
-    logps_chosen: Annotated[float, Field(lt=0)] = -0.2  # nats a token
+    logps_chosen: Annotated[float, Field(lt=0, ge=-1000)] = -0.2  # nats a token
     train_accuracy: Share = 0.95
     heldout_accuracy: Share = 0.6
     length_low: Annotated[float, Field(gt=0, le=1)] = 0.8  # words by the champion's
-    length_high: Annotated[float, Field(ge=1)] = 1.25
+    length_high: Ratio = 1.25
     distinct_2: Share = 0.8  # of the champion's
     pair_yield: Share = 0.5  # of round 1's
     score_spread: Share = 0.5  # of round 1's
     judge_gain: Share = 0.02  # of the labelling judge's mean
-    kl_to_sft: Annotated[float, Field(gt=0)] = 0.1  # nats a token
+    kl_to_sft: Annotated[float, Field(gt=0, le=1000)] = 0.1  # nats a token
     truncated: Share = 0.02
     blocking: tuple[Blocker, ...] = ("logps_falling", "overfit", "distinct_2", "judge_up")
     patience: Positive = 3  # rejections in a row after which the loop stops

@@ -344,3 +344,41 @@ def test_a_profile_that_is_no_file_or_begins_with_a_mark(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe.toml")
     assert "no profile file" in refused(profile=str(tmp_path / "pipe.toml"))
     assert load_config(written(tmp_path, "\ufeffseed = 3")).seed == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gate.resamples=1000000000000",
+        "sampling.temperature=1e-300",
+        "sampling.temperature=1e9",
+        "model.lora_r=9223372036854775808",
+        "train.lora_alpha=1000000000",
+        "sft.epochs=1e300",
+        "dpo.learning_rate=1e30",
+        "dpo.beta=1e300",
+        "sft.batch_size=1000000000000",
+        "sampling.max_new_tokens=1000000000000",
+        "sampling.k=1000000",
+        "data.sft_medquad=1000000000000000000000",
+        "judge.timeout=1e300",
+        "pairs.max_length_ratio=1e300",
+        "monitors.logps_chosen=-1e300",
+        "model.target_modules=[]",
+        'train.target_modules=[""]',
+    ],
+)
+def test_a_number_that_nobody_can_mean_and_no_target_are_refused_at_the_start(text: str) -> None:
+    leaf = text.split("=")[0].split(".")[1]  # the message may name the same key of the loop, or of `train`
+    with pytest.raises(UsageError, match=leaf) as raised:
+        load_config("embedded", [text])
+    assert "\n" not in str(raised.value)
+
+
+def test_every_number_has_both_bounds() -> None:
+    """What can be given as a number is refused far beyond what anybody means, whichever key it is, on either side."""
+    for key, value in flat(Config()).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            for far in ("1e300", "-1e300") if isinstance(value, float) else (str(10**30), str(-(10**30))):
+                with pytest.raises(UsageError, match=key.split(".")[-1]):
+                    load_config("embedded", [f"{key}={far}"])
