@@ -223,9 +223,9 @@ def _quantization(folder: Path, asked: str) -> str:
     """What the base is to be loaded as: gptq, nf4 or none."""
     method, stated = "none", _settings(folder).get("quantization_config")
     if stated is not None:  # null is as none at all
-        old = "bitsandbytes" if isinstance(stated, dict) and stated.get("load_in_4bit") else None
-        method = stated.get("quant_method") or old if isinstance(stated, dict) else None
-        if not isinstance(method, str):
+        named = (stated.get("quant_method"), stated.get("load_in_4bit")) if isinstance(stated, dict) else (None, None)
+        method = named[0] or ("bitsandbytes" if named[1] else "")
+        if not isinstance(method, str) or not method:
             raise UsageError(
                 f"model.path: quantization_config in {folder}/config.json names no quant_method; restore it, or remove "
                 "it where the weights are 16- or 32-bit"
