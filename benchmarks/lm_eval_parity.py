@@ -39,6 +39,7 @@ from rlaif.evals import bertscore, choices, medquad, pubmedqa
 from rlaif.models.base import Base, load_base
 from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import load_prompt
+from rlaif.render import beginning
 from rlaif.text_metrics import corpus_bleu, rouge_l, sentence_bleu
 from rlaif.types import Question
 
@@ -67,6 +68,7 @@ def lm_eval_scores(base: Base, task: dict[str, Any], rows: list[dict[str, Any]],
             tokenizer=base.tokenizer,
             batch_size=8,
             max_length=base.model.config.max_position_embeddings,
+            add_bos_token=bool(beginning(base.tokenizer)) and not chat,  # as ours, behind raw texts alone
         )
         found = simple_evaluate(
             model, tasks=[ConfigurableTask(config=config)], apply_chat_template=chat, bootstrap_iters=0

@@ -99,6 +99,6 @@ def sample_round(
             } | ({"too_long": too_long} if too_long else {})
         bar.finish(
             f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each"
-            + (f"; {too_long} questions too long" if too_long else "")
+            + (f"; {too_long} question{'s' * (too_long > 1)} too long" if too_long else "")
         )
     return load_candidates(run, round)

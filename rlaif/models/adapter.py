@@ -76,12 +76,13 @@ def check_targets(base: Base, config: ModelConfig) -> None:
         elif tied and any(base.model.get_submodule(name) is head for name in matched):
             why = f"{target} shares its weights with the embeddings of {base.path.name}"
         if why:
-            names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+            usable = {name for name in linear if not (tied and base.model.get_submodule(name) is head)}
+            names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in usable}))
             raise UsageError(f"model.target_modules: {why}; its layers are named {names}")
 
 
 def _linear_layers(model: nn.Module) -> set[str]:
-    """Names of the layers that an adapter can lie on: the head is one, but where it is tied it cannot be used."""
+    """Names of the linear layers, 4-bit ones included."""
     quantized = {name for name, _ in quantized_layers(model)}
     return {name for name, module in model.named_modules() if isinstance(module, nn.Linear) or name in quantized}
 

@@ -30,9 +30,11 @@ def quantize(
 
     `calibration` are texts like those the model will meet; see `rlaif.embedded.dataset.texts` for a default. Raises
     UsageError when the model is missing or quantized already, `out_path` exists, or a layer's width is no multiple of
-    `group_size`; RlaifError when gptqmodel fails.
+    `group_size`; RlaifError when its files lack tensors, or gptqmodel fails.
     """
-    from rlaif.models.base import resolve_base
+    import torch
+
+    from rlaif.models.base import read_model, resolve_base
 
     source, out = resolve_base(str(model_path)).resolve(), Path(out_path).resolve()
     if out.exists():
@@ -42,6 +44,8 @@ def quantize(
     if bits not in (4, 8):
         raise UsageError(f"bits = {bits}: 4 and 8 can be quantized")
     check_weights(source, None)
+    with quiet():
+        read_model(source, torch.bfloat16, "meta", local_files_only=True)  # names and shapes only
     _check_sizes(source, group_size)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part")

@@ -46,7 +46,7 @@ def test_long_contexts_are_left_out_and_counted(run: Run, base: Base) -> None:
     said = io.StringIO()
     made = sample_round(run, base, "sft0", 2, [first, long, third], PROMPT, Screen(Console(file=said, width=200)))
     assert {c.question_id for c in made} == {first.question_id, third.question_id} and len(made) == 4
-    assert "4 candidates, 2 questions x 2" in said.getvalue() and "; 1 questions too long" in said.getvalue()
+    assert "4 candidates, 2 questions x 2" in said.getvalue() and "; 1 question too long" in said.getvalue()
     assert (run.done(2, "sample") or {})["too_long"] == 1
 
 

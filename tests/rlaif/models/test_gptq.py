@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from rlaif.config import ModelConfig
 from rlaif.models.base import load_base
 from rlaif.models.gptq import quantize
 from rlaif.models.logprobs import completion_loss
-from rlaif.types import UsageError
+from rlaif.types import RlaifError, UsageError
 
 TEXTS = ("What helps against asthma?",)
 
@@ -27,6 +29,15 @@ def test_wrong_uses_are_one_line(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="bits = 5"):
         quantize(tiny_model, tmp_path / "out", TEXTS, bits=5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["there"]
+
+
+def test_a_model_whose_files_lack_tensors_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(tiny_model, tmp_path / "m"))
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    with pytest.raises(RlaifError, match=r"they lack lm_head\.weight"):
+        quantize(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_quantized_model_is_refused(shared: Path, tmp_path: Path) -> None:
