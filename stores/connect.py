@@ -4,37 +4,50 @@ DuckDB locks the file against every other process while one has it open for writ
 process refuses a second connection with other settings. So every use is open, one batch, close; and who comes second
 waits.
 
-Starting DuckDB takes 20 ms, attaching a file to a started one 3 ms: one in-memory database a process is kept, and files
-come and go.
+Starting DuckDB takes 20 ms, attaching a file to a started one 3 ms: one in-memory database a process is kept, and its
+file comes and goes.
+
+A database may come from somebody else, and its views, macros and defaults are code. So every connection may touch the
+run's own file and nothing else, loads no extension, and its settings are locked.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
-from rlaif.types import RlaifError
+from rlaif.types import RlaifError, UsageError
 from stores.lock import check_locks
 
+T = TypeVar("T")
 READER_PATIENCE = 10.0  # seconds; a writer holds the file for tenths of a second
 REPORT_AFTER = 1.0  # seconds; a query that passes by is not worth a line
 REPORT_EVERY = 5.0  # seconds
 _NAP = 0.03  # seconds
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 _LOCKED_DOWN = _SETTINGS | {"enable_external_access": False}
+_OWN_FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")  # what DuckDB opens for a database, by how its name ends
+_MAGIC = slice(8, 12), b"DUCK"  # where a DuckDB file says what it is
 _NO_BAR = "SET enable_progress_bar = false"  # DuckDB would draw it on stdout, in the middle of JSON
-_NAME = "rlaif"  # of the attached file; what DuckDB would call rlaif.duckdb when it is opened directly
+NAME = "rlaif"  # of the attached file; what DuckDB would call rlaif.duckdb when it is opened directly
 
 # Shared by all stores of the process: DuckDB's own rule on settings is per file, and batches are short.
 _one_at_a_time = threading.Lock()
-_engine: duckdb.DuckDBPyConnection | None = None
+_engine: tuple[str, duckdb.DuckDBPyConnection] | None = None  # the file that it may open, and the connection
 
 
 @contextmanager
@@ -52,9 +65,24 @@ def reading(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection; `locked_down`: without files, network and SET. Waits like a writer where `on_wait` is
     told of it; otherwise RlaifError if the file stays held for 10 s."""
-    how = partial(_locked_down, path) if locked_down else partial(_attached, path, "(READ_ONLY)")
+    how = partial(_locked_down, path) if locked_down else partial(_attached, path, "READ_ONLY, ")
     with _opened(path, how, patience=None if on_wait else READER_PATIENCE, on_wait=on_wait) as con:
         yield con
+
+
+def interruptible(con: duckdb.DuckDBPyConnection, work: Callable[[], T], seconds: float | None = None) -> T:
+    """What `work`, which uses `con`, returns. TimeoutError when it takes longer than `seconds`.
+
+    In a thread, because Python looks at no signal while DuckDB is at work in the main one: Ctrl-C would have to wait
+    for the query.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(work)
+        try:
+            return task.result(None if seconds is None else max(seconds, 0.0))
+        finally:
+            while not wait([task], 0.05).done:  # asked again, because between two steps nobody hears it
+                con.interrupt()
 
 
 def one_line(error: BaseException) -> str:
@@ -68,26 +96,66 @@ def _attached(path: Path, options: str) -> Iterator[duckdb.DuckDBPyConnection]:
     back.
     """
     global _engine
-    if _engine is None:
-        _engine = duckdb.connect(":memory:", config=_SETTINGS)
-        _engine.execute(_NO_BAR)
-    con = _engine
-    quoted = str(path).replace("'", "''")
+    check_kind(path)
+    file = os.path.abspath(path)
+    if _engine is None or _engine[0] != file:
+        if _engine is not None:
+            _engine[1].close()
+        _engine = file, _started(file)
+    con = _engine[1]
     try:
-        con.execute(f"ATTACH '{quoted}' AS {_NAME} {options}")
-        con.execute(f"USE {_NAME}")
+        con.execute(f"ATTACH {_quoted(file)} AS {NAME} ({options}TYPE duckdb)")
+        con.execute(f"USE {NAME}")
         yield con
         con.execute("USE memory")
-        con.execute(f"DETACH {_NAME}")
-    except BaseException:
+        con.execute(f"DETACH {NAME}")
+    except BaseException as error:
         _engine = None
         con.close()
+        if isinstance(error, RuntimeError) and "Query interrupted" in str(error):  # how DuckDB passes Ctrl-C on
+            raise KeyboardInterrupt from error
         raise
+
+
+def _started(file: str) -> duckdb.DuckDBPyConnection:
+    """An in-memory database that can open `file` and no other one."""
+    con = sandbox()
+    con.execute(f"SET allowed_paths = [{', '.join(_quoted(file + end) for end in _OWN_FILES)}]")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+    return con
+
+
+def sandbox() -> duckdb.DuckDBPyConnection:
+    """An in-memory database that loads no extension."""
+    con = duckdb.connect(":memory:", config=_SETTINGS)
+    con.execute(_NO_BAR)
+    return con
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def check_kind(path: Path) -> None:
+    """UsageError for a file that is there, holds something, and is no DuckDB database: DuckDB would look for an
+    extension that reads it.
+
+    Never while a connection of this process holds the file: closing it here would drop that one's lock.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        start = file.read(16)
+    where, magic = _MAGIC
+    if start and start[where] != magic:
+        raise UsageError(f"{path} cannot be read as a DuckDB database: it is not a valid DuckDB database file")
 
 
 @contextmanager
 def _locked_down(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own: its settings cannot be taken back, and must not be the next one's."""
+    """A database of its own: what a person's statement leaves in it must not be there for the next one."""
+    check_kind(path)
     with duckdb.connect(path, read_only=True, config=_LOCKED_DOWN) as con:
         con.execute(_NO_BAR)
         con.execute("SET lock_configuration = true")

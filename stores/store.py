@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ import duckdb
 
 from rlaif.types import RlaifError, UsageError
 from stores import migrations
-from stores.connect import one_line, reading, writing
+from stores.ask import DEFAULT_LIMIT, Answer, as_arrow, ask
+from stores.connect import interruptible, one_line, reading, writing
+from stores.shape import check_shape
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +76,8 @@ class Store:
     def open(cls, folder: Path, on_wait: Callable[[str], None] | None = None) -> Store:
         """The store of the run in `folder`, brought up to this version's schema if it is older.
 
-        Raises UsageError if there is no run, if the file is no database of rlaif, or if a newer rlaif made it;
+        Raises UsageError if there is no run, if the file is no database of rlaif or was altered, or if a newer rlaif
+        made it;
         RlaifError if another process holds it for 10 s (with `on_wait`, it waits).
         """
         store = cls(folder / DATABASE)
@@ -84,6 +88,7 @@ class Store:
             )
         try:
             with reading(store.path, on_wait) as con:
+                check_shape(con, str(store.path))
                 todo = migrations.pending(con, migrations.available(), str(store.path))
         except duckdb.Error as error:
             raise UsageError(f"{store.path} cannot be read as a DuckDB database: {one_line(error)}") from error
@@ -121,46 +126,27 @@ class Store:
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The rows of a SELECT. JSON columns come as text, lists as lists, times as naive UTC datetimes."""
         with _plain_errors(self.path), reading(self.path, self.on_wait) as con:
-            result = con.execute(sql, list(params))
-            names = [column[0] for column in result.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+            return interruptible(con, partial(_rows, con, sql, params))
 
-    def query_user(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows of a statement that a person typed. No writing, no files, no network, no settings.
-
-        Raises UsageError, on one line, for every mistake in it.
+    def query_user(self, sql: str, limit: float = DEFAULT_LIMIT) -> Answer:
+        """Column names and rows of a statement that a person typed. No writing, no files, no network, no settings. See
+        :func:`stores.ask.ask`.
         """
-        return self._ask(sql, lambda con: _names_and_rows(con.execute(sql)))
+        return ask(self.path, sql, limit)
 
-    def arrow(self, sql: str) -> pa.Table:
+    def arrow(self, sql: str, limit: float = DEFAULT_LIMIT) -> pa.Table:
         """The same as an Arrow table."""
-        return self._ask(sql, lambda con: con.sql(sql).to_arrow_table())
-
-    def _ask(self, sql: str, fetch: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:
-        try:
-            sql.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(f"the SQL statement is not valid Unicode: {error.reason}") from error
-        with reading(self.path, locked_down=True) as con:
-            try:
-                if not con.extract_statements(sql):
-                    raise UsageError("the SQL statement is empty")
-                return fetch(con)
-            except duckdb.Error as error:
-                message = one_line(error)
-                if "read-only" in message:
-                    message = f"the database is opened read-only, so this statement cannot run: {message}"
-                elif isinstance(error, duckdb.PermissionException):
-                    message = f"only the run's own tables can be used here: {message}"
-                raise UsageError(message) from error
+        return ask(self.path, sql, limit, as_arrow)
 
     def _remove(self) -> None:
         for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):
             path.unlink(missing_ok=True)
 
 
-def _names_and_rows(result: duckdb.DuckDBPyConnection) -> tuple[list[str], list[tuple[Any, ...]]]:
-    return [column[0] for column in result.description or ()], result.fetchall()
+def _rows(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
+    result = con.execute(sql, list(params))
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 @contextmanager

@@ -14,13 +14,16 @@ from rlaif.commands.output import print_rows, stdout_screen
 def sql(
     statement: Annotated[str, typer.Argument(help='One SELECT, e.g. "SELECT * FROM preference_pairs LIMIT 5".')],
     run: RunOption = DEFAULT_RUN,
-    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    format: Annotated[
+        str, typer.Option(help="table, csv or json (where two columns have one name, the second is NAME_1).")
+    ] = "table",
+    timeout: Annotated[float, typer.Option(min=0, help="Stop the statement after so many seconds; 0: never.")] = 300,
 ) -> None:
     """Ask the run's database, read-only, also while the loop runs. Tables and views: SHOW TABLES; DESCRIBE name."""
     one_of("--format", format, ("table", "csv", "json"))
     from stores.store import Store
 
-    columns, rows = Store.open(run).query_user(statement)
+    columns, rows = Store.open(run).query_user(statement, timeout)
     print_rows(columns, rows, format)
 
 
