@@ -6,6 +6,7 @@ stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -72,13 +73,17 @@ def options(
 def main() -> None:
     """The entry point: one line for every error that a person can act on, a traceback only with --debug."""
     debug = "--debug" in sys.argv
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is written as \xe9 or \u2713
     try:
         code = app(standalone_mode=False)
         if code == 130:  # typer turns Ctrl-C into this
             raise KeyboardInterrupt
         sys.exit(code)
     except UsageMistake as error:
-        error.show()  # type: ignore[attr-defined]
+        usage = io.StringIO()
+        error.show(usage)  # type: ignore[attr-defined]
+        show(usage.getvalue())
         sys.exit(2)
     except RlaifError as error:
         if debug:
@@ -100,8 +105,15 @@ def main() -> None:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    show(f"error: {message}\n")
     sys.exit(code)
+
+
+def show(text: str) -> None:
+    """On stderr, without what could steer a terminal: messages quote what files and databases hold."""
+    from rlaif.screen import clean  # here, because it brings rich, which --help does without
+
+    print(clean(text), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Bar:
     """
 
     def __init__(self, screen: Screen, label: str, total: int | None) -> None:
+        label = clean(label)
         self._screen, self._label, self._total, self._done = screen, label, total, 0
         self._started = self._said = time.monotonic()
         self._note, self._tokens = "", 0
@@ -44,7 +45,7 @@ class Bar:
         self._tokens += tokens
         now = time.monotonic()
         parts = [f"{self._tokens / max(now - self._started, 1e-9):,.0f} tok/s"] if self._tokens else []
-        self._note = "  ".join(parts + ([note] if note else []))
+        self._note = "  ".join(parts + ([clean(note)] if note else []))
         if self._screen.bars and self._task is not None:
             self._screen.bars.update(self._task, advance=amount, note=self._note)
         elif now - self._said > PLAIN_EVERY:
@@ -112,7 +113,9 @@ def make_table(title: str, columns: list[str], rows: list[list[str]], width: int
     """A rich table whose cells are plain text, for a screen of `width` columns; with `lines`, one between any two rows.
     Where all does not fit, words are folded before ids and numbers; where not even these fit, everything is.
     """
-    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", show_lines=lines)
+    table = Table(
+        title=Text(clean(title)) if title else None, title_justify="left", title_style="bold", show_lines=lines
+    )
     cells = [[row[index] for row in rows] for index in range(len(columns))]
     short = [
         _numeric(rows, i) or all(len(c) <= LONGEST_ID and " " not in c for c in cells[i]) for i in range(len(columns))
@@ -124,7 +127,7 @@ def make_table(title: str, columns: list[str], rows: list[list[str]], width: int
     fits = sum(needed) + 3 * len(columns) + 1 <= width
     for index, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if index and _numeric(rows, index) else "left"
-        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=fits and short[index])
+        table.add_column(Text(clean(name)), justify=justify, overflow="fold", no_wrap=fits and short[index])
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     return table

@@ -22,7 +22,8 @@ PARTS = ("sentence_bleu", "reference_nats", "reference_tokens")
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
 # A slash that no word stands before: "a/b", "and/or" and prompts/judge/strict.md stay.
 _PATH = re.compile(r"(?<![\w.\-/])~?/[^\s'\",;:()]+|\b[A-Za-z]:\\[^\s'\",;()]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# What neither HTML nor SVG knows, and what changes the direction of the text around it.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -68,7 +69,7 @@ def join(names: list[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control characters, which neither HTML nor SVG knows."""
+    """Without control and direction-changing characters."""
     return _CONTROL.sub("�", text)
 
 

@@ -130,3 +130,13 @@ def test_ids_are_folded_last_and_nothing_is_lost(width: int, whole: bool) -> Non
     assert ("runs/default" in out.getvalue()) == whole
     for column, text in ((1, "runs/default"), (2, "finishedround3ofseveral")):
         assert "".join(line.split("\u2502")[column].replace(" ", "") for line in lines if "\u2502" in line) == text
+
+
+def test_names_of_columns_titles_and_stages_are_cleaned_too() -> None:
+    out = io.StringIO()
+    screen = Screen(Console(file=out, width=80))
+    screen.table("a\x1b[2Jtitle", ["na\x1b[31mme", "\u202eother"], [["x", "y"]])
+    bar = screen.bar("sta\x1bge", 1)
+    bar.step(1, tokens=3, note="no\x9bte")
+    bar.finish("result")
+    assert not set("\x1b\x9b\u202e") & set(out.getvalue())

@@ -94,3 +94,5 @@ def test_policies_that_would_be_called_the_same_keep_the_beginning_of_their_id()
 def test_join_and_control_characters() -> None:
     assert [words.join(["a"]), words.join(["a", "b"]), words.join(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert words.printable("a\x00b\x1b[31m\n\t") == "a�b�[31m\n\t"
+    for steering in "\x7f\x85\x9b\u061c\u200e\u200f\u202a\u202e\u2066\u2069":
+        assert words.printable(f"a{steering}b") == "a�b", ascii(steering)
