@@ -39,8 +39,9 @@ def promote(run: Run, policy_name: str, why: str) -> str:
     if policy["kind"] != "base":
         if not policy["path"]:
             raise UsageError(f"policy {policy_id} was pruned: its weights are gone, so it cannot be champion")
-        if not (run.folder / policy["path"]).is_dir():
-            raise UsageError(f"policy {policy_id}: no folder {run.folder / policy['path']}; restore it first")
+        folder = run.policy_folder(policy)
+        if not folder.is_dir():
+            raise UsageError(f"policy {policy_id}: no folder {folder}; restore it first")
     run.decide(Decision(_latest_round(run), "manual", "PROMOTE", why, {"policy_id": policy_id, "previous": previous}))
     return f"{policy_id} ({policy['kind']}, round {policy['round']}) is champion now; before: {previous}"
 
@@ -130,12 +131,13 @@ def prune(run: Run) -> list[tuple[str, int]]:
 
     The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under
     way, and until the sealed test was opened the SFT policy, which is part of it. The database is written first: killed
-    in between, folders are left that the next prune deletes. RlaifError while a loop works on the run.
+    in between, folders are left that the next prune deletes. RlaifError while a loop works on the run, and where a
+    policy's row or a link leads out of its own folder: nothing is deleted then.
     """
     with run_lock(run.folder):
         doomed = []
         for row in _never_champion(run):
-            folders = _own_folders(run, row)
+            folders = [run.policy_folder(row), run.served_folder(row)]
             if row["path"] or any(folder.is_dir() for folder in folders):
                 doomed.append((row, folders, sum(map(folder_bytes, folders))))
         if not doomed:
@@ -158,19 +160,6 @@ def prune(run: Run) -> list[tuple[str, int]]:
             except OSError as error:
                 raise RlaifError(f"{error.filename or folder}: {error.strerror}; mend it and prune again") from error
     return sizes
-
-
-def _own_folders(run: Run, row: dict[str, Any]) -> list[Path]:
-    """`policies/<policy_id>`, and what `serve` made of it in `served/<policy_id>`, which need not be there.
-
-    RlaifError where the policy's row or a link leads anywhere else: that is not ours to delete.
-    """
-    root = run.folder.resolve()
-    folder, served = root / "policies" / row["policy_id"], root / "served" / row["policy_id"]
-    for found, own in ((run.folder / row["path"] if row["path"] else folder, folder), (served, served)):
-        if found.resolve() != own:
-            raise RlaifError(f"policy {row['policy_id']} is not at {own}: nothing was deleted; remove it yourself")
-    return [folder, served]
 
 
 def _never_champion(run: Run) -> list[dict[str, Any]]:

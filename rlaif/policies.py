@@ -103,7 +103,7 @@ def adapter_folder(run: Run, policy: dict[str, Any]) -> Path | None:
         return None
     if not policy["path"]:
         raise RlaifError(f"policy {policy['policy_id']} was pruned: its record is here, its weights are not")
-    folder = run.folder / policy["path"]
+    folder = run.policy_folder(policy)
     if folder.is_dir():  # where it is missing, who loads it says so
         check_settings(folder, json.loads(policy["settings"] or "{}"))
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 
 PACKAGES = ("rlaif", "torch", "transformers", "trl", "peft", "gptqmodel", "bitsandbytes", "duckdb", "numpy")
+ID = re.compile("[0-9a-f]{16}")  # see rlaif.types.content_id
 FREE_BYTES_NEEDED = 200 * 2**20  # a run that cannot write its next adapter should stop before it trains one
 
 
@@ -68,6 +70,36 @@ class Run:
     def served(self) -> Path:
         """Where `serve` keeps merged copies of policies, by their ids."""
         return self.folder / "served"
+
+    def policy_folder(self, policy: Mapping[str, Any]) -> Path:
+        """`policies/<policy_id>`, where the weights of a policy lie; it need not be there.
+
+        Every path that is made from a row of `policies` comes from here or from `served_folder`. RlaifError when the id
+        is not one that rlaif makes, when the row's path leads anywhere else, and for a link.
+        """
+        own = self._own_folder("policies", str(policy["policy_id"]))
+        if policy["path"] not in ("", f"policies/{own.name}"):
+            raise RlaifError(
+                f"{self.folder}: the row of policy {own.name} leads to {policy['path']!r} instead of {own}: "
+                "the run was altered, and nothing there is read or deleted"
+            )
+        return own
+
+    def served_folder(self, policy: Mapping[str, Any]) -> Path:
+        """`served/<policy_id>`, where `serve` keeps its merged copy. RlaifError as for :meth:`policy_folder`."""
+        return self._own_folder("served", str(policy["policy_id"]))
+
+    def _own_folder(self, kind: str, policy_id: str) -> Path:
+        if not ID.fullmatch(policy_id):
+            raise RlaifError(
+                f"{self.folder}: the policy id {policy_id!r} is not 16 hex digits: the run was altered, and no path is "
+                "made of it"
+            )
+        found = self.folder / kind / policy_id
+        inside = found.rglob("*") if found.is_dir() else ()
+        if link := next((path for path in (found.parent, found, *inside) if path.is_symlink()), None):
+            raise RlaifError(f"{link} is a link, and rlaif follows none inside a run; put the folder itself there")
+        return found
 
     def done(self, round: int, stage: str) -> dict[str, Any] | None:
         """The detail of a finished stage; None if it has not finished."""

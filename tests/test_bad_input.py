@@ -6,6 +6,7 @@ Most cases never get as far as a model: `no_model` fails the test that loads one
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -38,6 +39,7 @@ PROMPT = ROOT / "prompts" / "policy" / "answer.md"
 COMMAND = typer.main.get_command(cli.app)  # built once: typer would do it for every call
 EMBEDDED = ROOT / "rlaif" / "embedded" / "base"
 QUICK = ("judge.model=reference", "evaluation.judge=")  # a judge that needs no torch
+SFT = "b" * 16
 SET_QUICK = ("--set", QUICK[0], "--set", QUICK[1])
 
 
@@ -162,7 +164,7 @@ def make_run(
         for split in ("train", "gate")
         for i in range(3)
     ]
-    recorded = adapter(folder / "policies" / "bbbb")
+    recorded = adapter(folder / "policies" / "bbbbbbbbbbbbbbbb")
     policies = [
         {
             "policy_id": "aaaa",
@@ -173,11 +175,11 @@ def make_run(
             "base_sha256": base_sha256,
         },
         {
-            "policy_id": "bbbb",
+            "policy_id": "bbbbbbbbbbbbbbbb",
             "kind": "sft",
             "round": 0,
             "parent_id": "aaaa",
-            "path": "policies/bbbb",
+            "path": "policies/bbbbbbbbbbbbbbbb",
             "sha256": recorded,
         },
     ]
@@ -188,9 +190,15 @@ def make_run(
             "policies": policies,
             "preferences": [Preference("pppp", 1, "train0", "j", "kept", "", "c1", "c2", 0.9, 0.1, 0.8)],
             "rounds": [
-                {"round": 0, "champion_in": "aaaa", "challenger": "bbbb", "champion_out": "bbbb", "decision": "PROMOTE"}
+                {
+                    "round": 0,
+                    "champion_in": "aaaa",
+                    "challenger": "bbbbbbbbbbbbbbbb",
+                    "champion_out": "bbbbbbbbbbbbbbbb",
+                    "decision": "PROMOTE",
+                }
             ],
-            "decisions": [Decision(0, "gate", "PROMOTE", "better", {"policy_id": "bbbb"})],
+            "decisions": [Decision(0, "gate", "PROMOTE", "better", {"policy_id": "bbbbbbbbbbbbbbbb"})],
             "stages": [{"round": 0, "stage": stage, "status": "done"} for stage in ("prepare", "gate")],
         }
     )
@@ -690,14 +698,14 @@ def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path
         (["evaluate", "--benchmark", "medquad", "--format", "jsn"], ["did you mean 'json'"]),
         (
             ["evaluate", "--benchmark", "medquad", "--policy", "zzzz"],
-            ["'zzzz' is no policy", "base, sft, champion, aaaa, bbbb"],
+            ["'zzzz' is no policy", "base, sft, champion, aaaa, bbbbbbbbbbbbbbbb"],
         ),
         (["evaluate", "--benchmark", "medquad", "--policy", ""], ["name a policy"]),
         (["evaluate", "--benchmark", "medquad", "--split", "sealed"], ["by the command test alone", "on record"]),
         (["evaluate", "--benchmark", "pubmedqa"], ["no gate items of pubmedqa"]),
         (
             ["promote", "zzzz", "--why", "better"],
-            ["'zzzz' is no policy of this run", "base, sft, champion, aaaa, bbbb"],
+            ["'zzzz' is no policy of this run", "base, sft, champion, aaaa, bbbbbbbbbbbbbbbb"],
         ),
         (["promote", "", "--why", "better"], ["name the policy"]),
         (["promote", "aaaa", "--why", " "], ["say why"]),
@@ -759,22 +767,122 @@ def test_the_adapter_is_looked_at_before_the_base_is_loaded_or_the_sealed_test_o
         for i in range(2)
     ]
     Store.open(folder).write({"questions": sealed})
-    damage(folder / "policies" / "bbbb")
-    for command in (["evaluate", "--benchmark", "medquad"], ["test"]):
+    damage(folder / "policies" / "bbbbbbbbbbbbbbbb")
+    for command in (["evaluate", "--benchmark", "medquad"], ["test", "--yes"]):
         with untouched(folder):
-            call(*command, "--run", folder).refuses(1, str(folder / "policies" / "bbbb"), words, "restore")
+            call(*command, "--run", folder).refuses(1, str(folder / "policies" / "bbbbbbbbbbbbbbbb"), words, "restore")
+
+
+def to_outside(folder: Path) -> None:
+    change = "UPDATE policies SET path = '../precious' WHERE kind = 'sft'"
+    Store.open(folder).execute([(change, [])])
+
+
+def to_all_policies(folder: Path) -> None:
+    """An id of which a path would be made that is all of policies/."""
+    rename = [("UPDATE policies SET policy_id = '.', path = 'policies/.' WHERE kind = 'sft'", [])]
+    rename += [('UPDATE decisions SET evidence = \'{"policy_id": "."}\'', [])]
+    rename += [(f"UPDATE rounds SET {c} = '.' WHERE {c} = '{SFT}'", []) for c in ("challenger", "champion_out")]
+    Store.open(folder).execute(rename)
+
+
+def to_parent(folder: Path) -> None:
+    rename = [
+        ("UPDATE policies SET policy_id = '../../precious', path = 'policies/../../precious' WHERE kind = 'sft'", [])
+    ]
+    rename += [('UPDATE decisions SET evidence = \'{"policy_id": "../../precious"}\'', [])]
+    rename += [
+        (f"UPDATE rounds SET {c} = '../../precious' WHERE {c} = '{SFT}'", []) for c in ("challenger", "champion_out")
+    ]
+    Store.open(folder).execute(rename)
+
+
+def by_link(folder: Path) -> None:
+    shutil.rmtree(folder / "policies" / SFT)
+    (folder / "policies" / SFT).symlink_to(folder.parent / "precious")
+
+
+def by_link_of_a_file(folder: Path) -> None:
+    path = folder / "policies" / SFT / "adapter_model.safetensors"
+    path.rename(folder.parent / "precious" / path.name)
+    path.symlink_to(folder.parent / "precious" / path.name)
+
+
+ATTACKS = {
+    "path outside": (to_outside, "leads to '../precious' instead of"),
+    "id of all policies": (to_all_policies, "'.' is not 16 hex digits"),
+    "id outside": (to_parent, "'../../precious' is not 16 hex digits"),
+    "link": (by_link, "is a link"),
+    "link of a file": (by_link_of_a_file, "is a link"),
+}
+READERS = {
+    "export": ["export", "--format", "adapter", "--policy", "sft", "--out", "{out}"],
+    "merged": ["export", "--format", "merged", "--policy", "sft", "--out", "{out}"],
+    "serve": ["serve", "--policy", "sft", "--port", "0"],
+    "chat": ["chat", "What is it?", "--policy", "sft"],
+    "evaluate": ["evaluate", "--benchmark", "medquad", "--policy", "sft"],
+    "prune": ["runs", "--prune"],
+}
+
+
+@pytest.mark.slow  # torch is imported
+@pytest.mark.usefixtures("torch_threads")
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_path_is_made_of_what_an_altered_database_says(
+    call: Call, folder: Path, tmp_path: Path, attack: str, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlaif import policies
+    from rlaif.share import merge, serve
+
+    loaded = SimpleNamespace(quantization="none", dtype="torch.float32", path="x", sha256="0" * 64)
+    for module in (merge, sys.modules["rlaif.models.base"]):
+        monkeypatch.setattr(module, "load_base", lambda *_, **__: loaded)
+    monkeypatch.setattr(policies, "check_base", lambda *_: None)
+    monkeypatch.setattr(serve, "check_port", lambda *_: None)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    write_adapter(precious / "adapter")
+    change, words = ATTACKS[attack]
+    change(folder)
+    if reader == "prune":  # it deletes only what a gate did not promote
+        rejected = [("UPDATE rounds SET decision = 'REJECT', champion_out = champion_in", [])]
+        rejected += [("DELETE FROM decisions", []), ("INSERT INTO sealed_tests VALUES ('s', 0, now(), [])", [])]
+        Store.open(folder).execute(rejected)
+    arguments = [a.replace("{out}", str(tmp_path / "out")) for a in READERS[reader]]
+    if "--port" in arguments:
+        arguments[-1] = "8123"
+    with untouched(tmp_path):
+        result = call(*arguments, "--run", folder)
+    assert result.code == 1 and result.out == "" and words in result.err.splitlines()[-1], result.err
+    assert "(a bug" not in result.err and "Traceback" not in result.err
+
+
+def test_the_sealed_test_is_not_opened_without_being_asked(
+    call: Call, no_model: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = [Question(f"s{i}", "medquad-style", "sealed", "s", f"s{i}", "What?", reference="rest") for i in range(2)]
+    Store.open(folder).write({"questions": sealed})
+    with untouched(folder):
+        call("test", "--run", folder).refuses(2, "2 medquad items", "--yes", "--limit")
+        call("test", "--force", "--run", folder).refuses(2, "--yes")
+        monkeypatch.setattr(sys, "stdin", terminal := io.StringIO("n\n"))
+        monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+        assert call("test", "--run", folder).code == 2
 
 
 def test_a_pruned_policy_cannot_be_evaluated_or_promoted(call: Call, no_model: ModuleType, folder: Path) -> None:
     Store.open(folder).execute(
         [
-            ("UPDATE policies SET path = '' WHERE policy_id = 'bbbb'", []),
+            ("UPDATE policies SET path = '' WHERE policy_id = 'bbbbbbbbbbbbbbbb'", []),
             ('UPDATE decisions SET evidence = \'{"policy_id": "aaaa"}\'', []),
         ]
     )
     with untouched(folder):
-        call("evaluate", "--run", folder, "--benchmark", "medquad", "--policy", "bbbb").refuses(1, "bbbb was pruned")
-        call("promote", "bbbb", "--why", "x", "--run", folder).refuses(2, "bbbb was pruned")
+        call("evaluate", "--run", folder, "--benchmark", "medquad", "--policy", "bbbbbbbbbbbbbbbb").refuses(
+            1, "bbbbbbbbbbbbbbbb was pruned"
+        )
+        call("promote", "bbbbbbbbbbbbbbbb", "--why", "x", "--run", folder).refuses(2, "bbbbbbbbbbbbbbbb was pruned")
 
 
 # What needs the libraries of models -----------------------------------------------------------------------------------
@@ -869,7 +977,7 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
     base = bases.load_base(config.model)
     adapter = adapters.attach_adapter(base, config.model, 0)
     with file_limit(10_000), pytest.raises(RlaifError, match="cannot write the adapter .*make room"):
-        adapters.save_adapter(adapter, tmp_path / "run" / "bbbb")
+        adapters.save_adapter(adapter, tmp_path / "run" / "bbbbbbbbbbbbbbbb")
     assert list((tmp_path / "run").iterdir()) == []
     run = make_run(
         tmp_path / "run",
@@ -881,21 +989,21 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
     Store.open(run).write({"questions": [other]})  # the gate wants both benchmarks
     monkeypatch.setattr(bases, "load_base", lambda config, **_: base)
     kept = tmp_path / "kept"
-    shutil.copytree(run / "policies" / "bbbb", kept)
+    shutil.copytree(run / "policies" / "bbbbbbbbbbbbbbbb", kept)
     before = tables(run)
     for damage, words in DAMAGE:
-        damage(run / "policies" / "bbbb")
+        damage(run / "policies" / "bbbbbbbbbbbbbbbb")
         with untouched(run / "policies"):
             call("loop", "--run", run, "--rounds", "1", *SET_QUICK, "--set", "model.threads=1").says(
-                1, str(run / "policies" / "bbbb"), words, "restore"
+                1, str(run / "policies" / "bbbbbbbbbbbbbbbb"), words, "restore"
             )
         after = tables(run)
         changed = {name for name in before if after[name] != before[name]}
         begun = {"sessions", "stages", "rounds"} | {"judges", "exam_items", "licences"}
         assert changed == begun, "what was begun, and by whom, and the judge's exam; nothing that was made"
         assert [s["status"] for s in after["stages"] if s["round"] == 1] == ["running"]
-        shutil.rmtree(run / "policies" / "bbbb", ignore_errors=True)
-        shutil.copytree(kept, run / "policies" / "bbbb")
+        shutil.rmtree(run / "policies" / "bbbbbbbbbbbbbbbb", ignore_errors=True)
+        shutil.copytree(kept, run / "policies" / "bbbbbbbbbbbbbbbb")
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def summary(run: Run, policy_id: str) -> dict[str, Any]:
     )
     return {
         "policy": policy_id,
-        "path": str(run.folder / run.policy(policy_id)["path"]),
+        "path": str(run.policy_folder(run.policy(policy_id))),
         "metrics": metrics,
         "first_loss": losses[0]["value"] if losses else None,
         "last_loss": losses[-1]["value"] if losses else None,

@@ -97,7 +97,7 @@ def make_paired_run(folder: Path, *overrides: str) -> Run:
                     candidate_id,
                     1,
                     question.question_id,
-                    "sft0",
+                    "5f70000000000000",
                     prompt.sha256,
                     side,
                     0,
@@ -137,19 +137,21 @@ def make_paired_run(folder: Path, *overrides: str) -> Run:
                     "recipe": {"quantization": "gptq"},
                 },
                 {
-                    "policy_id": "sft0",
+                    "policy_id": "5f70000000000000",
                     "kind": "sft",
                     "round": 0,
                     "parent_id": "base0",
-                    "path": "policies/sft0",
+                    "path": "policies/5f70000000000000",
                     "recipe": {"lora_r": 16},
                 },
             ],
-            "policy_items": [{"policy_id": "sft0", "item_id": q.question_id, "role": "sft"} for q in train[:6]],
+            "policy_items": [
+                {"policy_id": "5f70000000000000", "item_id": q.question_id, "role": "sft"} for q in train[:6]
+            ],
             "candidates": candidates,
             "judges": [{"judge_id": "j0", "model": "reference", "prompt_name": "none"}],
             "preferences": preferences,
-            "decisions": [Decision(0, "gate", "PROMOTE", "better", {"policy_id": "sft0"})],
+            "decisions": [Decision(0, "gate", "PROMOTE", "better", {"policy_id": "5f70000000000000"})],
         }
     )
     return run
@@ -165,15 +167,22 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     base = load_base(run.config.model)
     known = base_row(base, run.config) | {"policy_id": "base0"}
     write_policies(
-        run, {"base0": known, "sft0": {"sha256": save_random_adapter(base, run, "sft0"), "base_sha256": base.sha256}}
+        run,
+        {
+            "base0": known,
+            "5f70000000000000": {
+                "sha256": save_random_adapter(base, run, "5f70000000000000"),
+                "base_sha256": base.sha256,
+            },
+        },
     )
     return run
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The same on the embedded base in float32: sft0 is a whole model with all weights moved, dpo1 an adapter on top of
-    it.
+    """The same on the embedded base in float32: the SFT policy is a whole model with all weights moved, and a DPO
+    policy an adapter on top of it.
     """
     import torch
 
@@ -194,16 +203,19 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with torch.no_grad():
         for parameter in moved.parameters():
             parameter += 0.1 * parameter.std() * torch.randn_like(parameter)
-    made = {"sha256": save_whole(moved, base.tokenizer, base.dtype, run.policies / "sft0"), "base_sha256": base.sha256}
+    made = {
+        "sha256": save_whole(moved, base.tokenizer, base.dtype, run.policies / "5f70000000000000"),
+        "base_sha256": base.sha256,
+    }
     known = base_row(base, run.config) | {"policy_id": "base0"}
-    write_policies(run, {"base0": known, "sft0": made | {"recipe": {"method": "sft", "whole": True}}})
-    adapter = save_random_adapter(load_whole(base, run.policies / "sft0"), run, "dpo1")
+    write_policies(run, {"base0": known, "5f70000000000000": made | {"recipe": {"method": "sft", "whole": True}}})
+    adapter = save_random_adapter(load_whole(base, run.policies / "5f70000000000000"), run, "d901000000000000")
     row = {
-        "policy_id": "dpo1",
-        "parent_id": "sft0",
+        "policy_id": "d901000000000000",
+        "parent_id": "5f70000000000000",
         "kind": "dpo",
         "round": 1,
-        "path": "policies/dpo1",
+        "path": "policies/d901000000000000",
         "recipe": {"lora_r": 16},
     }
     run.store.write({"policies": [row | {"sha256": adapter, "base_sha256": base.sha256}]})

@@ -17,6 +17,17 @@ from stores.store import DATABASE, Store
 CONFIG = Config(seed=7)
 
 
+IDS = {
+    "base": "ba5e000000000000",
+    "sft": "5f70000000000000",
+    "dpo1": "d901000000000000",
+    "dpo2": "d902000000000000",
+    "dpo3": "d903000000000000",
+    "dpo4": "d904000000000000",
+    "dpo5": "d905000000000000",
+}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SFT promoted, round 1 rejected, round 2 promoted, round 3 inconclusive, round 4 under way."""
@@ -33,10 +44,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     policies: list[dict[str, Any]] = [
         {
-            "policy_id": f"id-{name}",
+            "policy_id": IDS[name],
             "kind": kind,
             "round": round,
-            "path": "embedded" if kind == "base" else f"policies/id-{name}",
+            "path": "embedded" if kind == "base" else f"policies/{IDS[name]}",
             "sha256": f"sha-{name}",
         }
         for name, (kind, round) in names.items()
@@ -51,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("dpo2", "dpo3", "dpo2", "INCONCLUSIVE"),
     ]
     rounds: list[dict[str, Any]] = [
-        {"round": i, "champion_in": f"id-{a}", "challenger": f"id-{b}", "champion_out": f"id-{c}", "decision": d}
+        {"round": i, "champion_in": IDS[a], "challenger": IDS[b], "champion_out": IDS[c], "decision": d}
         for i, (a, b, c, d) in enumerate(closed)
     ]
     decisions = [Decision(r["round"], "gate", r["decision"], "why", {"policy_id": r["champion_out"]}) for r in rounds]
@@ -67,10 +78,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.write(
         {
             "policies": policies,
-            "rounds": [*rounds, {"round": 4, "champion_in": "id-dpo2"}],
+            "rounds": [*rounds, {"round": 4, "champion_in": "d902000000000000"}],
             "decisions": decisions,
             "preferences": [kept | {"pair_id": "ab12"}, kept | {"pair_id": "ab34"}, kept | {"pair_id": "ab"}],
-            "policy_items": [{"policy_id": "id-dpo1", "item_id": "ab12", "role": "dpo"}],
+            "policy_items": [{"policy_id": "d901000000000000", "item_id": "ab12", "role": "dpo"}],
         }
     )
     return folder
@@ -104,8 +115,8 @@ def contents(run: Run) -> list:
 
 
 def test_promote_by_hand_is_recorded_and_changes_the_champion(run: Run) -> None:
-    line = admin.promote(run, "id-dpo1", "reads better\nto our nurses")
-    assert run.champion() == "id-dpo1"
+    line = admin.promote(run, "d901000000000000", "reads better\nto our nurses")
+    assert run.champion() == "d901000000000000"
     row = last_decision(run)
     assert (row["kind"], row["action"], row["round"], row["reason"]) == (
         "manual",
@@ -113,16 +124,16 @@ def test_promote_by_hand_is_recorded_and_changes_the_champion(run: Run) -> None:
         4,
         "reads better to our nurses",
     )
-    assert row["evidence"] == {"policy_id": "id-dpo1", "previous": "id-dpo2"}
-    assert line == "id-dpo1 (dpo, round 1) is champion now; before: id-dpo2"
+    assert row["evidence"] == {"policy_id": "d901000000000000", "previous": "d902000000000000"}
+    assert line == "d901000000000000 (dpo, round 1) is champion now; before: d902000000000000"
 
 
 def test_promote_goes_back_to_the_base(run: Run) -> None:
     admin.promote(run, "base", "start over")
-    assert run.champion() == "id-base"
+    assert run.champion() == "ba5e000000000000"
 
 
-@pytest.mark.parametrize("name", ["champion", "id-dpo2"])
+@pytest.mark.parametrize("name", ["champion", "d902000000000000"])
 def test_promoting_the_champion_changes_nothing(run: Run, name: str) -> None:
     before = contents(run)
     assert "champion already" in admin.promote(run, name, "why")
@@ -132,9 +143,9 @@ def test_promoting_the_champion_changes_nothing(run: Run, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "why", "message"),
     [
-        ("id-dpo1", " \n", "say why"),
+        ("d901000000000000", " \n", "say why"),
         ("nobody", "why", "no policy of this run"),
-        ("id-", "why", "ambiguous"),
+        ("d90", "why", "ambiguous"),
         ("", "why", "name the policy"),
     ],
 )
@@ -148,10 +159,10 @@ def test_promote_refuses(run: Run, name: str, why: str, message: str) -> None:
 def test_promote_refuses_what_was_pruned_or_is_gone(run: Run) -> None:
     admin.prune(run)
     with pytest.raises(UsageError, match="was pruned"):
-        admin.promote(run, "id-dpo1", "why")
-    (run.policies / "id-sft").rename(run.policies / "elsewhere")
-    with pytest.raises(UsageError, match="no folder .*id-sft"):
-        admin.promote(run, "id-sft", "why")
+        admin.promote(run, "d901000000000000", "why")
+    (run.policies / "5f70000000000000").rename(run.policies / "elsewhere")
+    with pytest.raises(UsageError, match="no folder .*5f70000000000000"):
+        admin.promote(run, "5f70000000000000", "why")
 
 
 def test_exclude_drops_the_pair_and_names_who_was_trained_on_it(run: Run) -> None:
@@ -165,8 +176,8 @@ def test_exclude_drops_the_pair_and_names_who_was_trained_on_it(run: Run) -> Non
     )
     row = last_decision(run)
     assert (row["kind"], row["action"], row["reason"]) == ("manual", "EXCLUDE", "a wrong dose")
-    assert row["evidence"] == {"pair_id": "ab12", "trained": ["id-dpo1"]}
-    assert line == "pair ab12 is dropped: a wrong dose; already trained on it: id-dpo1"
+    assert row["evidence"] == {"pair_id": "ab12", "trained": ["d901000000000000"]}
+    assert line == "pair ab12 is dropped: a wrong dose; already trained on it: d901000000000000"
     assert run.store.query("SELECT count(*) AS n FROM preference_pairs")[0]["n"] == 2
 
 
@@ -200,42 +211,62 @@ def test_exclude_refuses_a_dropped_pair_with_its_reason(run: Run) -> None:
 
 
 def test_prune_deletes_what_was_never_champion(run: Run) -> None:
-    assert admin.prune(run) == [("id-dpo1", 1000), ("id-dpo3", 1000)]
-    assert sorted(p.name for p in run.policies.iterdir()) == ["id-dpo2", "id-dpo4", "id-sft"]
+    assert admin.prune(run) == [("d901000000000000", 1000), ("d903000000000000", 1000)]
+    assert sorted(p.name for p in run.policies.iterdir()) == [
+        "5f70000000000000",
+        "d902000000000000",
+        "d904000000000000",
+    ]
     paths = {r["policy_id"]: r["path"] for r in run.store.query("SELECT policy_id, path FROM policies")}
-    assert {k for k, v in paths.items() if not v} == {"id-dpo1", "id-dpo3"}
-    assert run.store.query("SELECT sha256 FROM policies WHERE policy_id = 'id-dpo1'") == [{"sha256": "sha-dpo1"}]
+    assert {k for k, v in paths.items() if not v} == {"d901000000000000", "d903000000000000"}
+    assert run.store.query("SELECT sha256 FROM policies WHERE policy_id = 'd901000000000000'") == [
+        {"sha256": "sha-dpo1"}
+    ]
     row = last_decision(run)
-    assert (row["kind"], row["action"], row["evidence"]) == ("manual", "PRUNE", {"policies": ["id-dpo1", "id-dpo3"]})
+    assert (row["kind"], row["action"], row["evidence"]) == (
+        "manual",
+        "PRUNE",
+        {"policies": ["d901000000000000", "d903000000000000"]},
+    )
     before = contents(run)
     assert admin.prune(run) == []
     assert contents(run) == before
 
 
 def test_prune_keeps_who_was_champion_by_hand(run: Run) -> None:
-    admin.promote(run, "id-dpo1", "for a while")
-    admin.promote(run, "id-dpo2", "back again")
-    assert [policy_id for policy_id, _ in admin.prune(run)] == ["id-dpo3"]
+    admin.promote(run, "d901000000000000", "for a while")
+    admin.promote(run, "d902000000000000", "back again")
+    assert [policy_id for policy_id, _ in admin.prune(run)] == ["d903000000000000"]
 
 
 def test_prune_keeps_a_rejected_sft_for_the_sealed_test(run: Run) -> None:
     run.store.execute(
         [
-            ("UPDATE rounds SET decision = 'REJECT', champion_out = 'id-base' WHERE round = 0", []),
-            ("UPDATE rounds SET champion_in = 'id-base' WHERE champion_in = 'id-sft'", []),
-            ("UPDATE rounds SET champion_out = 'id-base' WHERE champion_out = 'id-sft'", []),
+            ("UPDATE rounds SET decision = 'REJECT', champion_out = 'ba5e000000000000' WHERE round = 0", []),
+            ("UPDATE rounds SET champion_in = 'ba5e000000000000' WHERE champion_in = '5f70000000000000'", []),
+            ("UPDATE rounds SET champion_out = 'ba5e000000000000' WHERE champion_out = '5f70000000000000'", []),
             ("UPDATE decisions SET action = 'REJECT' WHERE round = 0", []),
         ]
     )
-    assert "id-sft" not in {policy_id for policy_id, _ in admin.prune(run)}
-    run.store.write({"sealed_tests": [{"session_id": "s", "round": 3, "policies": ["id-base", "id-sft", "id-dpo2"]}]})
-    assert [policy_id for policy_id, _ in admin.prune(run)] == ["id-sft"]
+    assert "5f70000000000000" not in {policy_id for policy_id, _ in admin.prune(run)}
+    run.store.write(
+        {
+            "sealed_tests": [
+                {
+                    "session_id": "s",
+                    "round": 3,
+                    "policies": ["ba5e000000000000", "5f70000000000000", "d902000000000000"],
+                }
+            ]
+        }
+    )
+    assert [policy_id for policy_id, _ in admin.prune(run)] == ["5f70000000000000"]
 
 
 def test_prune_finishes_one_that_was_killed_after_its_record(run: Run) -> None:
-    run.store.execute([("UPDATE policies SET path = '' WHERE policy_id = 'id-dpo1'", [])])
-    assert ("id-dpo1", 1000) in admin.prune(run)
-    assert not (run.policies / "id-dpo1").exists()
+    run.store.execute([("UPDATE policies SET path = '' WHERE policy_id = 'd901000000000000'", [])])
+    assert ("d901000000000000", 1000) in admin.prune(run)
+    assert not (run.policies / "d901000000000000").exists()
 
 
 def test_prune_deletes_the_merged_copies_that_serve_made(run: Run, tmp_path: Path) -> None:
@@ -243,34 +274,49 @@ def test_prune_deletes_the_merged_copies_that_serve_made(run: Run, tmp_path: Pat
         (run.served / name).mkdir(parents=True)
         (run.served / name / "model.safetensors").write_bytes(bytes(500))
 
-    for name in ("id-dpo1", "id-dpo2"):
+    for name in ("d901000000000000", "d902000000000000"):
         serve(name)
-    assert admin.prune(run) == [("id-dpo1", 1500), ("id-dpo3", 1000)]
-    assert [p.name for p in run.served.iterdir()] == ["id-dpo2"], "who was champion stays served"
-    serve("id-dpo1")
-    assert admin.prune(run) == [("id-dpo1", 500)], "also where its weights went before"
-    (run.served / "id-dpo1").symlink_to(tmp_path)
-    with pytest.raises(RlaifError, match="id-dpo1 is not at .*served"):
+    assert admin.prune(run) == [("d901000000000000", 1500), ("d903000000000000", 1000)]
+    assert [p.name for p in run.served.iterdir()] == ["d902000000000000"], "who was champion stays served"
+    serve("d901000000000000")
+    assert admin.prune(run) == [("d901000000000000", 500)], "also where its weights went before"
+    (run.served / "d901000000000000").symlink_to(tmp_path)
+    with pytest.raises(RlaifError, match="served/d901000000000000 is a link"):
         admin.prune(run)
 
 
 def test_prune_waits_for_no_loop(run: Run) -> None:
     with run_lock(run.folder), pytest.raises(RlaifError, match="is running on"):
         admin.prune(run)
-    assert (run.policies / "id-dpo1").is_dir()
+    assert (run.policies / "d901000000000000").is_dir()
 
 
 def test_prune_follows_neither_links_nor_strange_paths(run: Run, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
-    (run.policies / "id-dpo1").rename(precious)
-    run.store.execute([("UPDATE policies SET path = '../precious' WHERE policy_id = 'id-dpo1'", [])])
-    with pytest.raises(RlaifError, match="id-dpo1"):
+    (run.policies / "d901000000000000").rename(precious)
+    run.store.execute([("UPDATE policies SET path = '../precious' WHERE policy_id = 'd901000000000000'", [])])
+    with pytest.raises(RlaifError, match="d901000000000000"):
         admin.prune(run)
-    run.store.execute([("UPDATE policies SET path = 'policies/id-dpo1' WHERE policy_id = 'id-dpo1'", [])])
-    (run.policies / "id-dpo1").symlink_to(precious)
-    with pytest.raises(RlaifError, match="id-dpo1"):
+    run.store.execute(
+        [("UPDATE policies SET path = 'policies/d901000000000000' WHERE policy_id = 'd901000000000000'", [])]
+    )
+    (run.policies / "d901000000000000").symlink_to(precious)
+    with pytest.raises(RlaifError, match="d901000000000000"):
         admin.prune(run)
-    assert list(precious.iterdir()) and (run.policies / "id-dpo3").is_dir()
+    assert list(precious.iterdir()) and (run.policies / "d903000000000000").is_dir()
+
+
+@pytest.mark.parametrize("policy_id", ["", ".", "..", "../policies", "../../precious", "/etc", "D901000000000000"])
+def test_prune_makes_no_path_of_an_id_that_is_none(run: Run, tmp_path: Path, policy_id: str) -> None:
+    (tmp_path / "precious").mkdir()
+    for table, column in (("policies", "policy_id"), ("rounds", "challenger")):
+        change = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"
+        run.store.execute([(change, [policy_id, IDS["dpo1"]])])
+    run.store.execute([("UPDATE policies SET path = 'policies/' || policy_id WHERE policy_id = ?", [policy_id])])
+    before = sorted(p for p in tmp_path.rglob("*"))
+    with pytest.raises(RlaifError, match="is not 16 hex digits"):
+        admin.prune(run)
+    assert sorted(p for p in tmp_path.rglob("*") if p.name != "loop.lock") == before
 
 
 def test_list_runs_finds_all_below_and_says_how_they_are(tmp_path: Path, make_run: Callable[[Path], Run]) -> None:
@@ -283,7 +329,7 @@ def test_list_runs_finds_all_below_and_says_how_they_are(tmp_path: Path, make_ru
     assert columns == admin.RUN_COLUMNS
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     assert [r["run"] for r in found] == [str(tmp_path / "a"), str(tmp_path / "x" / "deep")]
-    assert (found[0]["profile"], found[0]["seed"], found[0]["champion"]) == ("embedded", "7", "id-dpo2")
+    assert (found[0]["profile"], found[0]["seed"], found[0]["champion"]) == ("embedded", "7", "d9020000")
     assert found[0]["state"] == "stopped in round 4, no session was recorded"
     assert found[1]["state"] == "finished round 3"
     assert found[0]["size"].endswith(" MB") and float(found[0]["size"].split()[0]) > 0.1

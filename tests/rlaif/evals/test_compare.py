@@ -98,7 +98,7 @@ def test_one_group_has_no_interval() -> None:
     ("names", "message"),
     [
         (["base"], "two or more different"),
-        (["sft", "champion"], "sft0 is named twice"),
+        (["sft", "champion"], "5f70000000000000 is named twice"),
         (["base", "nobody"], "is no policy of this run"),
     ],
 )
@@ -132,10 +132,18 @@ def test_two_policies_on_the_same_items(
 
     out = io.StringIO()
     show(first, Screen(Console(file=out, width=140)))
-    assert "base base0" in out.getvalue() and "SFT sft0 (champion)" in out.getvalue() and "perplexity" in out.getvalue()
+    assert (
+        "base base0" in out.getvalue()
+        and "SFT 5f70000000000000 (champion)" in out.getvalue()
+        and "perplexity" in out.getvalue()
+    )
 
     trained_run.store.write(
-        {"train_log": [{"policy_id": "sft0", "step": i, "name": "loss", "value": 1 / i} for i in range(1, 9)]}
+        {
+            "train_log": [
+                {"policy_id": "5f70000000000000", "step": i, "name": "loss", "value": 1 / i} for i in range(1, 9)
+            ]
+        }
     )
     wanted = {"scores", "training_loss", "learning_curve"} | {"pubmedqa": {"confusion"}, "medquad": set()}[benchmark]
     wanted |= {"error_lengths"} if any(p["errors"]["n"] for p in first["policies"]) else set()

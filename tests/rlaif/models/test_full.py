@@ -38,9 +38,11 @@ def logits(model: Any) -> torch.Tensor:
 def trained(whole_run: Run) -> dict[str, torch.Tensor]:
     """What each policy says as the loop loads it."""
     base = load_base(whole_run.config.model)
-    found = {name: logits(load_policy(whole_run, base, name)) for name in ("base0", "sft0", "dpo1")}
-    assert not torch.allclose(found["base0"], found["sft0"], atol=0.1) and not torch.allclose(
-        found["sft0"], found["dpo1"], atol=0.1
+    found = {
+        name: logits(load_policy(whole_run, base, name)) for name in ("base0", "5f70000000000000", "d901000000000000")
+    }
+    assert not torch.allclose(found["base0"], found["5f70000000000000"], atol=0.1) and not torch.allclose(
+        found["5f70000000000000"], found["d901000000000000"], atol=0.1
     )
     return found
 
@@ -48,8 +50,8 @@ def trained(whole_run: Run) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("sft0", "sft0 was trained in all its weights and has no adapter"),
-        ("dpo1", "dpo1 was trained in all its weights by way of sft0"),
+        ("5f70000000000000", "5f70000000000000 was trained in all its weights and has no adapter"),
+        ("d901000000000000", "d901000000000000 was trained in all its weights by way of 5f70000000000000"),
     ],
 )
 def test_as_an_adapter_they_are_refused(whole_run: Run, tmp_path: Path, name: str, why: str) -> None:
@@ -61,8 +63,8 @@ def test_as_an_adapter_they_are_refused(whole_run: Run, tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sft0", "with all its weights trained,"),
-        ("dpo1", "with all its weights trained and with the adapter added in,"),
+        ("5f70000000000000", "with all its weights trained,"),
+        ("d901000000000000", "with all its weights trained and with the adapter added in,"),
     ],
 )
 def test_exported_they_are_the_model_that_was_trained(
@@ -81,14 +83,14 @@ def test_as_gptq_it_is_near_the_model_that_was_trained(
     whole_run: Run, trained: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     out = tmp_path / "gptq"
-    difference = export(whole_run, "sft0", "gptq", out, "float32", QUIET)
+    difference = export(whole_run, "5f70000000000000", "gptq", out, "float32", QUIET)
     assert difference is not None and difference.loss_after == pytest.approx(difference.loss_before, rel=0.2)
     assert json.loads((out / "config.json").read_text("utf-8"))["quantization_config"]["bits"] == 4
     found = logits(load_base(ModelConfig(path=str(out), threads=1)).model)
-    assert (found - trained["sft0"]).norm() < (found - trained["base0"]).norm()
+    assert (found - trained["5f70000000000000"]).norm() < (found - trained["base0"]).norm()
 
 
-@pytest.mark.parametrize("name", ["sft0", "dpo1"])
+@pytest.mark.parametrize("name", ["5f70000000000000", "d901000000000000"])
 def test_served_and_in_a_chat_they_are_the_model_that_was_trained(
     whole_run: Run, trained: dict[str, torch.Tensor], name: str
 ) -> None:

@@ -141,11 +141,11 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     assert names == {
         ("the longer answer", "length"),
         ("base base0", "likelihood"),
-        ("SFT sft0", "likelihood"),
-        ("SFT sft0", "reward"),
+        ("SFT 5f70000000000000", "likelihood"),
+        ("SFT 5f70000000000000", "reward"),
     }
     assert (
-        by(result, "SFT sft0", "likelihood")["trained_on"] == 1
+        by(result, "SFT 5f70000000000000", "likelihood")["trained_on"] == 1
         and by(result, "base base0", "likelihood")["trained_on"] == 0
     )
 
@@ -168,12 +168,15 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     assert len(kept) == 5 * 3
     for pair in align.load_pairs(str(file)):
         sides = [
-            [logp(policy, pair.question, text) for text in (pair.chosen, pair.rejected)] for policy in ("base0", "sft0")
+            [logp(policy, pair.question, text) for text in (pair.chosen, pair.rejected)]
+            for policy in ("base0", "5f70000000000000")
         ]
         wanted = {
             ("base0", "preference_likelihood"): [s / n for s, n in sides[0]],
-            ("sft0", "preference_likelihood"): [s / n for s, n in sides[1]],
-            ("sft0", "preference_reward"): [after[0] - before[0] for before, after in zip(*sides, strict=True)],
+            ("5f70000000000000", "preference_likelihood"): [s / n for s, n in sides[1]],
+            ("5f70000000000000", "preference_reward"): [
+                after[0] - before[0] for before, after in zip(*sides, strict=True)
+            ],
         }
         for (policy, metric), values in wanted.items():
             found = kept[pair.pair_id, policy, metric]

@@ -52,7 +52,12 @@ def test_pairs_go_from_one_run_to_another_with_their_lineage(
     assert row == {"kind": "imported", "round": 0}
     origin = json.loads(other.store.query("SELECT origin FROM preferences ORDER BY origin ->> 'pair_id'")[0]["origin"])
     run_id = paired_run.store.query("SELECT run_id FROM runs")[0]["run_id"]
-    assert (origin["pair_id"], origin["round"], origin["policy_id"], origin["run_id"]) == ("p0", 1, "sft0", run_id)
+    assert (origin["pair_id"], origin["round"], origin["policy_id"], origin["run_id"]) == (
+        "p0",
+        1,
+        "5f70000000000000",
+        run_id,
+    )
     assert len(origin["file_sha256"]) == 64 and origin["file"] == f"train.{kind}" and origin["row"] == "1"
     (decision,) = other.store.query("SELECT kind, action, reason FROM decisions")
     assert decision == {"kind": "manual", "action": "IMPORT", "reason": f"4 pairs from train.{kind}"}
@@ -348,19 +353,22 @@ def test_dpo_trains_on_imported_pairs_until_a_policy_of_the_line_has(paired_run:
     def ids(champion: str, round: int) -> list[str]:
         return [row["pair_id"] for row in dpo_pairs(paired_run, champion, round)]
 
-    assert ids("sft0", 1) == ["p0", "p1", "p2", "p3"] and ids("base0", 1) == []
+    assert ids("5f70000000000000", 1) == ["p0", "p1", "p2", "p3"] and ids("base0", 1) == []
     rows = [
         {"prompt": f"What helps against {what}?", "chosen": "Rest.", "rejected": "No."} for what in ("fever", "cough")
     ]
     import_preferences(paired_run, write(tmp_path / "f.jsonl", *rows))
-    new = sorted(set(ids("sft0", 1)) - {"p0", "p1", "p2", "p3"})
+    new = sorted(set(ids("5f70000000000000", 1)) - {"p0", "p1", "p2", "p3"})
     assert len(new) == 2 and ids("base0", 1) == new
-    dpo = {"policy_id": "dpo1", "kind": "dpo", "round": 1, "parent_id": "sft0"}
+    dpo = {"policy_id": "d901000000000000", "kind": "dpo", "round": 1, "parent_id": "5f70000000000000"}
     paired_run.store.write(
-        {"policies": [dpo], "policy_items": [{"policy_id": "dpo1", "item_id": i, "role": "dpo"} for i in new]}
+        {
+            "policies": [dpo],
+            "policy_items": [{"policy_id": "d901000000000000", "item_id": i, "role": "dpo"} for i in new],
+        }
     )
-    assert ids("dpo1", 2) == [], "it was trained on them, and wrote none of the run's own"
-    assert ids("sft0", 2) == sorted(["p0", "p1", "p2", "p3", *new]), (
+    assert ids("d901000000000000", 2) == [], "it was trained on them, and wrote none of the run's own"
+    assert ids("5f70000000000000", 2) == sorted(["p0", "p1", "p2", "p3", *new]), (
         "the champion was not: a challenger that failed does not use them up"
     )
 
