@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,16 +47,16 @@ def quantize(
         read_model(source, torch.bfloat16, "meta", local_files_only=True)  # names and shapes only
     _check_sizes(source, group_size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
-        # gptqmodel keeps a log in ./logs of wherever it runs
-        with quiet(), tempfile.TemporaryDirectory(prefix="rlaif-") as scratch, contextlib.chdir(scratch):
-            _run(source, part, list(calibration), bits, group_size, seed, batch_size)
-        _clean(part)
-        os.rename(part, out)
-    except Exception as error:  # whatever gptqmodel runs into; the half-written folder goes, the source is untouched
-        shutil.rmtree(part, ignore_errors=True)
+        # Beside the target, so that it can be renamed; of a new name, so that nothing of anybody else is in the way.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as draft:
+            part = Path(draft) / out.name
+            # gptqmodel keeps a log in ./logs of wherever it runs
+            with quiet(), tempfile.TemporaryDirectory(prefix="rlaif-") as scratch, contextlib.chdir(scratch):
+                _run(source, part, list(calibration), bits, group_size, seed, batch_size)
+            _clean(part)
+            os.rename(part, out)
+    except Exception as error:  # whatever gptqmodel runs into; the half-written folder is gone, the source is untouched
         raise RlaifError(
             f"quantizing {source} failed: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
         ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,19 +80,16 @@ def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen
     check_disk(out.parent)
     prompt = run_prompt(run)
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    part, merged = (out.absolute().with_name(f".{out.name}.{tail}") for tail in ("part", "merged"))
-    for leftover in (part, merged):
-        shutil.rmtree(leftover, ignore_errors=True)
     try:
-        difference = write(run, policy, kind, part, merged, dtype, prompt, screen)
-        os.rename(part, out)
+        # Beside the target, so that it can be renamed; of a new name, so that nothing of anybody else is in the way.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as draft:
+            part, merged = Path(draft) / out.name, Path(draft) / "merged.unquantized"
+            difference = write(run, policy, kind, part, merged, dtype, prompt, screen)
+            os.rename(part, out)
     except OSError as error:
         raise RlaifError(
             f"--out {error.filename or out}: {error.strerror}; make room or choose another folder"
         ) from error
-    finally:
-        for leftover in (part, merged):
-            shutil.rmtree(leftover, ignore_errors=True)
     return difference
 
 

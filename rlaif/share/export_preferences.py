@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +100,24 @@ def export_preferences(run: Run, kind: str, out: Path | None, repo: str) -> str:
         raise UsageError(f"--out {taken} exists already; give a new name, or an empty folder")
     file = out if single else out / f"train.{kind}"
     text = dataset_card(run, rows, file.name, COLUMNS)
-    part = out.absolute().with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     check_disk(out.parent)
     try:
-        part.mkdir(parents=True)
-        write_rows(rows, part / file.name, kind)
-        (part / "README.md").write_text(text, "utf-8")
-        if single:
-            os.rename(part / "README.md", card)
-            os.rename(part / file.name, out)
-        else:
-            os.rename(part, out)
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, so that it can be renamed; of a new name, so that nothing of anybody else is in the way.
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as draft:
+            part = Path(draft) / out.name
+            part.mkdir()
+            write_rows(rows, part / file.name, kind)
+            (part / "README.md").write_text(text, "utf-8")
+            if single:
+                os.rename(part / "README.md", card)
+                os.rename(part / file.name, out)
+            else:
+                os.rename(part, out)
     except OSError as error:
         raise RlaifError(
             f"--out {error.filename or out}: {error.strerror}; make room or choose another place"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return f"{len(rows):,} pairs in {file}, described in {card}"
 
 

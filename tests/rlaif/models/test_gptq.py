@@ -40,6 +40,24 @@ def test_a_model_whose_files_lack_tensors_is_refused(tiny_model: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_beside_the_target_is_touched(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".out.part" / "deep").mkdir(parents=True)
+    (tmp_path / ".out.part" / "deep" / "mine").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+
+    def break_down(source: Path, part: Path, *_: object) -> None:
+        part.mkdir()
+        (part / "half").write_text("half")
+        raise ValueError("no room")
+
+    monkeypatch.setattr("rlaif.models.gptq._run", break_down)
+    with pytest.raises(RlaifError, match="no room"):
+        quantize(tiny_model, tmp_path / "out", TEXTS)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_quantized_model_is_refused(shared: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="quantized already"):
         quantize(shared / "models" / "medlm-6m-gptq", tmp_path / "out", TEXTS)

@@ -78,10 +78,14 @@ def test_cards_are_yaml_and_markdown() -> None:
 
 @pytest.mark.slow
 def test_a_damaged_adapter_leaves_nothing_behind(paired_run: Run, tmp_path: Path) -> None:
-    (paired_run.policies / "sft0").mkdir(parents=True)
+    (paired_run.policies / "5f70000000000000").mkdir(parents=True)
+    for name in (".adapter.part", ".adapter.merged"):  # somebody else's
+        (tmp_path / "out" / name / "deep").mkdir(parents=True)
+        (tmp_path / "out" / name / "deep" / "mine").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RlaifError, match="no weights"):
         export(paired_run, "champion", "adapter", tmp_path / "out" / "adapter", "float32", QUIET)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.slow

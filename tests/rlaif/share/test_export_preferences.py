@@ -22,8 +22,20 @@ def test_datasets_loads_the_folder_as_its_card_says(paired_run: Run, tmp_path: P
     pairs = load_dataset(str(tmp_path / "prefs"), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(pairs) == 4 and pairs[0]["chosen"][0]["role"] == "assistant"
     card = (tmp_path / "prefs" / "README.md").read_text()
-    assert "medical advice" in card and "| 1 | sft0 | reference | 4 | 0.500 |" in card
+    assert "medical advice" in card and "| 1 | 5f70000000000000 | reference | 4 | 0.500 |" in card
     assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize("name", ["prefs", "prefs.parquet"])
+def test_nothing_beside_the_target_is_touched(paired_run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / f".{name}.part" / "deep").mkdir(parents=True)
+    (tmp_path / f".{name}.part" / "deep" / "mine").write_text("mine")
+    before = {p for p in tmp_path.rglob("*") if paired_run.folder not in p.parents}
+    export_preferences(paired_run, "parquet", tmp_path / name, "")
+    made = {p for p in tmp_path.rglob("*") if paired_run.folder not in p.parents} - before
+    assert {p.name for p in made} == ({"prefs", "train.parquet", "README.md"} if name == "prefs" else {
+        "prefs.parquet", "prefs.README.md"})  # fmt: skip
+    assert (tmp_path / f".{name}.part" / "deep" / "mine").read_text() == "mine"
 
 
 @pytest.mark.slow
