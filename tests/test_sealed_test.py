@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 HERE = Path(__file__).parent
 KILLED = -9
+ITEMS = 8  # sealed ones that are left of a benchmark
 METRICS = {"quality", "token_f1", "rouge_l", "accuracy"}
 COMPARED = {
     "eval_items": "*",
@@ -52,6 +53,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
     with session(run, now()):
         prompt = load_prompt(config.prompts.policy)
         run_loop(Loop(run, Screen(), prompt, labelling, load_base(config.model), gate_judge=ReferenceJudge()), 1)
+    few = "row_number() OVER (PARTITION BY dataset ORDER BY question_id) > ?"
+    many = f"SELECT question_id FROM questions WHERE split = 'sealed' QUALIFY {few}"
+    run.store.execute([(f"DELETE FROM questions WHERE question_id IN ({many})", [ITEMS])])
     return folder
 
 
@@ -97,26 +101,24 @@ def test_the_loop_gated_by_the_marks_of_a_judge_that_does_not_label(made: Path) 
 
 def test_a_killed_sealed_test_goes_on_and_ends_with_the_same_rows(run: Run, made: Path, tmp_path: Path) -> None:
     undisturbed = open_run(Path(shutil.copytree(made, tmp_path / "undisturbed")))
-    done = call(undisturbed, "test", "--limit", "8")
+    done = call(undisturbed, "test", "--yes")
     assert done.returncode == 0, done.stderr
     for name in ("base", "SFT", "champion", "champion - base", "quality", "macro_f1", "token_f1"):
         assert name in done.stdout
 
     for place in ("1/sealed:begin", "1/sealed:torn", "1/sealed:end"):
-        assert call(run, "test", "--limit", "8", kill=place).returncode == KILLED, place
-        other = call(run, "test")
-        assert other.returncode == 2 and "--limit 8" in other.stderr and other.stdout == ""
-    assert call(run, "test", "--limit", "8").returncode == 0
+        assert call(run, "test", "--yes", kill=place).returncode == KILLED, place
+    assert call(run, "test", "--yes").returncode == 0
     assert rows(run) == rows(undisturbed), "one event, however often it was killed"
     (opened,) = run.store.query("SELECT * FROM sealed_tests")
     sealed = run.store.query(
         "SELECT policy_id, metric, count(*) AS n FROM eval_items WHERE split = 'sealed' GROUP BY ALL"
     )
     assert {(r["policy_id"], r["metric"], r["n"]) for r in sealed} == {
-        (p, m, 8) for p in opened["policies"] for m in METRICS
+        (p, m, ITEMS) for p in opened["policies"] for m in METRICS
     }
 
-    again = call(run, "test", "--limit", "8")
+    again = call(run, "test", "--yes")
     assert again.returncode == 2 and "--force" in again.stderr.splitlines()[-1] and rows(run) == rows(undisturbed)
     further = call(run, "loop", "--rounds", "2", "--profile", str(run.folder / "config.toml"))
     assert (
@@ -129,9 +131,19 @@ def test_a_killed_sealed_test_goes_on_and_ends_with_the_same_rows(run: Run, made
     )
 
     before = run.store.query("FROM eval_items ORDER BY ALL")
-    forced = call(run, "test", "--limit", "8", "--force")
+    forced = call(run, "test", "--yes", "--force")
     assert forced.returncode == 0 and "opened 2 times" in forced.stdout, forced.stderr
     assert run.store.query("FROM eval_items ORDER BY ALL") == before, "what is known already is not made again"
     results = run.store.query("SELECT evidence FROM decisions WHERE kind = 'sealed' AND action = 'RESULT' ORDER BY seq")
     first, second = (json.loads(r["evidence"]) for r in results)
     assert first["rows"] == second["rows"] and (first["opening"], second["opening"]) == (1, 2)
+
+
+def test_a_try_opens_nothing(run: Run, made: Path) -> None:
+    before = rows(run)
+    tried = call(run, "test", "--limit", "4")
+    assert tried.returncode == 0, tried.stderr
+    assert "4 gate items" in tried.stderr and "stays sealed" in tried.stderr and "token F1" in tried.stdout
+    after = rows(run)
+    assert {name for name in before if before[name] != after[name]} <= {"eval_items"}
+    assert not [r for r in after["eval_items"] if r["split"] == "sealed"] and after["sealed_tests"] == []

@@ -76,21 +76,44 @@ def evaluate(
 def sealed_test(
     run: RunOption = DEFAULT_RUN,
     force: Annotated[bool, typer.Option("--force", help="Open it once more; marks the run for ever.")] = False,
-    limit: Annotated[int, typer.Option(help="At most so many items of a benchmark; 0: all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(help="Only try it, on so many of the gate's items per benchmark; the test stays sealed.")
+    ] = 0,
+    yes: Annotated[bool, typer.Option("--yes", help="Open it without asking.")] = False,
 ) -> None:
     """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for
     ever.
     """
     not_negative("--limit", limit)
-    from rlaif.evals.sealed_test import run_sealed_test
+    from rlaif.evals import compare as comparing
+    from rlaif.evals.sealed_test import rehearse, run_sealed_test
     from rlaif.report.status import print_sealed
     from rlaif.run import open_run
     from rlaif.screen import Screen
 
-    run_sealed_test(run, force, limit, Screen())
-    print_sealed(
-        open_run(run), stdout_screen(None if sys.stdout.isatty() else 160)
-    )  # in a file or a pipe nothing is folded
+    wide = None if sys.stdout.isatty() else 160  # in a file or a pipe nothing is folded
+    if limit:
+        screen = Screen()
+        screen.line(f"trying on {limit:,} gate items per benchmark: the sealed test stays sealed", style="yellow")
+        for result in rehearse(run, limit, screen):
+            comparing.show(result, stdout_screen(wide))
+        return
+    run_sealed_test(run, force, _yes if yes else _ask_to_open, Screen())
+    print_sealed(open_run(run), stdout_screen(wide))
+
+
+def _yes(what: str) -> None:
+    """The answer was given with --yes."""
+
+
+def _ask_to_open(what: str) -> None:
+    """UsageError unless a person at a terminal agrees."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what} can be opened once: say --yes to open it, or --limit N to try it on gate items")
+    from rlaif.screen import clean
+
+    if not typer.confirm(f"Open {clean(what)}? That can be done once, and is recorded for ever.", err=True):
+        raise UsageError("nothing was opened")
 
 
 def compare(

@@ -28,8 +28,8 @@ class Opening:
     """The latest opening. `policies`: base, SFT and champion by name, None for one that an older version recorded
     without them.
 
-    `limit`: items a benchmark, 0 for all. `rows`: what came out (see `sealed_command.compare`), None while it is
-    unfinished.
+    `limit`: items per benchmark, 0 for all; an older version could open a part. `rows`: what came out (see
+    `sealed_test.compare`), None while it is unfinished.
     """
 
     number: int
@@ -81,34 +81,24 @@ def last_round(run: Run) -> int:
     return int(decided[-1])
 
 
-def may_open(run: Run, force: bool, limit: int) -> Opening | None:
+def may_open(run: Run, force: bool) -> Opening | None:
     """The unfinished opening that goes on, or None for a new one.
 
-    UsageError for a second opening that is not forced, and for an unfinished one that was begun with another limit.
+    UsageError for a second opening that is not forced.
     """
     opening = last_opening(run)
-    if opening is None:
-        return None
-    when = f"{opening.opened_at:%Y-%m-%d %H:%M} UTC, after round {opening.round}"
-    if opening.unfinished:
-        if limit != opening.limit:
-            same = f"--limit {opening.limit}" if opening.limit else "no --limit"
-            raise UsageError(
-                f"the sealed test was opened with {same} ({when}) and is not finished; go on with the same"
-            )
+    if opening is None or opening.unfinished:
         return opening
     if not force:
         raise UsageError(
-            f"the sealed test of {run.folder} was opened already ({when}); see status or report. Only "
-            "its first result is an honest one: "
+            f"the sealed test of {run.folder} was opened already ({opening.opened_at:%Y-%m-%d %H:%M} UTC, after round "
+            f"{opening.round}); see status or report. Only its first result is an honest one: "
             "--force opens it again and marks the run for ever"
         )
     return None
 
 
-def record_opening(
-    run: Run, session_id: str, policies: Mapping[str, str], limit: int, sizes: Mapping[str, int]
-) -> Opening:
+def record_opening(run: Run, session_id: str, policies: Mapping[str, str], sizes: Mapping[str, int]) -> Opening:
     """Write, in one transaction, that the sealed items are about to be looked at. Nothing of them may be shown
     before.
     """
@@ -120,7 +110,7 @@ def record_opening(
     reason = f"sealed test opened after round {round} for {who}: {items}"
     if number > 1:
         reason = f"opening {number}, forced: {reason}; only the first opening's result is an honest one"
-    evidence = {"opening": number, "policies": policies, "limit": limit, "items": sizes}
+    evidence = {"opening": number, "policies": policies, "items": sizes}
     ids = list(dict.fromkeys(policies.values()))
     run.store.execute(
         [

@@ -8,14 +8,15 @@ opening: each policy's results on a benchmark are written with their stage, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif import stats
 from rlaif.evals import sealed
 from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT
-from rlaif.evals.evaluate import evaluate_questions
+from rlaif.evals.compare import compare as compare_policies
+from rlaif.evals.evaluate import benchmark_questions, evaluate_questions
 from rlaif.evals.quality import ensure_quality, make_gate_judge
 from rlaif.evals.stored import stored
 from rlaif.judging.announce import announce
@@ -36,19 +37,22 @@ Questions = dict[str, list[Question]]
 PAIRS = (("champion", "base"), ("champion", "SFT"), ("SFT", "base"))
 
 
-def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> sealed.Opening:
+def run_sealed_test(folder: Path, force: bool, confirm: Callable[[str], None], screen: Screen) -> sealed.Opening:
     """Open the sealed test of the run in `folder`, or go on with an unfinished opening; returns it with its results.
 
-    `limit`: the first so many items of each benchmark by id, 0 for all. Raises UsageError when it may not be opened (a
-    second time without `force`, a round under way, no items) and RlaifError when a policy's weights are gone or
-    changed; nothing is opened then.
+    `confirm` is told what is about to be opened, before anything is; it raises where the answer is no. Raises
+    UsageError when it may not be opened (a second time without `force`, a round under way, no items) and RlaifError
+    when a policy's weights are gone or changed; nothing is opened then.
     """
     run = open_run(folder)
     with run_lock(folder):  # the champion must not change meanwhile
-        opening = sealed.may_open(run, force, limit)
+        opening = sealed.may_open(run, force)
         if opening is None:
             sealed.last_round(run)
-        questions = sealed_questions(run, limit)
+        questions = sealed_questions(run, opening.limit if opening else 0)
+        if opening is None:
+            items = " and ".join(f"{len(q):,} {b}" for b, q in questions.items())
+            confirm(f"the sealed test of {folder} ({items} items)")
         policies = dict(opening.policies) if opening and opening.policies else contenders(run)
 
         started = now()
@@ -63,9 +67,7 @@ def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> se
             announce(screen, judge, role="gate's judge")
         with session(run, started) as session_id, screen.live():
             if opening is None:
-                opening = sealed.record_opening(
-                    run, session_id, policies, limit, {b: len(q) for b, q in questions.items()}
-                )
+                opening = sealed.record_opening(run, session_id, policies, {b: len(q) for b, q in questions.items()})
             evaluate_all(run, base, prompt, opening, policies, questions, screen)
             if judge and FREE_TEXT in questions:
                 for policy_id in dict.fromkeys(policies.values()):
@@ -75,6 +77,21 @@ def run_sealed_test(folder: Path, force: bool, limit: int, screen: Screen) -> se
     done = sealed.last_opening(run)
     assert done is not None and done.rows is not None  # conclude wrote them
     return done
+
+
+def rehearse(folder: Path, limit: int, screen: Screen) -> list[dict[str, Any]]:
+    """The same policies on the first `limit` items of each benchmark's gate split: one comparison per benchmark, see
+    :func:`rlaif.evals.compare.compare`. The sealed items are not touched, and nothing is opened.
+
+    UsageError without an SFT policy, and where no benchmark has gate items.
+    """
+    run = open_run(folder)
+    policies = list(dict.fromkeys(contenders(run).values()))
+    with_items = [b for b in BENCHMARKS if benchmark_questions(run, b, "gate", 1)]
+    if not with_items:
+        raise UsageError(f"{folder} has no gate items to try on")
+    with screen.live():
+        return [compare_policies(run, policies, b, "gate", limit, screen) for b in with_items]
 
 
 def contenders(run: Run) -> dict[str, str]:
@@ -96,10 +113,7 @@ def sealed_questions(run: Run, limit: int) -> Questions:
         raise UsageError(f"{run.folder} has no sealed items: its data sets were given without a test split")
     for benchmark, questions in found.items():
         if len({q.group_id for q in questions}) < 2:
-            raise UsageError(
-                f"{benchmark}: the {len(questions)} sealed items are of one group, and intervals need "
-                "two; give a larger --limit"
-            )
+            raise UsageError(f"{benchmark}: the {len(questions)} sealed items are of one group, and intervals need two")
     return found
 
 

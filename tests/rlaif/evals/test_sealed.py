@@ -54,9 +54,9 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def opened(run: Run, limit: int = 0) -> sealed.Opening:
+def opened(run: Run) -> sealed.Opening:
     return sealed.record_opening(
-        run, f"session{len(run.store.query('FROM sealed_tests'))}", contenders(run), limit, {"medquad": 4}
+        run, f"session{len(run.store.query('FROM sealed_tests'))}", contenders(run), {"medquad": 4}
     )
 
 
@@ -78,7 +78,7 @@ def shown(run: Run) -> str:
 
 
 def test_an_opening_is_on_record_everywhere(run: Run) -> None:
-    assert sealed.last_opening(run) is None and sealed.may_open(run, False, 0) is None and marks(run) == []
+    assert sealed.last_opening(run) is None and sealed.may_open(run, False) is None and marks(run) == []
     opening = opened(run)
     assert (opening.number, opening.round, opening.policies, opening.unfinished) == (1, 1, POLICIES, True)
     assert run.store.query("SELECT sealed_opened_at_round AS r FROM runs") == [{"r": 1}]
@@ -90,24 +90,30 @@ def test_an_opening_is_on_record_everywhere(run: Run) -> None:
     assert "4 medquad items" in decision["reason"] and json.loads(decision["evidence"])["policies"] == POLICIES
 
 
-def test_an_unfinished_opening_goes_on_with_the_same_limit(run: Run) -> None:
-    opened(run, limit=7)
+def test_an_unfinished_opening_goes_on(run: Run) -> None:
+    opened(run)
     assert "not finished: go on with python cli.py test" in marks(run)[0]
-    with pytest.raises(UsageError, match="opened with --limit 7 .* not finished"):
-        sealed.may_open(run, False, 0)
-    again = sealed.may_open(run, True, 7)
-    assert again is not None and again.number == 1
+    again = sealed.may_open(run, False)
+    assert again is not None and (again.number, again.limit) == (1, 0)
     concluded(run)
     done = sealed.last_opening(run)
     assert done is not None and not done.unfinished and done.rows == ROWS and marks(run) == []
+
+
+def test_a_part_that_an_older_version_opened_goes_on_as_that_part(run: Run) -> None:
+    opened(run)
+    evidence = {"opening": 1, "policies": POLICIES, "limit": 7}
+    run.store.execute([("UPDATE decisions SET evidence = ? WHERE kind = 'sealed'", [json.dumps(evidence)])])
+    again = sealed.may_open(run, False)
+    assert again is not None and again.limit == 7
 
 
 def test_a_second_opening_has_to_be_forced_and_marks_the_run(run: Run) -> None:
     opened(run)
     concluded(run)
     with pytest.raises(UsageError, match="opened already .* after round 1.*--force"):
-        sealed.may_open(run, False, 0)
-    assert sealed.may_open(run, True, 0) is None
+        sealed.may_open(run, False)
+    assert sealed.may_open(run, True) is None
     assert opened(run).number == 2
     concluded(run, 2)
     actions = run.store.query("SELECT action, reason FROM decisions WHERE kind = 'sealed' ORDER BY seq")
@@ -124,7 +130,7 @@ def test_a_second_opening_has_to_be_forced_and_marks_the_run(run: Run) -> None:
 def test_an_opening_from_before_the_command_counts(run: Run) -> None:
     run.store.write({"sealed_tests": [{"session_id": "old", "round": 1, "policies": ["cccc"]}]})
     with pytest.raises(UsageError, match="--force"):
-        sealed.may_open(run, False, 0)
+        sealed.may_open(run, False)
     assert opened(run).number == 2
 
 
