@@ -19,7 +19,7 @@ import pytest
 from rlaif.prompts import load_prompt
 from rlaif.records import load_questions
 from rlaif.run import open_run
-from rlaif.share.serve import check_port
+from rlaif.share.serve import check_key, check_port
 from rlaif.types import RlaifError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,21 @@ def test_a_port_that_is_taken_is_said_at_once() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1 port {port} "):
             check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_a_host_that_others_reach_needs_a_key(host: str) -> None:
+    with pytest.raises(UsageError, match="can be reached from other machines: set RLAIF_SERVE_KEY"):
+        check_key(host, "")
+    check_key(host, "0123456789abcdef")
+
+
+def test_loopback_needs_none_and_a_key_has_to_be_one() -> None:
+    for host in ("127.0.0.1", "localhost", "::1"):
+        check_key(host, "")
+    for key in ("short", "with a blank in it", "ключ ключ ключ ключ"):
+        with pytest.raises(UsageError, match="RLAIF_SERVE_KEY has to be 16 or more"):
+            check_key("127.0.0.1", key)
 
 
 @dataclass(frozen=True)
@@ -120,8 +135,21 @@ def test_the_openai_client_gets_what_our_own_sampling_gives(served: Served) -> N
         model=run.champion(), messages=[{"role": "user", "content": asked[4].question}], max_tokens=64, stream=True
     )
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices) == own[4], "streamed"
-    with pytest.raises(openai.BadRequestError):
-        client.chat.completions.create(model="another", messages=[{"role": "user", "content": "x"}])
+    for stranger in ("another", "../policies", f"../served/{run.champion()}", "/etc", "Qwen/Qwen2.5-0.5B", ""):
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model=stranger, messages=[{"role": "user", "content": "x"}])
+    listed = [model.id for model in client.models.list()]
+    assert listed[:3] == ["champion", "sft", "base"] and run.champion() in listed
+
+    def say(model: str) -> str:
+        turns = messages(PROMPT, asked[4].question, asked[4].context)
+        answer = client.chat.completions.create(model=model, messages=turns, max_tokens=64)  # type: ignore[arg-type]
+        return str(answer.choices[0].message.content)
+
+    plain = sample(
+        load_policy(run, base, "base"), base.tokenizer, [prompts[4]], max_new_tokens=64, seed=0, greedy=True
+    )[0].text
+    assert say("champion") == say("sft") == own[4] and say("base") == plain != own[4]
 
 
 @pytest.mark.slow

@@ -30,11 +30,17 @@ def chat(
 
 def serve(
     run: RunOption = DEFAULT_RUN,
-    policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
-    host: Annotated[str, typer.Option(help="The address to listen on; the server asks for no key.")] = "127.0.0.1",
+    policy: Annotated[str, typer.Option(help="base, champion or a policy id: what is loaded at once.")] = "champion",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on. With any but a loopback one, clients need the key that is in the "
+            "environment variable RLAIF_SERVE_KEY."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
 ) -> None:
-    """Serve a policy as an OpenAI-compatible endpoint until Ctrl-C. Needs the extra serving."""
+    """Serve the run's policies as an OpenAI-compatible endpoint until Ctrl-C. Needs the extra serving."""
     from rlaif.share.serve import serve as until_stopped
 
     until_stopped(run, policy, host, port)

@@ -1,12 +1,14 @@
-"""The command `serve`: a policy behind an OpenAI-compatible endpoint, by way of `transformers serve`.
+"""The command `serve`: the policies of a run behind an OpenAI-compatible endpoint, by way of `transformers serve`.
 
-That server answers adapters with an error, so the policy is written once as a plain model (dequantized base with the
-adapter merged in) into the run, `served/<policy_id>`, and started from there as a child process.
+That server answers adapters with an error, so a policy is written once as a plain model (dequantized base with the
+adapter merged in) into the run, `served/<policy_id>`. The server runs as a child process on loopback, in that folder;
+what can be reached is the gateway of `rlaif.share.gateway`.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
-from rlaif.policies import run_prompt
+from rlaif.policies import adapter_of, run_prompt
 from rlaif.prompts import Prompt, fill
 from rlaif.render import beginning, takes_system
 from rlaif.run import Run, check_disk, open_run
@@ -34,33 +37,38 @@ if TYPE_CHECKING:
 
 NEEDED = ("fastapi", "uvicorn", "openai")  # what the server asks for beyond our own dependencies
 MERGED = "served.json"  # says which weights a merged folder holds; written last
+KEY = "RLAIF_SERVE_KEY"  # the environment variable with the key; it is kept nowhere
+SHORTEST_KEY = 16  # characters
+LOCAL = "127.0.0.1"  # where the child listens
 READY_SECONDS = 600  # to load the model; a few for a small one
 
 
 def serve(folder: Path, name: str, host: str, port: int) -> None:
-    """Serve a policy until Ctrl-C or SIGTERM.
+    """Serve the run's policies until Ctrl-C or SIGTERM; policy `name` is loaded at once, the others when asked for.
 
-    Raises UsageError for an unknown policy or a port that is taken, RlaifError without the extra `serving`, for damaged
-    weights, and when the server does not come up or ends by itself.
+    Raises UsageError for an unknown policy, a port that is taken, or a host that other machines reach without a key in
+    the environment variable `RLAIF_SERVE_KEY`; RlaifError without the extra `serving`, for damaged weights, and when
+    the server does not come up or ends by itself.
     """
     missing = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if missing:
         raise RlaifError(
             f'serve needs {", ".join(missing)}; install the extra: pip install -c constraints.txt ".[serving]"'
         )
+    key = os.environ.get(KEY, "")
+    check_key(host, key)
     check_port(host, port)
     run, screen = open_run(folder), Screen()
     policy = run.policy(name)
     with screen.console.status("merging the policy"):
         merged = merged_folder(run, policy["policy_id"])
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        screen.line(f"{host} can be reached from other machines, and the server asks for no key", style="yellow")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a plain kill also takes the server down
-    server = start_server(merged, host, port, run.config)
+    inner = free_port()
+    server = start_server(merged.parent, inner, run.config)
     try:
-        wait_until_ready(server, host, port)
-        screen.line(hello(run, policy, host, port))
-        screen.line("Research software, not medical advice. Ctrl-C stops the server.", style="dim")
+        wait_until_ready(server, inner)
+        load(inner, merged.name)
+        answer_until_stopped(run, server, inner, host, port, key, screen, hello(run, policy, host, port, bool(key)))
         code = server.wait()
         raise RlaifError(f"the server ended by itself with exit code {code}; its last lines above say why")
     except KeyboardInterrupt:
@@ -69,15 +77,72 @@ def serve(folder: Path, name: str, host: str, port: int) -> None:
         stop(server)
 
 
-def hello(run: Run, policy: dict[str, Any], host: str, port: int) -> str:
+def answer_until_stopped(
+    run: Run, server: subprocess.Popen[bytes], inner: int, host: str, port: int, key: str, screen: Screen, greeting: str
+) -> None:
+    """The gateway on `host` and `port`, until `server` ends; KeyboardInterrupt on a signal."""
+    import asyncio
+
+    import uvicorn
+
+    from rlaif.share.gateway import make_app
+
+    def complain(message: str) -> None:
+        screen.line(message, style="yellow")
+
+    def prepare(policy_id: str) -> Path:
+        return merged_folder(run, policy_id)
+
+    app = make_app(run, f"http://{LOCAL}:{inner}", prepare, key, complain)
+    settings = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3, limit_concurrency=64
+    )
+    gateway = uvicorn.Server(settings)
+
+    async def watched() -> None:
+        answering = asyncio.create_task(gateway.serve())
+        while not gateway.started and not answering.done():
+            await asyncio.sleep(0.05)
+        screen.line(greeting)
+        screen.line("Research software, not medical advice. Ctrl-C stops the server.", style="dim")
+        while server.poll() is None and not answering.done():
+            await asyncio.sleep(0.2)
+        gateway.should_exit = True
+        await answering
+
+    asyncio.run(watched())
+    if gateway.should_exit and server.poll() is None:
+        raise KeyboardInterrupt  # uvicorn took the signal, and has let the last answers end
+
+
+def check_key(host: str, key: str) -> None:
+    """UsageError where other machines could ask without a key."""
+    if key and (len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key):
+        raise UsageError(f"{KEY} has to be {SHORTEST_KEY} or more ASCII characters without blanks")
+    if not key and not is_loopback(host):
+        raise UsageError(
+            f"--host {host} can be reached from other machines: set {KEY} to a key of {SHORTEST_KEY} or more "
+            "characters that clients have to send, or leave --host at 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def hello(run: Run, policy: dict[str, Any], host: str, port: int, keyed: bool) -> str:
     body = json.dumps(
         {"model": policy["policy_id"], "messages": [{"role": "user", "content": "What are the symptoms of asthma?"}]}
     )
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    key = f' -H "Authorization: Bearer ${KEY}"' if keyed else ""
     return (
         f"{policy['kind']} policy {policy['policy_id']} of {run.folder} at {where}, as model "
-        f"{policy['policy_id']}; greedy. Try:\n"
-        f"  curl {where}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+        f"{policy['policy_id']}; greedy. Also champion, sft, base and every id that {where}/models lists. Try:\n"
+        f"  curl {where}/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'"
     )
 
 
@@ -90,27 +155,27 @@ def merged_folder(run: Run, policy_id: str) -> Path:
     not the run's.
     """
     policy, prompt = run.policy(policy_id), run_prompt(run)
-    folder = run.served / policy["policy_id"]
+    folder = run.served_folder(policy)
+    adapter_of(run, policy)  # says what is wrong with its row before anything is made
     told = {"policy_sha256": policy["sha256"], "base_sha256": policy["base_sha256"], "prompt_sha256": prompt.sha256}
     try:
         if json.loads((folder / MERGED).read_text("utf-8")) == told:
             return folder
     except (OSError, ValueError):
         pass  # not there, or half there: made anew
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     check_disk(run.folder)
     try:
-        write_merged(run, policy, prompt, part)
-        (part / MERGED).write_text(json.dumps(told, indent=2) + "\n", "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(part, folder)
+        folder.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as draft:
+            part = Path(draft) / folder.name
+            write_merged(run, policy, prompt, part)
+            (part / MERGED).write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(part, folder)
     except OSError as error:
         raise RlaifError(
-            f"{error.filename or part}: cannot write the merged model ({error.strerror or error}); make room"
+            f"{error.filename or folder}: cannot write the merged model ({error.strerror or error}); make room"
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
@@ -180,33 +245,26 @@ def check_port(host: str, port: int) -> None:
         raise UsageError(f"cannot listen on {host} port {port} ({error}); give another --port or --host") from error
 
 
-def start_server(merged: Path, host: str, port: int, config: Config) -> subprocess.Popen[bytes]:
-    """`transformers serve` on the folder, offline; what it prints goes to stderr. The model's name is the folder's."""
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "transformers.cli.transformers",
-        "serve",
-        merged.name,
-        "--host",
-        host,
-        "--port",
-        str(port),
-    ]
-    command += ["--device", "cpu" if config.model.device == "cpu" else "auto"]
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((LOCAL, 0))
+        return int(probe.getsockname()[1])
+
+
+def start_server(served: Path, port: int, config: Config) -> subprocess.Popen[bytes]:
+    """`transformers serve` on loopback, offline, in the folder `served`, so that a model's name is its folder's; what
+    it prints goes to stderr.
+    """
+    command = [sys.executable, "-P", "-m", "transformers.cli.transformers", "serve", "--host", LOCAL]
+    command += ["--port", str(port), "--device", "cpu" if config.model.device == "cpu" else "auto"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-    return subprocess.Popen(
-        command, cwd=merged.parent, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
-    )
+    environment.pop(KEY, None)
+    return subprocess.Popen(command, cwd=served, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
 
 
-def wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> None:
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     """RlaifError when the server ends, or does not answer within `READY_SECONDS`."""
-    near = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # what is on this machine is asked without a proxy
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
@@ -214,11 +272,32 @@ def wait_until_ready(server: subprocess.Popen[bytes], host: str, port: int) -> N
                 f"the server ended with exit code {server.returncode} before it was ready; its last lines above say why"
             )
         try:
-            with direct.open(f"http://{near}:{port}/health", timeout=5):
+            with direct().open(f"http://{LOCAL}:{port}/health", timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
     raise RlaifError(f"the server did not answer within {READY_SECONDS} s")
+
+
+def load(port: int, name: str) -> None:
+    """Have the server load a model now. RlaifError, with its reason, when it cannot."""
+    request = urllib.request.Request(
+        f"http://{LOCAL}:{port}/load_model",
+        json.dumps({"model": name}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with direct().open(request, timeout=READY_SECONDS) as events:
+            said = events.read().decode("utf-8", "replace")
+    except (urllib.error.URLError, OSError) as error:
+        raise RlaifError(f"the server could not load {name} ({error}); its last lines above say why") from error
+    if '"error"' in said:
+        raise RlaifError(f"the server could not load {name}: {said.strip().splitlines()[-1][:300]}")
+
+
+def direct() -> urllib.request.OpenerDirector:
+    """What is on this machine is asked without a proxy."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
