@@ -75,7 +75,7 @@ def test_an_older_run_records_them_at_its_next_session_and_says_so(run: Run) -> 
     from rlaif.models.base import load_base
 
     run.store.execute([("UPDATE policies SET settings = '{}'", [])])
-    edit(run.policies / "sft0" / "adapter_config.json", lora_dropout=0.0)
+    edit(run.policies / "5f70000000000000" / "adapter_config.json", lora_dropout=0.0)
     base, said = load_base(run.config.model), io.StringIO()
     prompt = load_prompt(run.config.prompts.policy)
     run.store.write({"stages": [{"round": 0, "stage": "prepare", "status": "done"}]})
@@ -85,20 +85,20 @@ def test_an_older_run_records_them_at_its_next_session_and_says_so(run: Run) -> 
         said.getvalue().count("settings               of base0, sft0 recorded as they are now; this run is older") == 1
     )
     assert recorded(run)["base0"] == settings_of(BASE)
-    assert recorded(run)["sft0"]["adapter_config.json lora_alpha"] == "32"
-    edit(run.policies / "sft0" / "adapter_config.json", lora_alpha=3200)
+    assert recorded(run)["5f70000000000000"]["adapter_config.json lora_alpha"] == "32"
+    edit(run.policies / "5f70000000000000" / "adapter_config.json", lora_alpha=3200)
     with pytest.raises(RlaifError, match=ALPHA):
-        load_policy(run, base, "sft0")
+        load_policy(run, base, "5f70000000000000")
 
 
 def test_an_adapter_whose_settings_changed_is_refused_by_every_door(paired_run: Run) -> None:
-    folder = paired_run.policies / "sft0"
+    folder = paired_run.policies / "5f70000000000000"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text('{"lora_alpha": 32}')
     paired_run.store.execute(
-        [("UPDATE policies SET settings = ? WHERE policy_id = 'sft0'", [json.dumps(settings_of(folder))])]
+        [("UPDATE policies SET settings = ? WHERE policy_id = '5f70000000000000'", [json.dumps(settings_of(folder))])]
     )
-    policy = paired_run.policy("sft0")
+    policy = paired_run.policy("5f70000000000000")
     assert adapter_folder(paired_run, policy) == folder
     edit(folder / "adapter_config.json", lora_alpha=3200)
     for door in (adapter_folder, adapter_of):
