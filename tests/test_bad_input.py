@@ -86,6 +86,9 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     policy = ModuleType("rlaif.models.base")
     policy.load_base = lambda config, **_: pytest.fail("a base was loaded")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rlaif.models.base", policy)
+    adapters = ModuleType("rlaif.models.adapter")
+    adapters.check_targets = lambda base, config: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "rlaif.models.adapter", adapters)
     return policy
 
 

@@ -17,8 +17,8 @@ def test_every_name_is_there_and_documented() -> None:
     assert dir(rlaif) == sorted(rlaif.__all__)
     for name in rlaif.__all__:
         assert getattr(rlaif, name).__doc__, name
-    with pytest.raises(AttributeError, match="has no attribute 'train'"):
-        rlaif.train  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'secret'"):
+        rlaif.secret  # noqa: B018
 
 
 def test_importing_it_is_cheap() -> None:
@@ -37,7 +37,7 @@ def test_a_run_is_opened_and_asked(paired_run: Run) -> None:
     table = rlaif.query(run, "SELECT pair_id, chosen_score FROM preferences ORDER BY pair_id LIMIT 2")
     assert table.to_pylist() == [{"pair_id": "p0", "chosen_score": 0.9}, {"pair_id": "p1", "chosen_score": 0.9}]
     assert list(table.to_pandas().columns) == ["pair_id", "chosen_score"]
-    with pytest.raises(rlaif.UsageError, match="read-only"):
+    with pytest.raises(rlaif.UsageError, match="made of a SELECT"):
         rlaif.query(run, "DELETE FROM preferences")
     with pytest.raises(rlaif.UsageError, match="only the run's own tables|not allowed|disabled"):
         rlaif.query(run, "SELECT * FROM read_csv('/etc/passwd')")

@@ -83,9 +83,9 @@ def test_the_copy_answers_as_the_file_does(store: Store, rows, monkeypatch: pyte
     statement = "SELECT candidate_id FROM verdicts ORDER BY 1"
     asked = []
 
-    def first_out_of_time(con, sql, seconds, own=ask._answer):
+    def first_out_of_time(con, sql, fetch, seconds, own=ask._answer):
         asked.append(seconds)
-        return None if len(asked) == 1 else own(con, sql, seconds)
+        return None if len(asked) == 1 else own(con, sql, fetch, seconds)
 
     monkeypatch.setattr(ask, "_answer", first_out_of_time)
     assert store.query_user(statement) == (["candidate_id"], [("a",), ("b",)])

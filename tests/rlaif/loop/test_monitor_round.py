@@ -20,6 +20,7 @@ from rlaif.run import Run
 from rlaif.types import Decision
 from stores.store import Store
 
+D1 = "d1" + "0" * 14  # an id as policies have it: a path is made of it
 CONFIG = load_config("embedded")
 ROUGH = [
     "rest and water help most people",
@@ -98,7 +99,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     row = {"run_id": "r", "profile": "embedded", "config": flat(CONFIG), "config_hash": CONFIG.config_hash, "seed": 0}
     store = Store.create(tmp_path_factory.mktemp("watch"), row)
-    chain = [("base", None, "base", 0), ("sft", "base", "sft", 0), ("d1", "sft", "dpo", 1), ("d2", "d1", "dpo", 2)]
+    chain = [("base", None, "base", 0), ("sft", "base", "sft", 0), (D1, "sft", "dpo", 1), ("d2", D1, "dpo", 2)]
     store.write(
         {
             "policies": [
@@ -106,18 +107,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ],
             "rounds": [
                 {"round": 0, "champion_in": "base", "challenger": "sft", "champion_out": "sft", "decision": "PROMOTE"},
-                {"round": 1, "champion_in": "sft", "challenger": "d1", "champion_out": "d1", "decision": "PROMOTE"},
-                {"round": 2, "champion_in": "d1"},
+                {"round": 1, "champion_in": "sft", "challenger": D1, "champion_out": D1, "decision": "PROMOTE"},
+                {"round": 2, "champion_in": D1},
             ],
             "decisions": [
                 Decision(0, "gate", "PROMOTE", "good", {"policy_id": "sft"}),
-                Decision(1, "gate", "PROMOTE", "good", {"policy_id": "d1"}),
+                Decision(1, "gate", "PROMOTE", "good", {"policy_id": D1}),
                 Decision(1, "controller", "continue", "no monitor is red", {"settings": {}}),
             ],
             **answers(1, "sft", 20, 0.2),
             "preferences": pairs(1, 20, 16),
-            "policy_items": [{"policy_id": p, "item_id": "p1-000", "role": "dpo"} for p in ("d1", "d2")],
-            "eval_items": [*results("sft", ROUGH, 0.5), *results("d1", ROUGH, 0.55)],
+            "policy_items": [{"policy_id": p, "item_id": "p1-000", "role": "dpo"} for p in (D1, "d2")],
+            "eval_items": [*results("sft", ROUGH, 0.5), *results(D1, ROUGH, 0.55)],
         }
     )
     return store.path
@@ -125,7 +126,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(made: Path, tmp_path: Path) -> Run:
-    for policy in ("sft", "d1", "d2"):
+    for policy in ("sft", D1, "d2"):
         (tmp_path / "policies" / policy).mkdir(parents=True)
     return Run(tmp_path, Store(Path(shutil.copy(made, tmp_path))), CONFIG)
 
@@ -134,17 +135,17 @@ def second(
     run: Run, *, spread=0.2, mean=0.6, cut=0, kept=16, texts=ROUGH, chosen=0.1, rejected=-0.1, again=None, drift=0.5
 ):
     """Round 2 as it would be without a fault, but for what is named; returns its monitors."""
-    detail = {"champion": "d1", "logratios": [drift] * 4, "tokens": 40}
+    detail = {"champion": D1, "logratios": [drift] * 4, "tokens": 40}
     run.store.write(
         {
-            **answers(2, "d1", 20, spread, mean, cut),
+            **answers(2, D1, 20, spread, mean, cut),
             "preferences": pairs(2, 20, kept),
             "eval_items": results("d2", texts, 0.56),
             "train_log": training("d2", chosen, rejected, again),
             "stages": [{"round": 2, "stage": "drift", "status": "done", "detail": detail}],
         }
     )
-    return watch.monitor_round(run, 2, "d1", "d2")
+    return watch.monitor_round(run, 2, D1, "d2")
 
 
 def closed(run: Run, found: list[Any], action: str = "INCONCLUSIVE") -> str:
@@ -152,13 +153,11 @@ def closed(run: Run, found: list[Any], action: str = "INCONCLUSIVE") -> str:
     from rlaif.loop.rounds import close_round
     from rlaif.screen import Screen
 
-    winner = "d2" if action == "PROMOTE" else "d1"
-    close_round(
-        SimpleNamespace(run=run, screen=Screen()), 2, "d1", "d2", action, "the gate's reason", {}, monitors=found
-    )  # type: ignore[arg-type]
+    winner = "d2" if action == "PROMOTE" else D1
+    close_round(SimpleNamespace(run=run, screen=Screen()), 2, D1, "d2", action, "the gate's reason", {}, monitors=found)  # type: ignore[arg-type]
     out = run.store.query("SELECT champion_out FROM rounds WHERE round = 2")[0]["champion_out"]
     assert out == run.champion()
-    assert winner in (out, "d1")
+    assert winner in (out, D1)
     return str(out)
 
 
@@ -224,19 +223,19 @@ def test_a_red_monitor_is_a_decision_and_changes_the_next_round(
 
 
 def test_a_gamed_judge_rolls_the_champion_back(run: Run) -> None:
-    run.store.execute([("UPDATE eval_items SET value = 0.49 WHERE policy_id = 'd1'", [])])
+    run.store.execute([("UPDATE eval_items SET value = 0.49 WHERE policy_id = ?", [D1])])
     found = second(run, mean=0.75)
     assert [m.name for m in found if m.red] == ["judge_up"]
     assert closed(run, found) == "sft"
     made = [d for d in watch.decisions(run) if d["round"] == 2]
     assert [(d["kind"], d["action"]) for d in made[2:]] == [("controller", "roll_back"), ("controller", "PROMOTE")]
-    assert made[3]["evidence"] == {"policy_id": "sft", "previous": "d1"}
+    assert made[3]["evidence"] == {"policy_id": "sft", "previous": D1}
 
 
 def test_what_a_person_promoted_is_not_rolled_back(run: Run) -> None:
-    run.decide(Decision(1, "manual", "PROMOTE", "I prefer it", {"policy_id": "d1"}))
-    run.store.execute([("UPDATE eval_items SET value = 0.49 WHERE policy_id = 'd1'", [])])
-    assert closed(run, second(run, mean=0.75)) == "d1"
+    run.decide(Decision(1, "manual", "PROMOTE", "I prefer it", {"policy_id": D1}))
+    run.store.execute([("UPDATE eval_items SET value = 0.49 WHERE policy_id = ?", [D1])])
+    assert closed(run, second(run, mean=0.75)) == D1
     assert [d["action"] for d in watch.decisions(run) if d["kind"] == "controller"][-1] == "higher_margin"
 
 
@@ -249,8 +248,8 @@ def test_only_the_configured_guards_block(run: Run) -> None:
 
 
 def test_without_a_challenger_what_looks_at_it_is_not_measured(run: Run) -> None:
-    run.store.write(answers(2, "d1", 20, 0.2) | {"preferences": pairs(2, 20, 4)})
-    found = watch.monitor_round(run, 2, "d1", None)
+    run.store.write(answers(2, D1, 20, 0.2) | {"preferences": pairs(2, 20, 4)})
+    found = watch.monitor_round(run, 2, D1, None)
     assert [m.name for m in found if m.value is None] == [
         "logps_falling",
         "overfit",
@@ -264,17 +263,17 @@ def test_without_a_challenger_what_looks_at_it_is_not_measured(run: Run) -> None
 
 def test_three_rejections_in_a_row_end_the_loop_until_a_person_promotes(run: Run) -> None:
     run.store.execute([("UPDATE rounds SET decision = 'REJECT' WHERE round IN (1, 2)", [])])
-    run.store.write({"rounds": [{"round": 3, "champion_in": "d1", "champion_out": "d1", "decision": "REJECT"}]})
+    run.store.write({"rounds": [{"round": 3, "champion_in": D1, "champion_out": D1, "decision": "REJECT"}]})
     assert watch.halted(run) is None
-    chosen, _ = watch.control(run, 3, [], "REJECT", "d1", "d2")
+    chosen, _ = watch.control(run, 3, [], "REJECT", D1, "d2")
     assert [d.action for d in chosen] == ["stop"]
     run.store.write({"decisions": chosen})
     assert watch.halted(run) == "after round 3: 3 rejections in a row: this recipe makes nothing better from here"
     run.decide(Decision(3, "manual", "PRUNE", "room", {"policies": []}))
     assert watch.halted(run), "only a promotion lets it go on"
-    assert "is champion now" in admin.promote(run, "d1", "a few more tries, please")
+    assert "is champion now" in admin.promote(run, D1, "a few more tries, please")
     assert watch.halted(run) is None
-    assert "champion already" in admin.promote(run, "d1", "again")
+    assert "champion already" in admin.promote(run, D1, "again")
 
 
 def test_a_stopped_run_says_so_and_loads_nothing(
@@ -293,8 +292,8 @@ def test_a_stopped_run_says_so_and_loads_nothing(
 
 
 def test_round_1_is_measured_against_itself(run: Run) -> None:
-    run.store.write({"train_log": training("d1", 0.1, -0.1)})
-    found = {m.name: m for m in watch.monitor_round(run, 1, "sft", "d1")}
+    run.store.write({"train_log": training(D1, 0.1, -0.1)})
+    found = {m.name: m for m in watch.monitor_round(run, 1, "sft", D1)}
     assert (found["pair_yield"].value, found["score_spread"].value, found["kl_to_sft"].value) == (1.0, 1.0, 0.0)
     assert found["judge_up"].value is None and "no other champion" in found["judge_up"].detail
 
@@ -312,7 +311,7 @@ def test_pairs_excluded_by_hand_count_as_kept(run: Run) -> None:
             )
         ]
     )
-    assert watch.monitor_round(run, 2, "d1", "d2") == before
+    assert watch.monitor_round(run, 2, D1, "d2") == before
 
 
 @pytest.mark.slow  # imports torch

@@ -36,7 +36,7 @@ def test_a_model_whose_files_lack_tensors_is_refused(tiny_model: Path, tmp_path:
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
     with pytest.raises(RlaifError, match=r"they lack lm_head\.weight"):
-        quantize(source, tmp_path / "out")
+        quantize(source, tmp_path / "out", TEXTS)
     assert not (tmp_path / "out").exists()
 
 
