@@ -54,8 +54,8 @@ class DataSet(Section):
 
     csv, json, jsonl and parquet are tables of any layout: `question`, `answer`, `context`, `qtype`, `focus` and `label`
     name their columns ("" where there is none). The other formats are published data sets in their own schema. A name
-    that begins with medquad or pubmedqa makes the set part of that benchmark at the gate; other sets are trained on,
-    and their gate and sealed rows are kept away from training.
+    that begins with that of a benchmark (rlaif/evals/benchmarks.py) makes the set part of it at the gate; other sets
+    are trained on, and their gate and sealed rows are kept away from training.
     """
 
     format: Literal[

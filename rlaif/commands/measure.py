@@ -15,7 +15,7 @@ from rlaif.types import UsageError
 
 
 def evaluate(
-    benchmark: Annotated[str, typer.Option(help="pubmedqa, medquad, medqa or mmlu; the last two need --data.")],
+    benchmark: Annotated[str, typer.Option(help=f"{', '.join(BENCHMARKS)}; {' and '.join(FROM_FILES)} need --data.")],
     policy: Annotated[str, typer.Option(help="base, champion or a policy id.")] = "champion",
     run: RunOption = DEFAULT_RUN,
     data: Annotated[
@@ -120,7 +120,7 @@ def compare(
     policies: Annotated[
         list[str], typer.Argument(metavar="POLICY POLICY ...", help="base, sft, champion, or an id or its beginning.")
     ],
-    benchmark: Annotated[str, typer.Option(help="pubmedqa or medquad.")],
+    benchmark: Annotated[str, typer.Option(help=f"{' or '.join(AT_THE_GATE)}.")],
     run: RunOption = DEFAULT_RUN,
     split: Annotated[str, typer.Option(help="train or gate.")] = "gate",
     limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CHUNK = 100  # items between two progress reports
 
 
-def protocol_hash(benchmark: str) -> str:
+def protocol_of(benchmark: str) -> str:
     """Identifies how answers are made and scored: results with different hashes are never compared."""
     return content_id(benchmark, 1, "log-likelihood", "raw", "0-shot")
 
@@ -89,7 +89,7 @@ def evaluate(
                 value = float(prediction == question.label)
                 more = {
                     "policy_id": policy_id,
-                    "protocol_hash": protocol_hash(question.dataset),
+                    "protocol_hash": protocol_of(question.dataset),
                     "data_sha256": data_sha256,
                 }
                 rows.append(EvalItem.of(question, metric, prediction, value, **more))

@@ -85,7 +85,7 @@ def metrics_of(results: dict[str, MetricResults]) -> dict[str, dict[str, Any]]:
         estimate = stats.grouped_mean(results[metric].values, results[metric].groups, share=metric == "accuracy")
         low, high = estimate.interval or (None, None)
         out[metric] = {"mean": estimate.mean, "ci_low": low, "ci_high": high, "n": estimate.n}
-    if "accuracy" in results:
+    if "accuracy" in results and results["accuracy"].benchmark.startswith(LABELLED):
         targets, predictions = results["accuracy"].targets, results["accuracy"].predictions
         out["macro_f1"] = {"mean": stats.macro_f1(targets, predictions), "n": len(targets)}
     loss, tokens = per_token(*(results[metric].values for metric in LOSS))
@@ -103,7 +103,7 @@ def differences_of(
     for metric in [m for m in results if m not in LOSS]:
         paired = pair(first[metric], results[metric])
         out[metric] = difference(paired, seed)
-        if metric == "accuracy":
+        if metric == "accuracy" and results[metric].benchmark.startswith(LABELLED):
             gain_test = stats.mcnemar_exact(paired.champion, paired.challenger)
             loss_test = stats.mcnemar_exact(paired.challenger, paired.champion)
             two_sided = min(1.0, 2 * min(gain_test.p_value, loss_test.p_value))

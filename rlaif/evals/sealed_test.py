@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif import stats
 from rlaif.evals import sealed
-from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT
+from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, LABELLED
 from rlaif.evals.compare import compare as compare_policies
 from rlaif.evals.evaluate import benchmark_questions, evaluate_questions
 from rlaif.evals.quality import ensure_quality, make_gate_judge
@@ -185,7 +185,7 @@ def compare(results: Mapping[str, Sequence[EvalItem]], groups: Mapping[str, str]
 
     means = {name: sum(v) / len(v) for name, v in values.items()}
     rows = [row(first[0].metric, means, lambda a, b: stats.bootstrap_mean(values[a], values[b], owners, seed=seed))]
-    if first[0].metric == "accuracy":
+    if first[0].metric == "accuracy" and first[0].benchmark.startswith(LABELLED):
         f1 = {name: stats.macro_f1(targets, p) for name, p in said.items()}
         rows.append(
             row("macro_f1", f1, lambda a, b: stats.bootstrap_macro_f1(targets, said[a], said[b], owners, seed=seed))

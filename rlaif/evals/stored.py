@@ -74,9 +74,10 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
         if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
             by_name[ORDER] = MetricResults.of(rows, groups)
     order = by_name.get(ORDER)
+    further = {name: by_name[name] for name in sorted(by_name.keys() - {LABELLED, FREE_TEXT, ORDER})}
     others = tuple(
-        dataclasses.replace(by_name[b], metric=f"{b} {by_name[b].metric}", margin=BENCHMARKS[b].margin)
-        for b in sorted(by_name.keys() - {LABELLED, FREE_TEXT, ORDER})
+        dataclasses.replace(r, metric=f"{r.benchmark} {r.metric}", margin=BENCHMARKS[name].margin)
+        for name, r in further.items()
     )
     return PolicyResults(policy_id, by_name[LABELLED], by_name[FREE_TEXT], order, order and shuffled(order), others)
 

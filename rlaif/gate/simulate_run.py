@@ -70,6 +70,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
             score.source.metric: {"n": len(score.champion), "groups": len(set(score.groups))},
         },
         "settings": settings.model_dump(),
+        "left_out": [results.metric for results in champion.others],
         "loops": loops,
         "rounds": rounds,
         "null": _shares(null) | {"by_look": list(null.by_look)},
@@ -89,6 +90,9 @@ def gate_judge_id(run: Run) -> str:
 
 def show(result: dict[str, Any], screen: Screen) -> None:
     null = result["null"]
+    if result["left_out"]:
+        names = ", ".join(result["left_out"])
+        screen.line(f"left out: the conditions on {names}; with them the gate promotes less often", style="yellow")
     for metric, size in result["sizes"].items():
         flips = f", {size['discordance']:.1%} discordant" if "discordance" in size else ""
         screen.line(f"{metric}: {size['n']:,} items in {size['groups']:,} groups{flips}")

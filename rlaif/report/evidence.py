@@ -112,6 +112,7 @@ def _condition(g: dict[str, Any]) -> Condition:
     if g["b"] is not None and g["c"] is not None:
         detail.insert(1, f"{g['b']:,} items won, {g['c']:,} lost")
     name, _, check = g["metric"].partition(": ")
+    name = name.removeprefix(f"{g['benchmark']} ")  # of a further benchmark
     measure = " ".join(part for part in (g["benchmark"], words.metric(name)) if part)
     if check:
         measure += f", {check.replace('_', ' ')}"

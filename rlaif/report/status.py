@@ -150,7 +150,7 @@ def round_table(snapshot: Snapshot) -> Table:
 def _summary_table(snapshot: Snapshot) -> Table:
     by_policy: Cells = _measured(snapshot.means) | _gate_cells(snapshot)
     all_keys = {key for cells in by_policy.values() for key in cells}
-    keys = sorted(all_keys, key=lambda key: (METRICS.index(key[1]), key[0]))
+    keys = sorted(all_keys, key=lambda key: (METRICS.index(key[1]) if key[1] in METRICS else len(METRICS), key))
     best = champion(snapshot)
     base = [p["policy_id"] for p in snapshot.policies if p["kind"] == "base"]
     contenders: list[tuple[str, str, str, str]] = [("base", policy_id, "", "") for policy_id in base]
@@ -175,9 +175,10 @@ def _gate_cells(snapshot: Snapshot) -> Cells:
     base = {p["policy_id"] for p in snapshot.policies if p["kind"] == "base"}
     for condition in ("better", "not_worse"):
         for r in snapshot.gates:
-            if r["condition"] != condition or r["metric"] not in METRICS:
+            metric = r["metric"].removeprefix(f"{r['benchmark']} ")  # a further benchmark's begins with its name
+            if r["condition"] != condition or (metric == r["metric"] and metric not in METRICS):
                 continue
-            key = (r["benchmark"], r["metric"])
+            key = (r["benchmark"], metric)
             interval = f"{r['ci_low']:+.3f}..{r['ci_high']:+.3f}" if condition == "better" else f"> {r['ci_low']:+.3f}"
             cell = f"{r['challenger_mean']:.4f} (n={r['n']})\n{r['delta']:+.4f}\n{interval}"
             cells.setdefault(r["challenger"], {}).setdefault(key, cell)

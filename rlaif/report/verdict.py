@@ -69,7 +69,7 @@ def _headline(data: Data, names: dict[str, str]) -> tuple[str, str]:
         return "The gate has not decided yet", summary
     looks = f"{len(decided)} {'policy has' if len(decided) == 1 else 'policies have'} met the gate"
     if not promoted:
-        return "Nothing was promoted", f"{looks}, and none was shown to be better: {champion_words} is the champion."
+        return "Nothing was promoted", f"{looks}, and none passed it: {champion_words} is the champion."
     winners = words.join([names.get(r["challenger"], f"round {r['round']}") for r in promoted])
     verb = "was" if len(promoted) == 1 else "were"
     text = f"{looks}. Champion: {champion_words}."
@@ -99,11 +99,22 @@ def _step(row: dict[str, Any], data: Data, names: dict[str, str]) -> Step:
     elif row["decision"] == "PROMOTE":
         sentence = f"Better than {met}: {_changes([g for g in tests if g['passed']] or tests)}."
     else:
-        how = "Not shown to be better than" if row["decision"] == "INCONCLUSIVE" else "Not better than"
-        sentence = f"{how} {met}: {_changes(tests)}."
+        sentence = _not_promoted(row["decision"], met, tests, last_look(data["gates"], round))
         if needed := _items_needed(round, data):
             sentence += f" About {words.about(needed)} items would be needed to tell."
     return Step(round, title, result, sentence, reason)
+
+
+def _not_promoted(decision: str, met: str, tests: Rows, gates: Rows) -> str:
+    """Why a challenger was not promoted: no gain was shown, or one was and something else held it up."""
+    gains = [g for g in tests if g["passed"]]
+    if not gains:
+        how = "Not shown to be better than" if decision == "INCONCLUSIVE" else "Not better than"
+        return f"{how} {met}: {_changes(tests)}."
+    held_up = [g for g in gates if g["condition"] in ("not_worse", "ordered", "guard", "valid") and not g["passed"]]
+    gained = {g["metric"] for g in gains}
+    causes = words.join([words.metric(g["metric"]) for g in held_up if g["metric"] not in gained])
+    return f"Better than {met} on {_changes(gains)}; held up by {causes or 'another condition'}."
 
 
 def _changes(tests: Rows) -> str:

@@ -34,7 +34,7 @@ def test_prompts_are_those_of_lm_eval() -> None:
 
 
 def test_a_benchmark_has_a_protocol_of_its_own() -> None:
-    assert choices.protocol_hash("medqa") != choices.protocol_hash("mmlu")
+    assert choices.protocol_of("medqa") != choices.protocol_of("mmlu")
 
 
 @pytest.mark.slow

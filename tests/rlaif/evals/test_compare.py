@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,16 @@ def results(
 ) -> MetricResults:
     n = len(values)
     rows = [
-        EvalItem("p", "b", "gate", str(i), metric, (predictions or [""] * n)[i], (targets or [""] * n)[i], value)
+        EvalItem(
+            "p",
+            "pubmedqa" if metric == "accuracy" else "medquad",
+            "gate",
+            str(i),
+            metric,
+            (predictions or [""] * n)[i],
+            (targets or [""] * n)[i],
+            value,
+        )
         for i, value in enumerate(values)
     ]
     return MetricResults.of(rows, {str(i): f"g{i}" for i in range(n)})
@@ -86,9 +96,18 @@ def test_accuracy_has_mcnemar_macro_f1_and_a_confusion_matrix() -> None:
     assert matrix["errors"] == {"n": 2, "fixed": 3, "new": 1} and matrix["error_lengths"] == [7, 7]
 
 
+def test_the_accuracy_of_a_free_text_benchmark_has_no_labels() -> None:
+    def measured_on(values: list[float]) -> dict[str, MetricResults]:
+        return {"accuracy": replace(results("accuracy", values), benchmark="safety")} | losses([2] * 3, [1] * 3)
+
+    before, after = measured_on([1.0, 0.0, 1.0]), measured_on([1.0, 1.0, 1.0])
+    assert set(metrics_of(after)) == {"accuracy", "loss", "perplexity"}
+    assert "macro_f1" not in differences_of(before, after, 0)
+
+
 def test_one_group_has_no_interval() -> None:
     def rows(metric: str) -> list[EvalItem]:
-        return [EvalItem("p", "b", "gate", str(i), metric, "", "", 0.3) for i in range(2)]
+        return [EvalItem("p", "medquad", "gate", str(i), metric, "", "", 0.3) for i in range(2)]
 
     alone = {metric: MetricResults.of(rows(metric), {"0": "g", "1": "g"}) for metric in ("token_f1", *LOSS)}
     assert differences_of(alone, alone, 0)["token_f1"] == {"delta": 0.0, "ci_low": None, "ci_high": None, "n": 2}

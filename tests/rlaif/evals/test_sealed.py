@@ -211,7 +211,16 @@ def test_the_table_has_means_differences_and_what_is_unscored(run: Run) -> None:
 def items(policy_id: str, metric: str, cells: dict[str, tuple[Any, str, str]]) -> list[EvalItem]:
     return [
         EvalItem(
-            policy_id, "b", "sealed", i, metric, said, target, value, "scored" if value is not None else "failed", "why"
+            policy_id,
+            "pubmedqa" if metric == "accuracy" else "medquad",
+            "sealed",
+            i,
+            metric,
+            said,
+            target,
+            value,
+            "scored" if value is not None else "failed",
+            "why",
         )
         for i, (value, said, target) in cells.items()
     ]

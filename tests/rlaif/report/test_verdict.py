@@ -50,10 +50,18 @@ def test_nothing_was_promoted(store: Store, rows: SimpleNamespace) -> None:
     store.write({"rounds": [row], "policies": [rows.policy("s", "sft", 0)]}, replace=["rounds"])
     found = verdict(read(store))
     assert found.headline == "Nothing was promoted"
-    assert (
-        found.summary == "1 policy has met the gate, and none was shown to be better: the base model is the champion."
-    )
+    assert found.summary == "1 policy has met the gate, and none passed it: the base model is the champion."
     assert found.steps[0].sentence == "Nothing comparable was measured against base."
+
+
+def test_a_gain_that_another_benchmark_held_up_is_called_a_gain(finished: Store) -> None:
+    change = "UPDATE gates SET passed = true WHERE round = 1 AND condition = 'better' AND metric = 'token_f1'"
+    finished.execute([(change, [])])
+    row = finished.query("SELECT * FROM gates WHERE round = 1 LIMIT 1")[0]
+    held_up = row | {"condition": "not_worse", "benchmark": "safety", "metric": "safety accuracy", "passed": False}
+    finished.write({"gates": [held_up]})
+    sentence = verdict(read(finished)).steps[1].sentence
+    assert sentence.startswith("Better than SFT on token F1") and "held up by safety accuracy." in sentence
 
 
 def test_a_champion_by_hand_is_called_one(finished: Store) -> None:
