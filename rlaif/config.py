@@ -283,7 +283,7 @@ class MonitorConfig(Section):
     up.
     """
 
-    logps_chosen: Annotated[float, Field(lt=0, ge=-1000)] = -0.2  # nats a token
+    logps_chosen: Annotated[float, Field(lt=0, ge=-1000)] = -0.2  # nats per token
     train_accuracy: Share = 0.95
     heldout_accuracy: Share = 0.6
     length_low: Annotated[float, Field(gt=0, le=1)] = 0.8  # words by the champion's
@@ -292,7 +292,7 @@ class MonitorConfig(Section):
     pair_yield: Share = 0.5  # of round 1's
     score_spread: Share = 0.5  # of round 1's
     judge_gain: Share = 0.02  # of the labelling judge's mean
-    kl_to_sft: Annotated[float, Field(gt=0, le=1000)] = 0.1  # nats a token
+    kl_to_sft: Annotated[float, Field(gt=0, le=1000)] = 0.1  # nats per token
     truncated: Share = 0.02
     blocking: tuple[Blocker, ...] = ("logps_falling", "overfit", "distinct_2", "judge_up")
     patience: Positive = 3  # rejections in a row after which the loop stops

@@ -84,7 +84,7 @@ def converse(session: Session, read: Callable[[str], str]) -> None:
     `read(prompt)` gives one line; it raises EOFError and KeyboardInterrupt as `input` does.
     """
     limit = session.answerer.config.evaluation.max_new_tokens
-    say(session, f"{where(session.answerer)}; greedy, at most {limit} tokens an answer", "bold")
+    say(session, f"{where(session.answerer)}; greedy, at most {limit} tokens per answer", "bold")
     say(session, f"{NOTICE} /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.", "dim")
     while True:
         try:

@@ -38,7 +38,7 @@ def gate_explain(
 def gate_simulate(
     run: RunOption = DEFAULT_RUN,
     loops: Annotated[int, typer.Option(min=1, help="How many loops without gain to simulate.")] = 2000,
-    rounds: Annotated[int, typer.Option(min=1, help="Preference rounds, and so looks, a loop.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Preference rounds per loop, and so looks.")] = 10,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
     """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes

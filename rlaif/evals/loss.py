@@ -102,5 +102,5 @@ def of_rows(rows: Sequence[EvalItem]) -> tuple[float | None, int]:
 
 
 def perplexity(loss: float) -> float:
-    """exp(`loss`), a loss in nats a token; capped where a float ends."""
+    """exp(`loss`), a loss in nats per token; capped where a float ends."""
     return math.exp(min(loss, 700.0))

@@ -149,6 +149,6 @@ def evaluate_losses(
     bar = screen.bar(f"loss {benchmark}", len(questions))
     items = loss.evaluate(model, base.tokenizer, policy_id, questions, prompt, data_hash(questions), bar.step)
     per_token, tokens = loss.of_rows(items)
-    summary = f"{per_token:.4f} nats a token" if per_token is not None else "none has a loss"
+    summary = f"{per_token:.4f} nats per token" if per_token is not None else "none has a loss"
     bar.finish(f"{policy_id[:8]} on {len(questions)} references: {summary}")
     return items, time.monotonic() - started

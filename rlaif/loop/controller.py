@@ -39,8 +39,8 @@ RULES = (
     Rule("distinct_2", "lower_learning_rate", "answers become monotonous: smaller steps"),
     Rule("length_ratio", "higher_margin", "length changes: pairs that differ clearly teach content rather than length"),
     Rule("truncated", "add_nll_weight", "answers do not end in time: learn more from chosen ones, which all do"),
-    Rule(NO_PAIRS, "more_candidates", "too few pairs to train on: more answers a question"),
-    Rule("pair_yield", "more_candidates", "fewer questions give a pair: more answers a question"),
+    Rule(NO_PAIRS, "more_candidates", "too few pairs to train on: more answers per question"),
+    Rule("pair_yield", "more_candidates", "fewer questions give a pair: more answers per question"),
     Rule("score_spread", "more_candidates", "answers to a question are too much alike: more of them"),
 )
 

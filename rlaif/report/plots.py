@@ -69,7 +69,7 @@ def scores(result: dict[str, Any], path: Path) -> bool:
                     ha="center",
                     fontsize=10,
                 )
-            ax.set_title(metric(name) + (" (nats a token)" if name == "loss" else ""))
+            ax.set_title(metric(name) + (" (nats per token)" if name == "loss" else ""))
             ax.set_ylim(len(policies) - 0.5, -0.7)
             ax.margins(x=0.15)
             ax.grid(axis="y", visible=False)

@@ -62,7 +62,7 @@ def training_loss(data: Data, lineage: Sequence[dict[str, Any]], colors: dict[st
 
 
 PANELS = (
-    ("sft", "loss", "SFT: loss, nats a token"),
+    ("sft", "loss", "SFT: loss, nats per token"),
     ("sft", "mean_token_accuracy", "SFT: tokens foreseen, share"),
     ("dpo", "loss", "DPO: loss, with its share of SFT"),
 )
@@ -118,7 +118,7 @@ def learning_curve(
                     if low is not None:
                         ax.plot([x, x], [low, high], color=color, linewidth=2, solid_capstyle="butt")
                     ax.plot(x, mean, "o", color=color, markersize=7, label=f"{names[policy['policy_id']]}, {x:,} steps")
-            ax.set_title(metric(name) + (" (nats a token)" if name == "loss" else ""), loc="left")
+            ax.set_title(metric(name) + (" (nats per token)" if name == "loss" else ""), loc="left")
             ax.set_xlabel("training steps")
             ax.margins(x=0.08, y=0.12)
             ax.locator_params(nbins=5)

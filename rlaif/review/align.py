@@ -299,7 +299,7 @@ def show(result: Row, screen: Screen) -> None:
     columns = ["who", "by", "pairs", "agrees", "95% interval", "as published", "reversed", "tie", "no score"]
     screen.table(title, columns, cells)
     screen.line(
-        "  a tie counts half; likelihood: nats a token; reward: summed log-probability beyond the "
+        "  a tie counts half; likelihood: nats per token; reward: summed log-probability beyond the "
         "base's, as DPO learns it"
     )
     for row in result["rows"]:

@@ -45,7 +45,7 @@ class Difference:
     references.
 
     `equal` of `n` texts are the same; `token_f1` is the mean overlap of the two answers (1 where both are the same
-    words); `loss_before`, `loss_after` are nats a token of the references (None where the run has none).
+    words); `loss_before`, `loss_after` are nats per token of the references (None where the run has none).
     """
 
     n: int
@@ -58,9 +58,8 @@ class Difference:
         losses = ""
         if self.loss_before is not None and self.loss_after is not None:
             change = round(self.loss_after - self.loss_before, 4) + 0.0  # never a negative zero
-            losses = (
-                f"; loss of the references {self.loss_before:.4f} -> {self.loss_after:.4f} nats a token ({change:+.4f})"
-            )
+            pair = f"{self.loss_before:.4f} -> {self.loss_after:.4f}"
+            losses = f"; loss of the references {pair} nats per token ({change:+.4f})"
         overlap = "" if self.equal == self.n else f", mean token F1 between the two {self.token_f1:.4f}"
         return f"greedy answers equal on {self.equal} of {self.n} prompts{overlap}{losses}"
 

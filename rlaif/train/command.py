@@ -134,7 +134,7 @@ def evaluate_loss(run: Run, base: Base, policy_id: str, prompt: Prompt, screen: 
 
 def summary(run: Run, policy_id: str) -> dict[str, Any]:
     """What came of it: {"policy", "path", "metrics": [{"benchmark", "metric", "n", "before", "after"}], "first_loss",
-    "last_loss" (of the training, nats a token), "steps", "tokens", "seconds", "peak_memory_mb"}.
+    "last_loss" (of the training, nats per token), "steps", "tokens", "seconds", "peak_memory_mb"}.
     """
     base = run.policy("base")["policy_id"]
     metrics: list[dict[str, Any]] = run.store.query(

@@ -45,7 +45,7 @@ def run_card(folder: Path, **places: Path) -> str:
 
 def test_the_words_of_a_difference() -> None:
     assert str(Difference(50, 50, 1.0, 0.5, 0.5)) == (
-        "greedy answers equal on 50 of 50 prompts; loss of the references 0.5000 -> 0.5000 nats a token (+0.0000)"
+        "greedy answers equal on 50 of 50 prompts; loss of the references 0.5000 -> 0.5000 nats per token (+0.0000)"
     )
     assert (
         str(Difference(50, 31, 0.75, None, None))
