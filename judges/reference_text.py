@@ -11,8 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from judges.reference_words import HARD_NEGATORS, IRREGULAR, SOFT_NEGATORS, STOP_WORDS, SUFFIXES, SYNONYMS
+from judges.reference_frames import Piece, said_to_be_false, with_frames
+from judges.reference_words import (
+    BINDING_WORDS,
+    FINITE_VERBS,
+    FRAME_TALK,
+    HARD_NEGATORS,
+    IRREGULAR,
+    SENTENCE_WORDS,
+    SOFT_NEGATORS,
+    STOP_WORDS,
+    SUFFIXES,
+    SYNONYMS,
+)
 
+FEW_WORDS = 6  # fewer words than this may be an answer without a sentence ("Ibuprofen.")
+BINDING_SHARE = 0.05  # in the sentences of the train topics it is 0.13 or more, but for one in a hundred
 MAX_CHARS = 20_000  # more of a text than this is not read: no answer needs it, and the time stays bounded
 
 # A negator in one of these turns nothing round.
@@ -62,11 +76,18 @@ for _line in SYNONYMS.split("\n"):
     _CANONICAL.update({_s: _stems[0] for _s in _stems if _s not in _CANONICAL})
 
 _SOFT_STEMS = frozenset(stem(w) for w in SOFT_NEGATORS)
+_VERBS = SENTENCE_WORDS | frozenset(
+    form for v in FINITE_VERBS for form in (v, f"{v[:-1]}ies" if re.search("[^aeou]y$", v) else f"{v}s", f"{v}es")
+)
+_TALK_STEMS = frozenset(stem(w) for w in FRAME_TALK)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One clause or list item: its content words in order (numbers included), and how it says them."""
+    """One clause or list item: its content words in order (numbers included), and how it says them.
+
+    `denied`: by a frame, that is from outside the clause, see :mod:`judges.reference_frames`.
+    """
 
     text: str
     words: tuple[str, ...]
@@ -74,6 +95,7 @@ class Statement:
     numbers: frozenset[str]
     negated: bool
     softened: bool
+    denied: bool = False
 
 
 def plain(text: str) -> str:
@@ -103,43 +125,82 @@ def content_words(plain_text: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def statements(text: str) -> tuple[Statement, ...]:
-    """`text` cut at punctuation, line breaks and conjunctions; pieces without any content word are left out."""
+def statements(text: str, about: frozenset[str] = frozenset()) -> tuple[Statement, ...]:
+    """`text` cut at punctuation, line breaks and conjunctions; pieces without any content word are left out.
+
+    `about`: the content words of the right answer, which no frame has; without them no frame is looked for.
+    """
     made = []
-    for piece, negated, softened in _pieces(plain(text)):
-        words = tuple(content_words(piece))
+    for piece, negated, softened in _pieces(plain(text), about):
+        words = tuple(content_words(piece.text))
         if not words:
             continue
         made.append(
             Statement(
-                text=" ".join(piece.split()),
+                text=" ".join(piece.text.split()),
                 words=words,
                 content=frozenset(words),
                 numbers=frozenset(w for w in words if w[0].isdigit()),
                 negated=negated,
                 softened=softened,
+                denied=piece.denied,
             )
         )
     return tuple(made)
 
 
+def on_the_point(sentence: str, about: frozenset[str]) -> bool:
+    """Whether a third of what `sentence` says is of the words `about`, those of the right answer."""
+    said = content_words(plain(sentence))
+    return bool(said) and sum(word in about for word in said) >= len(said) / 3
+
+
+def held_together(text: str, about: frozenset[str]) -> tuple[bool, bool]:
+    """Whether the sentences of `text` that are on the point (:func:`on_the_point`) have a verb, and whether one word in
+    twenty is of the kind that binds words into sentences. A few words need neither.
+
+    A heading and the first line after it count as one, so "Symptoms include:" is the verb of its list.
+    """
+    parts = re.split(r"(?<=[.!?])\s+|(?<![:\s])\s*\n", plain(text))
+    tokens = [token for part in parts if on_the_point(part, about) for token in _TOKEN.findall(part)]
+    if len(tokens) < FEW_WORDS:
+        return True, True
+    binding = sum(token in BINDING_WORDS for token in tokens)
+    return not _VERBS.isdisjoint(tokens), binding >= BINDING_SHARE * len(tokens)
+
+
 def _negated(piece: str) -> bool:
-    return not HARD_NEGATORS.isdisjoint(_TOKEN.findall(_NO_FLIP.sub(" ", piece)))
+    return not HARD_NEGATORS.isdisjoint(_TOKEN.findall(_NO_FLIP.sub(" ", piece))) or said_to_be_false(piece)
 
 
-def _pieces(plain_text: str) -> Iterator[tuple[str, bool, bool]]:
+def _pieces(plain_text: str, about: frozenset[str]) -> Iterator[tuple[Piece, bool, bool]]:
     """Each clause, whether it is denied, and whether it or an earlier one of its sentence has a word that may stand for
     a negator.
     """
-    for sentence in _SENTENCE.split(plain_text):
-        pieces = _CLAUSE.split(sentence)
-        negated = [_negated(piece) for piece in pieces]
-        verb = next((i for i, piece in enumerate(pieces) if _HAS_VERB.search(piece)), len(pieces))
-        if verb < len(pieces) and _DENIES_LIST.search(_NO_FLIP.sub(" ", pieces[verb])):
+    cut = [_clauses(sentence, n) for n, sentence in enumerate(_SENTENCE.split(plain_text))]
+    every = [piece for pieces in cut for piece in pieces]
+    framed = iter(with_frames(every, _beside_talk, about) if about else every)
+    for pieces in cut:
+        texts = [piece.text for piece in pieces]
+        negated = [_negated(text) for text in texts]
+        verb = next((i for i, text in enumerate(texts) if _HAS_VERB.search(text)), len(texts))
+        if verb < len(texts) and (_DENIES_LIST.search(_NO_FLIP.sub(" ", texts[verb])) or said_to_be_false(texts[verb])):
             negated[:verb] = [True] * verb
         softened = False
-        for piece, denied in zip(pieces, negated, strict=True):
-            raw = _TOKEN.findall(piece)
+        for text, denied in zip(texts, negated, strict=True):
+            raw = _TOKEN.findall(text)
             softened = softened or any(stem(w) in _SOFT_STEMS or w.startswith("un") for w in raw)
-            yield piece, denied, softened
+            yield next(framed), denied, softened
             softened = softened or denied
+
+
+def _beside_talk(piece: str) -> list[str]:
+    return [word for word in content_words(piece) if word not in _TALK_STEMS]
+
+
+def _clauses(sentence: str, number: int) -> list[Piece]:
+    ends = [*_CLAUSE.finditer(sentence)]
+    starts = [0, *(m.end() for m in ends)]
+    stops = [*(m.start() for m in ends), len(sentence)]
+    colons = [*(":" in m[0] for m in ends), False]
+    return [Piece(sentence[a:b], number, c) for a, b, c in zip(starts, stops, colons, strict=True)]
