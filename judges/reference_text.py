@@ -149,6 +149,21 @@ def statements(text: str, about: frozenset[str] = frozenset()) -> tuple[Statemen
     return tuple(made)
 
 
+def asserted(text: str, about: frozenset[str]) -> str:
+    """`text` on one line, without the clauses that a frame denies; `about` as in :func:`statements`."""
+    pieces: list[Piece] = []
+    spelled: list[str] = []  # each clause as it is written, with what ends it
+    for number, sentence in enumerate(_SENTENCE.split(text[:MAX_CHARS])):
+        ends = [m.span() for m in _CLAUSE.finditer(sentence)]
+        starts, stops = [0, *(b for _, b in ends)], [*(a for a, _ in ends), len(sentence)]
+        after = [*(sentence[a:b] for a, b in ends), ""]
+        for a, b, end in zip(starts, stops, after, strict=True):
+            pieces.append(Piece(plain(sentence[a:b]), number, ":" in end))
+            spelled.append(f"{sentence[a:b]}{end}{'' if end else ' '}")
+    framed = with_frames(pieces, _beside_talk, about)
+    return " ".join("".join(s for p, s in zip(framed, spelled, strict=True) if not p.denied).split())
+
+
 def on_the_point(sentence: str, about: frozenset[str]) -> bool:
     """Whether a third of what `sentence` says is of the words `about`, those of the right answer."""
     said = content_words(plain(sentence))
