@@ -5,7 +5,7 @@ A sentence is beside the point when less than a third of it is in the words of t
 it: the answer is read again without any of them and with each of them alone, so that one more adds readings and takes
 none away.
 
-What a frame denies ("Myths: ...", see judges.reference_frames) is not asserted: the answer is read again without it.
+What a frame denies ("Myths: ...", see judges.reference.frames) is not asserted: the answer is read again without it.
 Key words with hardly a binding word between them assert nothing: they are read as the empty answer, too.
 """
 
@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from judges.reference_text import asserted, content_words, held_together, on_the_point, plain
+from judges.reference.text import asserted, content_words, held_together, on_the_point, plain
 from rlaif.types import JudgeItem, Verdict
 
 MOST = 6  # sentences beside the point that are read one by one

@@ -8,7 +8,7 @@ It reads words, not meaning: use it to label the embedded data and as a floor fo
 - *completeness*: the mean share of each point's words; without given points, also the share of the reference's words.
 - *factual_accuracy*: the mean support of the answer's statements, weighted by length. Key points and the reference
   support fully, an untitled part of the context by half, the context's other sections not at all. Contradictions
-  (opposite polarity, a changed number, a frame that denies them: judges.reference_frames) and repetition cut it.
+  (opposite polarity, a changed number, a frame that denies them: judges.reference.frames) and repetition cut it.
 - *score*: 0.5 factual_accuracy + 0.25 completeness + 0.25 key_point_coverage. Another subject put in the place of the
   question's cuts all three; so does the lack of any sentence.
 """
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from judges.reference_text import Statement, content_words, held_together, plain, statements
+from judges.reference.text import Statement, content_words, held_together, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
-# A change of any rule here, or in judges.reference_text, judges.reference_frames or judges.reference_words, gets a new
+# A change of any rule here, or in judges.reference.text, judges.reference.frames or judges.reference.words, gets a new
 # number, and so a new judge_id.
 ALGORITHM = "reference-3"
 WEIGHTS = {"factual_accuracy": 0.5, "completeness": 0.25, "key_point_coverage": 0.25}

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from judges.reference_frames import Piece, said_to_be_false, with_frames
-from judges.reference_words import (
+from judges.reference.frames import Piece, said_to_be_false, with_frames
+from judges.reference.words import (
     BINDING_WORDS,
     FINITE_VERBS,
     FRAME_TALK,
@@ -86,7 +86,7 @@ _TALK_STEMS = frozenset(stem(w) for w in FRAME_TALK)
 class Statement:
     """One clause or list item: its content words in order (numbers included), and how it says them.
 
-    `denied`: by a frame, that is from outside the clause, see :mod:`judges.reference_frames`.
+    `denied`: by a frame, that is from outside the clause, see :mod:`judges.reference.frames`.
     """
 
     text: str

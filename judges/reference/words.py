@@ -1,4 +1,4 @@
-"""The word lists behind `judges.reference_text`: plain data, for the English of consumer health advice."""
+"""The word lists behind `judges.reference.text`: plain data, for the English of consumer health advice."""
 
 from __future__ import annotations
 
