@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from rlaif.quiet import quiet
 
 from judges.fill import ASKING, Asked, fill_item
-from judges.parse import PARSE, Marks, parse_answer
+from judges.parse import Marks, parse_answer
 from rlaif import embedded
 from rlaif.models.generate import sample, window
 from rlaif.models.logprobs import read_on
@@ -35,6 +35,9 @@ with quiet():
 
 # A change of how scores are computed gets a new number, and so a new judge_id.
 SCORING = "logits-1"
+# Its text is read only where the marks hold too little of the probability. What judges.parse has learned to read since
+# (thoughts, Markdown, nested marks) is how chat models write, and no shipped judge gets there: it stays the same judge.
+FALL_BACK = "parse-1"
 MIN_MASS = 0.8  # of the next token's probability on the marks
 ANSWER_TOKENS = 120  # for a model that is let speak
 
@@ -99,7 +102,7 @@ class LocalJudge:
         decoding = {
             "scoring": SCORING,
             "asking": ASKING,
-            "parse": PARSE,
+            "parse": FALL_BACK,
             "dtype": str(self._model.dtype).removeprefix("torch."),
         }
         return JudgeIdentity(f"local:{self._name}", self._sha256, self._prompt.name, self._prompt.sha256, decoding)
