@@ -836,11 +836,11 @@ def test_no_path_is_made_of_what_an_altered_database_says(
     call: Call, folder: Path, tmp_path: Path, attack: str, reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rlaif import policies
-    from rlaif.share import merge, serve
+    from rlaif.models import base as bases
+    from rlaif.share import serve
 
     loaded = SimpleNamespace(quantization="none", dtype="torch.float32", path="x", sha256="0" * 64)
-    for module in (merge, sys.modules["rlaif.models.base"]):
-        monkeypatch.setattr(module, "load_base", lambda *_, **__: loaded)
+    monkeypatch.setattr(bases, "load_base", lambda *_, **__: loaded)
     monkeypatch.setattr(policies, "check_base", lambda *_: None)
     monkeypatch.setattr(serve, "check_port", lambda *_: None)
     precious = tmp_path / "precious"
