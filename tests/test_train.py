@@ -271,10 +271,10 @@ def test_all_weights_are_trained_saved_loaded_and_built_upon(float_base: Path, t
         "parent_id": result["policy"],
         "kind": "dpo",
         "round": 1,
-        "path": "policies/d",
+        "path": f"policies/{'d' * 16}",
         "base_sha256": base.sha256,
     }
-    run.store.write({"policies": [row | {"sha256": save_adapter(adapter, run.policies / "d")}]})
+    run.store.write({"policies": [row | {"sha256": save_adapter(adapter, run.policies / ("d" * 16))}]})
     on_top = load_policy(run, base, "d" * 16)(ids).logits
     on_base = adapter.eval()(ids).logits
     assert not torch.allclose(on_top, after, atol=1e-3) and not torch.allclose(on_top, on_base, atol=1e-3)

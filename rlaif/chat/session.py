@@ -235,7 +235,7 @@ def label(session: Session) -> str:
         name = "base"
     elif policy["policy_id"] == session.answerer.champion:
         name = "champion"
-    return f"\001\x1b[1;36m\002{name}>\001\x1b[0m\002 " if session.console.color_system else f"{name}> "
+    return f"\001\x1b[1;36m\002{clean(name)}>\001\x1b[0m\002 " if session.console.color_system else f"{clean(name)}> "
 
 
 def say(session: Session, text: str, style: str = "") -> None:

@@ -35,7 +35,7 @@ def line_reader() -> Callable[[str], str]:
     readline.set_completer_delims(" ")
     readline.set_completer(complete)
     readline.parse_and_bind("tab: complete")
-    return lambda prompt: input(clean(prompt))
+    return input
 
 
 def side_by_side(names: list[str], texts: list[str]) -> Table:

@@ -81,7 +81,7 @@ def test_an_older_run_records_them_at_its_next_session_and_says_so(run: Run) -> 
     run.store.write({"stages": [{"round": 0, "stage": "prepare", "status": "done"}]})
     for _ in "ab":
         prepare(run, base, prompt, Screen(Console(file=said, width=200)), None)
-    line = "settings               of base0, 5f700000 recorded as they are now; this run is older"
+    line = "settings               of 5f700000, base0 recorded as they are now; this run is older"
     assert said.getvalue().count(line) == 1
     assert recorded(run)["base0"] == settings_of(BASE)
     assert recorded(run)["5f70000000000000"]["adapter_config.json lora_alpha"] == "32"

@@ -44,7 +44,9 @@ def test_long_contexts_are_left_out_and_counted(run: Run, base: Base) -> None:
     first, second, third = questions(run)
     long = dataclasses.replace(second, context="fever " * 3000)
     said = io.StringIO()
-    made = sample_round(run, base, "sft0", 2, [first, long, third], PROMPT, Screen(Console(file=said, width=200)))
+    made = sample_round(
+        run, base, "5f70000000000000", 2, [first, long, third], PROMPT, Screen(Console(file=said, width=200))
+    )
     assert {c.question_id for c in made} == {first.question_id, third.question_id} and len(made) == 4
     assert "4 candidates, 2 questions x 2" in said.getvalue() and "; 1 question too long" in said.getvalue()
     assert (run.done(2, "sample") or {})["too_long"] == 1
@@ -66,12 +68,14 @@ def test_an_answer_of_the_configured_length_must_fit(run: Run, base: Base) -> No
         return made
 
     fits, not_quite = of_length(first, 1016), of_length(second, 1017)
-    made = sample_round(run, base, "sft0", 2, [fits, not_quite], PROMPT, Screen(Console(file=io.StringIO())))
+    made = sample_round(
+        run, base, "5f70000000000000", 2, [fits, not_quite], PROMPT, Screen(Console(file=io.StringIO()))
+    )
     assert {c.question_id for c in made} == {first.question_id}
 
 
 def test_a_round_of_long_contexts_alone_stops_with_one_line(run: Run, base: Base) -> None:
     long = [dataclasses.replace(q, context="fever " * 3000) for q in questions(run)]
     with pytest.raises(RlaifError, match=r"round 2: each of 3 questions .* the 1,016 that leave room"):
-        sample_round(run, base, "sft0", 2, long, PROMPT, Screen(Console(file=io.StringIO())))
+        sample_round(run, base, "5f70000000000000", 2, long, PROMPT, Screen(Console(file=io.StringIO())))
     assert run.done(2, "sample") is None
