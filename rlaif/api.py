@@ -43,7 +43,7 @@ def answer(
     missing or have changed.
     """
     from rlaif.models.generate import plan_batches, sample
-    from rlaif.render import answer_prompt
+    from rlaif.render import answer_prompt, encode
 
     if contexts and len(contexts) != len(questions):
         raise UsageError(f"{len(questions)} questions and {len(contexts)} contexts: give one per question, or none")
@@ -55,7 +55,7 @@ def answer(
     prompt, base = opened(run)
     model = load_policy(run, base, run.policy(policy)["policy_id"])
     texts = [answer_prompt(base.tokenizer, prompt, q) for q in asked]
-    lengths = [len(base.tokenizer.encode(text, add_special_tokens=False)) for text in texts]
+    lengths = [len(encode(base.tokenizer, text)) for text in texts]
     settings = run.config.evaluation
     answers = [""] * len(texts)
     for batch in plan_batches(lengths, settings.batch_size):
