@@ -141,11 +141,11 @@ def test_policies_by_likelihood_and_reward(trained_run: Run, file: Path) -> None
     assert names == {
         ("the longer answer", "length"),
         ("base base0", "likelihood"),
-        ("SFT 5f70000000000000", "likelihood"),
-        ("SFT 5f70000000000000", "reward"),
+        ("SFT 5f700000", "likelihood"),
+        ("SFT 5f700000", "reward"),
     }
     assert (
-        by(result, "SFT 5f70000000000000", "likelihood")["trained_on"] == 1
+        by(result, "SFT 5f700000", "likelihood")["trained_on"] == 1
         and by(result, "base base0", "likelihood")["trained_on"] == 0
     )
 
