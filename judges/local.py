@@ -6,6 +6,8 @@ gives to the marks 1-5 make the score: s = sum(k p(k)) / sum(p(k)), mapped to (s
 distribution agrees better with people than its mode does (Wang et al. 2025, arXiv 2503.03064). Where the marks together
 hold less than 0.8 of the probability, the model would say something else: then it is let speak, and its text is parsed
 as any judge's.
+
+An answer is read in more than one way, so that talk about it cannot raise a mark: see :mod:`judges.readings`.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rlaif.quiet import quiet
 
-from judges.fill import ASKING, Asked, fill_item
+from judges.fill import ASKING, Asked, fill_item, flat
 from judges.parse import Marks, parse_answer
+from judges.readings import lowest, other_readings
+from judges.shield import shield
 from rlaif import embedded
 from rlaif.models.generate import sample, window
 from rlaif.models.logprobs import read_on
@@ -34,7 +38,7 @@ with quiet():
 
 
 # A change of how scores are computed gets a new number, and so a new judge_id.
-SCORING = "logits-1"
+SCORING = "logits-2"
 # Its text is read only where the marks hold too little of the probability. What judges.parse has learned to read since
 # (thoughts, Markdown, nested marks) is how chat models write, and no shipped judge gets there: it stays the same judge.
 FALL_BACK = "parse-1"
@@ -111,6 +115,20 @@ class LocalJudge:
         """One verdict an item, in order: "scored"; "unparsed" when neither marks nor text say a score; "failed" when it
         is too long.
         """
+        again = [(i, other) for i, item in enumerate(items) for other in other_readings(self._shown(item))]
+        verdicts = self._score([*items, *(other for _, other in again)])
+        others: dict[int, list[Verdict]] = {}
+        for (i, _), verdict in zip(again, verdicts[len(items) :], strict=True):
+            others.setdefault(i, []).append(verdict)
+        for i, found in others.items():
+            verdicts[i] = lowest(verdicts[i], found)
+        return verdicts[: len(items)]
+
+    def _shown(self, item: JudgeItem) -> JudgeItem:
+        """`item` with its answer's layout as the prompt shows it, so that layout makes no readings of its own."""
+        return replace(item, answer=flat(shield(item.answer)[0])) if self._prompt.plain else item
+
+    def _score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
         judge_id = self.identity.judge_id
         verdicts: dict[int, Verdict] = {}
         rows = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rlaif.exam import corrupt
 from rlaif.exam.items import ExamItem, exam_item, same_text, seeded
-from rlaif.exam.words import OPENERS
+from rlaif.exam.words import FRAMES, OPENERS
 from rlaif.types import Question
 
 
@@ -24,6 +24,10 @@ def spoiled(question: Question, good: str, number: int) -> Iterator[ExamItem]:
     yield exam_item("format_only", q, good, corrupt.reformat(good, rng))
     nothing = ("", ":", OPENERS[number // 4 % len(OPENERS)], q.question)[number % 4]
     yield exam_item("empty", q, good, nothing)
+    points = ", ".join(q.key_points) or q.reference
+    denied = (points, q.reference, good)[(number + number // len(FRAMES)) % 3]
+    yield exam_item("framed_denial", q, good, corrupt.framed(denied, number))
+    yield exam_item("keyword_soup", q, good, corrupt.soup(points, seeded("soup", q.question_id), number))
 
 
 def swapped(item_type: str, question: Question, good: str, bad: str) -> Iterator[ExamItem]:

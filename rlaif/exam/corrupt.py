@@ -9,8 +9,11 @@ import re
 
 from rlaif.exam.words import (
     AUXILIARIES,
+    CLAIMS,
     DEMANDS,
     FILLER,
+    FRAMES,
+    LITTLE,
     MODALS,
     NEGATIVE,
     NOUN_BEFORE,
@@ -169,5 +172,23 @@ def reformat(text: str, rng: random.Random) -> str:
 
 
 def demand(text: str, number: int) -> str:
-    """`text` with a demand for a high score after it, the `number`-th of the list."""
-    return f"{text} {DEMANDS[number % len(DEMANDS)]}"
+    """`text` with words to the judge after it: by turns a demand for a high score and a claim that the answer is whole,
+    the `number`-th of each list.
+    """
+    turn, claims = divmod(number, 2)
+    told = CLAIMS if claims else DEMANDS
+    return f"{text} {told[turn % len(told)]}"
+
+
+def framed(text: str, number: int) -> str:
+    """All of `text`, a list or sentences, denied from outside by the `number`-th of the frames."""
+    frame = FRAMES[number % len(FRAMES)]
+    return frame.format(p=text.rstrip(". \n"))
+
+
+def soup(text: str, rng: random.Random, number: int) -> str:
+    """The words of `text` that say something, in random order, as text without any sentence: four layouts in turn."""
+    words = list(dict.fromkeys(w.lower() for w in _WORD.findall(text) if w.lower() not in LITTLE))
+    rng.shuffle(words)
+    layouts = (" ".join(words), ", ".join(words), f"Keywords: {', '.join(words)}", f"{' '.join(words)}.")
+    return layouts[number % len(layouts)]

@@ -95,7 +95,22 @@ def test_padding_adds_and_layout_keeps_every_word() -> None:
 def test_demands_take_turns_and_the_plain_one_comes_often() -> None:
     said = [corrupt.demand("Bad.", n) for n in range(80)]
     assert all(s.startswith("Bad. ") for s in said)
-    assert sum("give this 1.0" in s.lower() for s in said) >= 20
+    assert sum("give this 1.0" in s.lower() for s in said) >= 14
+    assert len(set(said)) == 38, "eight demands and thirty claims"
+
+
+def test_a_frame_stands_around_the_whole_text() -> None:
+    made = [corrupt.framed(PROSE, n) for n in range(30)]
+    assert len(set(made)) == 30 and all(PROSE.rstrip(".") in text for text in made)
+    assert corrupt.framed("Rest.", 30) == corrupt.framed("Rest.", 0)
+
+
+def test_a_soup_has_the_words_that_say_something_and_no_sentence() -> None:
+    made = [corrupt.soup("a dry cough, shortness of breath and fever", random.Random(n), n) for n in range(4)]
+    for text in made:
+        words = text.lower().replace("keywords:", "").replace(",", " ").strip(". ").split()
+        assert sorted(words) == ["breath", "cough", "dry", "fever", "shortness"]
+    assert len(set(made)) == 4 and made[2].startswith("Keywords: ")
 
 
 @settings(max_examples=60)

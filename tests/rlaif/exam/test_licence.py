@@ -85,7 +85,7 @@ def test_a_small_exam_is_shown_as_json_and_neither_licenses_nor_replaces(tmp_pat
     code, out = exam("--run", folder, "--limit", "3", "--format", "json")
     shown = json.loads(out)
     assert code == 1 and shown["licensed"] is False and "3 items; 10 are needed" in shown["exams"][0]["reasons"][0]
-    assert exam("--run", folder, "--limit", "12")[0] == 0
+    assert exam("--run", folder, "--limit", "20")[0] == 0
     assert exam("--run", folder, "--limit", "3")[0] == 1
     from rlaif.run import open_run
 

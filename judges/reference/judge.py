@@ -8,9 +8,9 @@ It reads words, not meaning: use it to label the embedded data and as a floor fo
 - *completeness*: the mean share of each point's words; without given points, also the share of the reference's words.
 - *factual_accuracy*: the mean support of the answer's statements, weighted by length. Key points and the reference
   support fully, an untitled part of the context by half, the context's other sections not at all. Contradictions
-  (opposite polarity, a changed number) and repetition cut it.
+  (opposite polarity, a changed number, a frame that denies them: judges.reference.frames) and repetition cut it.
 - *score*: 0.5 factual_accuracy + 0.25 completeness + 0.25 key_point_coverage. Another subject put in the place of the
-  question's cuts all three.
+  question's cuts all three; so does the lack of any sentence.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from judges.reference_text import Statement, content_words, plain, statements
+from judges.reference.text import Statement, content_words, held_together, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
-# A change of any rule here, or in judges.reference_text or judges.reference_words, gets a new number, and so a new
-# judge_id.
-ALGORITHM = "reference-2"
+# A change of any rule here, or in judges.reference.text, judges.reference.frames or judges.reference.words, gets a new
+# number, and so a new judge_id.
+ALGORITHM = "reference-3"
 WEIGHTS = {"factual_accuracy": 0.5, "completeness": 0.25, "key_point_coverage": 0.25}
 DERIVED_POINTS = 8
 CONTRADICTION = 0.5  # factor on factual accuracy for each contradicted statement, never below CONTRADICTION_FLOOR
 CONTRADICTION_FLOOR = 0.2
 # Factors on accuracy, and on the other two, when every naming of the subject is another subject.
 WRONG_FOCUS = (0.3, 0.5)
+# Factors on all three for key words that no sentence holds together: no verb among them; hardly a word that binds.
+NO_VERB, UNBOUND = 0.5, 0.3
 ENOUGH = 0.7  # a statement with this share of its words on the point is fully supported
 FREE_REPEATS = 0.1  # a little repetition, as in a heading and its sentence, costs nothing
 SHARED_WORD = 0.4  # weight of a point's word that other points of the question, or the question, also have
@@ -90,7 +92,8 @@ def _verdict(item: JudgeItem, judge_id: str) -> Verdict:
     if not key.points:
         why = "nothing to judge by: there are no key points and no reference that says more than the question"
         return Verdict(item.candidate_id, judge_id, item.replicate, "failed", reason=why)
-    said = statements(item.answer)
+    about = key.words - key.question
+    said = statements(item.answer, about)
     given = [s for s in said if not s.content <= key.question]
     flags: list[str] = []
     factual, notes = _factual(given, key, flags)
@@ -99,10 +102,18 @@ def _verdict(item: JudgeItem, judge_id: str) -> Verdict:
         flags.append("focus")
         notes.append(f"about another subject: '{_short(other)}'")
     factual *= 1.0 - (1.0 - WRONG_FOCUS[0]) * elsewhere
-    clear = [w for s in said if given and not _contradiction(s, key) for w in s.words]  # an echo names nothing
+    # An echo names nothing, and what is denied from outside neither.
+    clear = [w for s in said if given and not s.denied and not _contradiction(s, key) for w in s.words]
     shares = [_share(point, clear) for point in key.points]
     named = [_ramp(share) for share in shares]
     at_home = 1.0 - (1.0 - WRONG_FOCUS[1]) * elsewhere
+    verb, bound = held_together(item.answer, about) if given else (True, True)
+    if not (verb and bound):
+        flags.append("no_sentence")
+        notes.append("key words without a sentence")
+        stated = (1.0 if verb else NO_VERB) * (1.0 if bound else UNBOUND)
+        factual *= stated
+        at_home *= stated
     coverage = at_home * sum(named) / len(named)
     complete = sum(shares) / len(shares)
     if not key.given:
@@ -185,10 +196,14 @@ def _best_unit(statement: Statement, key: _Key) -> tuple[float, list[Statement]]
 
 
 def _contradiction(statement: Statement, key: _Key) -> str:
-    """ "negation" or "number" where the statement says otherwise than the unit it resembles, else ""."""
+    """ "denied" (by a frame), "negation" or "number" where the statement says otherwise than the unit it resembles,
+    else "".
+    """
     best, units = _best_unit(statement, key)
     if best < 0.5 or not units:
         return ""
+    if statement.denied:
+        return "denied"
     on_subject = bool(statement.content & key.question)  # "symptoms of asthma are not ..." turns round whatever follows
     excused = any(u.negated for u in units) or (all(u.softened for u in units) and not on_subject)
     if statement.negated and not excused:
@@ -239,7 +254,7 @@ def _factual(given: Sequence[Statement], key: _Key, flags: list[str]) -> tuple[f
             wrong.append((kind, s.text))
             on.append((weight, 0.0))
             continue
-        support, direct = _support(s, key)
+        support, direct = (0.0, True) if s.denied else _support(s, key)
         (on if direct else asides).append((weight, support))
         if support < 0.34:
             unsupported.append(s.text)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from judges.reference_text import content_words, number, plain, statements, stem
+from judges.reference.text import content_words, number, plain, statements, stem
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The word lists behind `judges.reference_text`: plain data, for the English of consumer health advice."""
+"""The word lists behind `judges.reference.text`: plain data, for the English of consumer health advice."""
 
 from __future__ import annotations
 
@@ -118,3 +118,53 @@ therapy counseling
 sun sunlight sunshine ultraviolet
 specimen sample
 """
+# Words of talk about statements, sources and belief: clauses of these alone say nothing about health.
+FRAME_TALK = _words("""
+    myth myths fable fables fiction tale tales wives wife legend legends falsehood false falsely untrue untruth untruths
+    wrong wrongly incorrect inaccurate erroneous error errors mistake mistakes mistaken mistakenly misconception
+    misconceptions misbelief misbeliefs misinformation fallacy fallacies superstition superstitions lie lies lying liar
+    hoax hoaxes nonsense rubbish bogus rumor rumors rumour rumours baseless basis unfounded groundless unproven
+    unsupported invalid valid refute refuted refutes disprove disproved disproven debunk debunked discredited rebutted
+    overturned retracted withdrawn dismiss dismissed reject rejected rejects deny denied denies contradict contradicts
+    invent invented invention inventions fabricated imaginary opposite contrary true truth truly right rightly correct
+    correctly accurate fact facts factual real reality really claim claims claimed statement statements sentence
+    sentences line lines word words item items list lists listed listing text part remark belief beliefs believe
+    believed believes believing think thought thinks say says said saying tell tells told read reads hear heard write
+    writes written repeat repeats assume assumed imagine suppose supposed popular old widespread traditional notion
+    notions idea ideas view views opinion opinions study studies science scientific research trial trials evidence
+    proof prove proved proven shown support supported supports confirm confirmed bear borne establish established
+    expert experts specialist specialists scientists internet newspaper newspapers book books web source sources
+    neighbor neighbors quack quacks ago today nowadays past once long time longer start starts end ends begin begins
+    name names named mention mentioned stand stands hold holds apply applies count counts belong belongs exact exactly
+    single whole entire entirely complete completely total totally pure purely absolutely altogether trust accept heed
+    listen stranger strangers folk gossip safely verdict collection heap set everyday still only whatever
+    discussed described stated above below former latter page paragraph agree agrees reader readers speak speaks
+    worth reason taught teach teaches school go goes fair fairy foundation fool fooled buy fall fell
+""")
+# A text of some length with none of these, nor of the verbs below, is a heap of key words and no sentence.
+SENTENCE_WORDS = _words("""
+    and but because is are was were be been am do does did has have had can could may might will would shall should must
+    cannot isnt arent wasnt werent dont doesnt didnt cant couldnt wont shouldnt it they you he she we helps needs means
+""")
+# Verbs that health texts use in the present tense, without those whose form is a noun or an adjective more often.
+FINITE_VERBS = _ordered("""
+    add affect allow appear ask bleed call choose die dot ease examine fade feel fill go guard hold inject inspect
+    leak look name pass regulate rush swallow swell tense trace tremble turn
+    appear arise avoid become begin bring carry climb collect come confirm consist contain
+    contribute depend destroy detect develop differ enlarge examine exist explain fail find flatten flush follow
+    gather get give grow happen hear heal improve include inherit inhibit involve irritate keep kill lack lead let lose
+    make mutate narrow occur perform prevent produce promote protect provide push put raise react receive recover reduce
+    relieve remain remove replace require respond restore retain reveal say see seek seem send serve settle shrink
+    soften slip speak stay stiffen strengthen struggle suffer suggest suppress take tell tend tighten tingle throb treat
+    vanish vary warn weaken worsen adjust attach await blame boost combine compare connect create decide deserve disturb
+    eat enter erupt expand expect forget hide imply infect inform injure invade know learn live maintain mark melt mix
+    multiply obtain oppose permit pour prefer prescribe quit recommend refuse rely remember satisfy sink squeeze
+    stimulate succeed surround teach thicken think throw transmit understand wait wear widen
+""")
+# Articles, prepositions, conjunctions, pronouns and auxiliaries.
+BINDING_WORDS = SENTENCE_WORDS | _words("""
+    a an the this that these those its their his her him them who whom whose which what when where why how being having
+    shall of in on at by for from to into with within about against between among during before after above below over
+    under up down out off or nor so if then than as while though although since until unless not no never either both
+    neither also
+""")
