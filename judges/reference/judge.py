@@ -10,7 +10,7 @@ It reads words, not meaning: use it to label the embedded data and as a floor fo
   support fully, an untitled part of the context by half, the context's other sections not at all. Contradictions
   (opposite polarity, a changed number, a frame that denies them: judges.reference.frames) and repetition cut it.
 - *score*: 0.5 factual_accuracy + 0.25 completeness + 0.25 key_point_coverage. Another subject put in the place of the
-  question's cuts all three; so does the lack of any sentence.
+  question's cuts all three; so does the lack of any sentence, and of any but one word of the right answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from judges.reference.text import Statement, content_words, held_together, plain, statements
+from judges.reference.text import Statement, by_chance, content_words, held_together, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
 # A change of any rule here, or in judges.reference.text, judges.reference.frames or judges.reference.words, gets a new
@@ -35,6 +35,9 @@ CONTRADICTION_FLOOR = 0.2
 WRONG_FOCUS = (0.3, 0.5)
 # Factors on all three for key words that no sentence holds together: no verb among them; hardly a word that binds.
 NO_VERB, UNBOUND = 0.5, 0.3
+CHANCE = (
+    0.3  # factor on all three for an answer that has a single word of the right one, among others: it may be chance
+)
 ENOUGH = 0.7  # a statement with this share of its words on the point is fully supported
 FREE_REPEATS = 0.1  # a little repetition, as in a heading and its sentence, costs nothing
 SHARED_WORD = 0.4  # weight of a point's word that other points of the question, or the question, also have
@@ -114,6 +117,10 @@ def _verdict(item: JudgeItem, judge_id: str) -> Verdict:
         stated = (1.0 if verb else NO_VERB) * (1.0 if bound else UNBOUND)
         factual *= stated
         at_home *= stated
+    if by_chance(item.answer, about):
+        notes.append("a single word of the right answer")
+        factual *= CHANCE
+        at_home *= CHANCE
     coverage = at_home * sum(named) / len(named)
     complete = sum(shares) / len(shares)
     if not key.given:

@@ -178,6 +178,13 @@ def _shared(sentence: str, about: frozenset[str]) -> tuple[int, int]:
     return sum(word in about for word in said), len(said)
 
 
+def by_chance(text: str, about: frozenset[str]) -> bool:
+    """Whether `text` has just one of the words `about`, and that one in no sentence that is on the point."""
+    if len(about.intersection(content_words(plain(text)))) != 1:
+        return False
+    return not any(on_the_point(sentence, about) for sentence in _SENTENCE.split(text[:MAX_CHARS]))
+
+
 def held_together(text: str, about: frozenset[str]) -> tuple[bool, bool]:
     """Whether the sentences of `text` that say a third or more in the words `about` have a verb, and whether one word
     in twenty of theirs is of the kind that binds words into sentences. A few words need neither.
