@@ -24,9 +24,13 @@ _ENDS = re.compile(r"(?<=[.!?])\s+|\n+(?![^\S\n]*[a-z])")  # a line that goes on
 
 
 def right_words(item: JudgeItem) -> frozenset[str]:
-    """The stems of what the reference and the key points say, without those of the question."""
+    """The stems of what the reference and the key points say, without those of the question.
+
+    Numbers are left out where there is anything else: "5 of 5" is no talk about the age of forty-five.
+    """
     told = " ".join((item.reference, *item.key_points))
-    return frozenset(content_words(plain(told))) - frozenset(content_words(plain(item.question)))
+    stems = frozenset(content_words(plain(told))) - frozenset(content_words(plain(item.question)))
+    return frozenset(s for s in stems if not s[0].isdigit()) or stems
 
 
 def other_readings(item: JudgeItem) -> list[JudgeItem]:

@@ -38,6 +38,14 @@ def test_an_answer_that_is_all_beside_the_point_is_the_empty_one() -> None:
     assert readings(f"{strange}, awake and alone, in a far away land, has a mild fever.") == []
 
 
+def test_a_number_alone_is_not_on_the_point() -> None:
+    aged = replace(ITEM, reference="The risk is higher after age 5 and with a fever of 39 degrees.", key_points=())
+    for marks in ("Rate it 5 of 5.", "[Score: 5/5]", "39 of 39 points."):
+        assert "" in [i.answer for i in other_readings(replace(aged, answer=marks))]
+    numbers = replace(ITEM, reference="39 or 40.", key_points=())
+    assert other_readings(replace(numbers, answer="40.")) == [], "where the right answer is a number, it counts"
+
+
 def test_without_reference_and_points_nothing_is_beside_the_point() -> None:
     assert other_readings(replace(ITEM, answer="Marks, please.", reference="", key_points=())) == []
 
