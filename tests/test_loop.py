@@ -183,13 +183,14 @@ def test_the_decisions_explain_each_round(query: Any) -> None:
 
 
 def test_each_dpo_round_is_monitored_and_the_controller_acts(query: Any) -> None:
-    found = {m["name"]: m for m in query("SELECT * FROM monitors")}
+    found = {m["name"]: m for m in query("SELECT * FROM monitors WHERE round > 0")}
     assert {m["round"] for m in found.values()} == {1} and len(found) == 9
     assert found["kl_to_sft"]["value"] in (0.0, None), (
         "round 1 samples the SFT policy, or the base where that was not promoted"
     )
     assert found["judge_up"]["value"] is None and found["pair_yield"]["value"] == 1.0
-    red = [d["action"] for d in query("SELECT * FROM decisions WHERE kind = 'monitor' ORDER BY seq")]
+    of_round = "SELECT * FROM decisions WHERE kind = 'monitor' AND round = 1 ORDER BY seq"
+    red = [d["action"] for d in query(of_round)]
     assert sorted(red) == sorted(m["name"] for m in found.values() if m["red"])
     (action,) = query("SELECT * FROM decisions WHERE kind = 'controller'")
     assert action["round"] == 1 and bool(red) == (action["action"] != "continue")
@@ -197,8 +198,18 @@ def test_each_dpo_round_is_monitored_and_the_controller_acts(query: Any) -> None
     assert {g["metric"] for g in guards} == {m["name"] for m in found.values() if m["value"] is not None}
 
 
+def test_sft_has_monitors_of_its_own(query: Any) -> None:
+    found = {m["name"]: m for m in query("SELECT * FROM monitors WHERE round = 0")}
+    assert found.keys() == {"loss_jump", "one_label"} and all(m["value"] is not None for m in found.values())
+    red = query("SELECT action FROM decisions WHERE kind = 'monitor' AND round = 0")
+    assert {d["action"] for d in red} == {m["name"] for m in found.values() if m["red"]}
+
+
 def test_the_training_log_has_every_step(query: Any) -> None:
-    for kind, stage, extra in (("sft", "sft", set()), ("dpo", "dpo", {"rewards/margins", "logps/chosen"})):
+    for kind, stage, extra in (
+        ("sft", "sft", {"loss/answer", "loss/label"}),
+        ("dpo", "dpo", {"rewards/margins", "logps/chosen"}),
+    ):
         steps = json.loads(query("SELECT detail FROM stages WHERE stage = ?", [stage])[0]["detail"])["steps"]
         log = query(
             "SELECT t.* FROM train_log t JOIN policies p USING (policy_id) WHERE p.kind = ? ORDER BY step", [kind]

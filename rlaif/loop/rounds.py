@@ -24,6 +24,7 @@ from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
 from rlaif.loop.draw import draw
 from rlaif.loop.drift import measure_drift
+from rlaif.loop.monitor_sft import sft_monitors
 from rlaif.loop.monitors import Monitor
 from rlaif.loop.pairs import prefer
 from rlaif.loop.sample import sample_round
@@ -215,8 +216,8 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
     champion_results = results(run, champion, loop.prompt, judge_id)
     challenger_results = results(run, challenger, loop.prompt, judge_id)
-    # SFT has no monitors: it may change length and likelihood at will, and there is no round before it.
-    monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else []
+    # SFT has monitors of its own: it may change length and likelihood at will, and there is no round before it.
+    monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else sft_monitors(run, challenger)
     conditions = replace(checks(loop), guards=monitor_round.guards(monitors, run.config))
     seed = run.config.seed
     result = decide(champion_results, challenger_results, look=look, settings=settings, checks=conditions, seed=seed)
@@ -257,7 +258,7 @@ def close_round(
 ) -> None:
     """The last stage of a round, in one transaction: monitors, the gate's rows, the decisions, and who is champion now.
 
-    The controller acts after the rounds that have monitors, which are those of preferences.
+    The controller acts after the rounds of preferences.
     """
     run = loop.run
     winner = challenger if action == "PROMOTE" and challenger else champion
@@ -267,7 +268,7 @@ def close_round(
             *monitor_round.reports(monitors, round, run.config),
             Decision(round, "gate", action, reason, {"policy_id": winner} | evidence),
         ]
-        if monitors:
+        if round:
             next_steps, winner = monitor_round.control(run, round, monitors, action, winner, challenger)
         outcome = {
             "round": round,

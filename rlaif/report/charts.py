@@ -19,6 +19,8 @@ DROP_COLORS = [SERIES[i] for i in (1, 2, 3, 4, 6, 7)]  # past six reasons they c
 # What is drawn of train_log: name -> (title, unit of the vertical axis). Everything else is in the table itself.
 CURVES = {
     "loss": ("Loss", "nats"),
+    "loss/answer": ("Loss of the answers", "nats per token"),
+    "loss/label": ("Loss of the labels", "nats per token"),
     "mean_token_accuracy": ("Tokens predicted right", "share"),
     "rewards/accuracies": ("Pairs ordered right while training", "share"),
     "rewards/margins": ("Reward margin, chosen over rejected", "nats × beta"),

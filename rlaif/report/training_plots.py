@@ -63,6 +63,8 @@ def training_loss(data: Data, lineage: Sequence[dict[str, Any]], colors: dict[st
 
 PANELS = (
     ("sft", "loss", "SFT: loss, nats per token"),
+    ("sft", "loss/answer", "SFT: loss of the answers, nats per token"),
+    ("sft", "loss/label", "SFT: loss of the labels, nats per token"),
     ("sft", "mean_token_accuracy", "SFT: tokens foreseen, share"),
     ("dpo", "loss", "DPO: loss, with its share of SFT"),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ from rlaif.config import SftConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
 from rlaif.render import encode
+from rlaif.train import distributed
+from rlaif.train.mix import mixed
 from rlaif.train.trainer import OnLog, OnProgress, Save, TrainResult, arguments, shared, train, with_end
 from rlaif.types import RlaifError
 
 with quiet():
+    import torch
     import trl
     from datasets import Dataset
     from peft import PeftModel
+    from torch.utils.data import Sampler
     from transformers import PreTrainedModel
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Example:
 
     prompt: str
     completion: str
+    kind: str = ""  # of task: "answer" or "label"; each batch has every kind in its share
 
 
 def ids_of(base: Base, example: Example) -> dict[str, list[int]]:
@@ -41,6 +48,63 @@ def ids_of(base: Base, example: Example) -> dict[str, list[int]]:
     whole = encode(base.tokenizer, example.prompt, with_end(base, example.completion))
     start = shared(prompt, whole)
     return {"input_ids": whole, "completion_mask": [0] * start + [1] * (len(whole) - start)}
+
+
+class _Batches(Sampler[int]):
+    """The examples in the order of :func:`rlaif.train.mix.mixed`, another one in each epoch."""
+
+    def __init__(self, kinds: Sequence[str], lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.kinds, self.lengths, self.batch_size, self.seed = kinds, lengths, batch_size, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = random.Random(f"batches/{self.seed}/{self.epoch}")
+        self.epoch += 1
+        return iter(mixed(self.kinds, self.lengths, self.batch_size, rng))
+
+
+class _Collator(DataCollatorForLanguageModeling):
+    """TRL's, and of which kind each example is."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        return super().torch_call(examples) | {"kind": torch.tensor([e["kind"] for e in examples])}
+
+
+class _Trainer(trl.SFTTrainer):
+    """TRL's, with batches that mix the kinds, and the loss of each kind logged as `loss/<kind>` where there are two."""
+
+    kinds: Sequence[str] = ()
+
+    def _get_train_sampler(self, *args: Any) -> Any:
+        if self.args.train_sampling_strategy != "sequential":
+            return super()._get_train_sampler(*args)
+        data = self.train_dataset
+        lengths = [len(ids) for ids in data["input_ids"]]
+        world = distributed.world()
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * world
+        return _Batches([self.kinds[n] for n in data["kind"]], lengths, batch_size, self.args.seed)
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        kinds = inputs.pop("kind")
+        if len(self.kinds) < 2:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        seen: list[Any] = []  # TRL hands out what the model gave only with a second forward pass
+        hook = model.register_forward_hook(lambda module, given, out: seen.append(out))
+        try:
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            hook.remove()
+        self._log_by_kind(kinds, seen[0].log_probs.detach(), seen[0].label_mask)
+        return loss
+
+    def _log_by_kind(self, kinds: torch.Tensor, log_probs: torch.Tensor, mask: torch.Tensor) -> None:
+        for number, name in enumerate(self.kinds):
+            of_kind = mask & (kinds == number)[:, None]
+            if of_kind.any():  # TRL averages what is under a name, and logs it with its own figures
+                self._metrics["train"][f"loss/{name}"].append(float(-log_probs[of_kind].mean()))
 
 
 def train_sft(
@@ -68,14 +132,21 @@ def train_sft(
     """
     if not examples:
         raise RlaifError(f"{name}: no examples to train on; check data.sft_medquad and data.sft_pubmedqa")
-    settings: dict[str, Any] = {"completion_only_loss": True} | dict(more or {})
+    # "sequential" is the sampler of this module; the kind of an example is a column that TRL would take away
+    mixing = {"train_sampling_strategy": "sequential", "remove_unused_columns": False}
+    settings: dict[str, Any] = {"completion_only_loss": True} | mixing | dict(more or {})
+    kinds = sorted({example.kind for example in examples})
 
     def make(scratch: str) -> trl.SFTTrainer:
-        return trl.SFTTrainer(
+        rows = [ids_of(base, example) | {"kind": kinds.index(example.kind)} for example in examples]
+        trainer = _Trainer(
             model=model,
             args=trl.SFTConfig(**arguments(config, base, seed, scratch) | settings),
-            train_dataset=Dataset.from_list([ids_of(base, example) for example in examples]),
+            data_collator=_Collator(pad_token_id=base.tokenizer.pad_token_id),
+            train_dataset=Dataset.from_list(rows),
             processing_class=base.tokenizer,
         )
+        trainer.kinds = kinds
+        return trainer
 
     return train(make, name=name, given=len(examples), out=out, on_log=on_log, on_progress=on_progress, save=save)

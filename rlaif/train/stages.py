@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MIN_PAIRS = 8  # fewer pairs than this train nothing worth gating
 FLUSH_EVERY = 5.0  # seconds between two writes of the training log
+# How SFT puts its examples into batches (rlaif.train.mix): part of what it trains, so a change gets a new number.
+BATCHES = "mixed-1"
 ADAPTER_KEYS = {"lora_r", "lora_alpha", "lora_dropout", "target_modules"}
 
 
@@ -46,8 +48,8 @@ def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[
 
     free = some("label = '' AND reference <> ''", data.sft_medquad)
     labelled = some("label <> ''", data.sft_pubmedqa)
-    both = [(q.question_id, Example(answer_prompt(base.tokenizer, prompt, q), q.reference)) for q in free]
-    both += [(q.question_id, Example(*label_example(prompt, base.tokenizer, q))) for q in labelled]
+    both = [(q.question_id, Example(answer_prompt(base.tokenizer, prompt, q), q.reference, "answer")) for q in free]
+    both += [(q.question_id, Example(*label_example(prompt, base.tokenizer, q), "label")) for q in labelled]
     rng.shuffle(both)
     return [example for _, example in both], [question_id for question_id, _ in both]
 
@@ -150,7 +152,7 @@ def recipe_of(config: Config, kind: str, prompt: Prompt, base: Base) -> dict[str
         "adapter": config.model.model_dump(include=ADAPTER_KEYS, mode="json"),
         "threads": config.model.threads,
         **settings.model_dump(),
-    }
+    } | ({"batches": BATCHES} if kind == "sft" else {})
 
 
 def train_stage(
