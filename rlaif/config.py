@@ -9,29 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
+from rlaif.config_bounds import Alpha, Batch, Count, Length, Positive, Rank, Ratio, Section, Share, Targets
 from rlaif.types import content_id
 
 # Of the judge: where and how fast it is asked and how much of it; not what it is asked, nor how it answers.
 OUTSIDE_JUDGE = """base_url require_licence failure_limit concurrency retries timeout requests_per_second
     max_calls max_tokens max_cost price_in price_out""".split()
-Share = Annotated[float, Field(ge=0, le=1)]
-# Every number has an upper bound, far above what anybody would mean: a slip of the keyboard is refused at the start,
-# and not after hours, as a full memory or a number that a float cannot hold.
-Count = Annotated[int, Field(ge=0, le=10**9)]  # of items, tokens or steps; 0 often means all
-Positive = Annotated[int, Field(ge=1, le=10**9)]
-Batch = Annotated[int, Field(ge=1, le=2**16)]  # of what is held in memory together
-Length = Annotated[int, Field(ge=1, le=2**20)]  # in tokens
-Rank = Annotated[int, Field(ge=1, le=2**13)]
-Alpha = Annotated[int, Field(ge=1, le=2**17)]
-Ratio = Annotated[float, Field(ge=1, le=1000)]
-Targets = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Blocker = Literal["logps_falling", "overfit", "distinct_2", "judge_up", "length_ratio", "kl_to_sft", "truncated"]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -235,15 +221,24 @@ class PairsConfig(Section):
 
     `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
     enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
+    `truncated`: what becomes of a question whose best answer ends at the token limit. "drop" drops it, "retry" tries
+    its other pairs, "cut" shows the judge each such answer up to its last full sentence, which is then trained on; what
+    has none is retried.
     """
 
     min_margin: Share = 0.10
+    margin_quantile: Share = 0.0  # of the round's best-against-worst margins: enough where below min_margin; 0: off
     max_length_ratio: Ratio = 1.5
     max_rouge_l: Share = 0.9
     min_best: Share = 0.5
+    min_best_quantile: Share = 0.0  # of the round's scores: asked of the chosen answer in place of min_best; 0: off
+    per_question: Annotated[int, Field(ge=1, le=1000)] = 1  # pairs that one question may give
+    truncated: Literal["drop", "retry", "cut"] = "drop"
     length_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.10
     length_min_pairs: Positive = 20
+    length_by_choice: bool = False  # another pair of the question before it is dropped for the balance of lengths
     confirm_below: Share = 0.0  # kept pairs of a smaller margin are shown to a pairwise judge in both orders; 0: none
+    noise_sample: Count = 0  # answers that a chat model judges twice, once per run, to measure its noise; 0: none
 
 
 class EvalConfig(Section):

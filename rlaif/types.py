@@ -67,7 +67,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One sampled answer. `logprob` is the sum over its tokens in nats, under the sampling policy at temperature 1."""
+    """One sampled answer. `logprob` is the sum over its tokens in nats, under the sampling policy at temperature 1.
+
+    `finish_reason` "cut" is never sampled: `rlaif.judging.cut` makes it, with `text` and `n_tokens` of what is left.
+    """
 
     candidate_id: str
     round: int
@@ -79,7 +82,7 @@ class Candidate:
     seed: int
     text: str
     n_tokens: int
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "cut"]
     logprob: float
     sampling: Mapping[str, Any]
 

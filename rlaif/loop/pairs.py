@@ -1,42 +1,36 @@
-"""Verdicts to preferences: one pair per question, kept for training or dropped with a reason. Pure.
+"""Verdicts to preferences: the pairs of each question, kept for training or dropped with a reason. Pure.
 
 A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated,
 jury_disagreement, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is not its
-question's best against worst says why in `reason`, after "fallback: ".
+question's best against worst says why in `reason`, after "fallback: " or, where it is not the only one, "further: ".
+The rules are in `pair_rules`, the balance of lengths in `lengths`.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import permutations
-from typing import Any
+from typing import Literal
 
 from rlaif.config import PairsConfig
+from rlaif.loop.lengths import Fits, balance_lengths
+from rlaif.loop.pair_rules import ROUNDING, Bars, Pair, Scored, bars, fault, in_order, retried
 from rlaif.types import Candidate, Preference, RlaifError, Verdict, content_id
 
-ROUNDING = 1e-9  # 0.6 - 0.5 is a margin of 0.10
-# The rules that another pair of the question may pass.
-RETRIED = ("jury_disagreement", "length_ratio", "near_duplicate", "less_factual")
 # Asks a pairwise judge about pairs of narrow margin: pair_id -> why the pair falls. What is confirmed is not in it.
 Confirm = Callable[[Sequence[Preference]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Scored:
-    """A candidate with the mean of its scored verdicts; `factual` is None where the judge gives no such criterion.
+class Round:
+    """What the pairs of one round are made by."""
 
-    `members`: the mean score of each member of the jury, in one order for all candidates; empty for a single judge.
-    """
-
-    candidate: Candidate
-    score: float
-    factual: float | None
-    members: tuple[float, ...]
+    number: int
+    judge_id: str
+    bars: Bars
+    settings: PairsConfig
 
 
 def prefer(
@@ -50,15 +44,18 @@ def prefer(
     members: Mapping[str, Sequence[Verdict]] | None = None,
     confirm: Confirm | None = None,
 ) -> list[Preference]:
-    """Exactly one Preference per question, in the order in which the questions first appear among the candidates.
+    """The round's pairs by question, in the order in which the questions first appear among the candidates. A question
+    has up to `settings.per_question` kept pairs, its first choice first, or exactly one dropped one.
 
     A candidate's score is the mean over the scored verdicts of judge `judge_id`; verdicts on other candidates are left
-    aside. Best against worst is kept if its margin is at least max(min_margin, 1.645 * sqrt(2) * sem) and it passes
-    every rule; `sem` is the standard error of one score under re-judging (0.0 for a deterministic judge): below that
-    margin the order of two scores is not certain at 95%. Where it fails on one of
-    `RETRIED`, the question's other pairs are tried in order of margin (ties by sample_index, then candidate_id, of
-    the chosen, then of the rejected), and the first that passes every rule is kept; if none does, the question is
-    dropped with best-against-worst's ids and reason. Last, :func:`_balance_lengths` over the whole round.
+    aside. Best against worst is kept if it passes every rule (`pair_rules.fault`, with the bars of `pair_rules.bars`);
+    `sem` is the standard error of one score under re-judging (0.0 for a deterministic judge). Where it fails on a rule
+    that another pair may pass (`pair_rules.retried`), the question's other pairs are tried in order of margin
+    (`pair_rules.in_order`), and the first that passes every rule is kept; if none does, the question is dropped with
+    best-against-worst's ids and reason. Last, `lengths.balance_lengths` over the whole round.
+
+    Of a question with a pair, :func:`_varied` adds further ones. Where some of a question's pairs are kept, those that
+    the pairwise judge or the balance took away stand beside them with their reasons.
 
     `members`: where `judge_id` is a jury, the verdicts of each member by its judge_id; a pair that one of them orders
     the other way round is dropped (a member that sees no difference does not disagree). `confirm` is called once, with
@@ -68,23 +65,58 @@ def prefer(
     score, a `sem` that is negative or not finite, a jury member without a score where the jury has one, and pairs to be
     confirmed without `confirm`.
     """
-    if not (math.isfinite(sem) and sem >= 0):
-        raise RlaifError(f"the standard error of the judge's scores is {sem}: pass 0.0 for a deterministic judge")
-    means: dict[str, _Means] = {key: (*mean, ()) for key, mean in _mean_verdicts(verdicts, judge_id).items()}
-    if members:
-        means = _with_members(means, members)
-    questions: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         if candidate.round != round:
             raise RlaifError(f"candidate {candidate.candidate_id} is of round {candidate.round}, not of round {round}")
-        questions[candidate.question_id].append(candidate)
-    margin = max(settings.min_margin, 1.645 * math.sqrt(2) * sem)
+    rules = Round(round, judge_id, bars_of(candidates, verdicts, judge_id, sem, settings), settings)
+    means: dict[str, _Means] = {key: (*mean, ()) for key, mean in _mean_verdicts(verdicts, judge_id).items()}
+    if members:
+        means = _with_members(means, members)
+    sampled = _by_question(candidates)
+    questions = {
+        key: [Scored(a, *means[a.candidate_id]) for a in answers if a.candidate_id in means]
+        for key, answers in sampled.items()
+    }
+    preferences = [p for key, scored in questions.items() for p in _of_question(key, scored, len(sampled[key]), rules)]
+    preferences = _confirmed(preferences, confirm, settings)
+
+    def others(question_id: str, fits: Fits) -> Iterator[Preference]:
+        """Nobody is asked about these any more, so those of a margin that would have to be confirmed are left out."""
+        for pair in in_order(questions[question_id]):
+            a, b = pair
+            sure = a.score - b.score >= settings.confirm_below - ROUNDING
+            wanted = sure and fits(a.candidate.candidate_id, b.candidate.candidate_id)
+            if wanted and _apart(pair, made[question_id]) and not fault(a, b, rules.bars, settings):
+                yield _preference(question_id, pair, "kept", "", rules)
+
+    made: dict[str, list[Pair]] = defaultdict(list)
+    if settings.length_by_choice:
+        by_id = {s.candidate.candidate_id: s for scored in questions.values() for s in scored}
+        for p in preferences:
+            if p.chosen_id and p.rejected_id:
+                made[p.question_id].append((by_id[p.chosen_id], by_id[p.rejected_id]))
     lengths = {candidate.candidate_id: candidate.n_tokens for candidate in candidates}
-    preferences = [
-        _prefer_one(question_id, answers, means, judge_id, round, margin, settings)
-        for question_id, answers in questions.items()
-    ]
-    return _balance_lengths(_confirmed(preferences, confirm, settings), lengths, settings)
+    balanced = balance_lengths(preferences, lengths, settings, others if settings.length_by_choice else None)
+    return _dropped_once(balanced)
+
+
+def bars_of(
+    candidates: Sequence[Candidate], verdicts: Sequence[Verdict], judge_id: str, sem: float, settings: PairsConfig
+) -> Bars:
+    """What :func:`prefer` asks of the round's pairs, from the same arguments; raises the same errors."""
+    if not (math.isfinite(sem) and sem >= 0):
+        raise RlaifError(f"the standard error of the judge's scores is {sem}: pass 0.0 for a deterministic judge")
+    means = _mean_verdicts(verdicts, judge_id)
+    questions = _by_question(candidates).values()
+    scores = [[means[a.candidate_id][0] for a in answers if a.candidate_id in means] for answers in questions]
+    return bars(scores, sem, settings)
+
+
+def _by_question(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    questions: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        questions[candidate.question_id].append(candidate)
+    return questions
 
 
 def _confirmed(preferences: list[Preference], confirm: Confirm | None, settings: PairsConfig) -> list[Preference]:
@@ -142,122 +174,71 @@ def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tupl
     }
 
 
-def _prefer_one(
-    question_id: str,
-    answers: Sequence[Candidate],
-    means: Mapping[str, _Means],
-    judge_id: str,
-    round: int,
-    margin: float,
-    settings: PairsConfig,
-) -> Preference:
-    scored = [_Scored(a, *means[a.candidate_id]) for a in answers if a.candidate_id in means]
+def _of_question(question_id: str, scored: Sequence[Scored], sampled: int, rules: Round) -> list[Preference]:
+    """The pairs of one question, `sampled` answers of which `scored` have a score."""
     if len(scored) < 2:
-        pair_id = content_id(judge_id, question_id, None, None, round)
-        reason = f"too_few_scored: {len(scored)} of {len(answers)}"
-        return Preference(pair_id, round, question_id, judge_id, "dropped", reason)
+        pair_id = content_id(rules.judge_id, question_id, None, None, rules.number)
+        reason = f"too_few_scored: {len(scored)} of {sampled}"
+        return [Preference(pair_id, rules.number, question_id, rules.judge_id, "dropped", reason)]
+    ordered = in_order(scored)
 
-    def preference(pair: tuple[_Scored, _Scored], dropped: bool, reason: str) -> Preference:
-        chosen, rejected = pair
-        ids = chosen.candidate.candidate_id, rejected.candidate.candidate_id
-        pair_id = content_id(judge_id, question_id, *ids, round)
-        scores = chosen.score, rejected.score, chosen.score - rejected.score
-        status = "dropped" if dropped else "kept"
-        return Preference(pair_id, round, question_id, judge_id, status, reason, *ids, *scores)  # type: ignore[arg-type]
+    def passes(pair: Pair) -> bool:
+        return not fault(*pair, rules.bars, rules.settings)
 
-    ordered = sorted((p for p in permutations(scored, 2) if p[0].score >= p[1].score), key=_order)
-    reason = _fault(*ordered[0], margin, settings)
-    if reason.partition(":")[0] in RETRIED:
-        for pair in ordered[1:]:
-            if not _fault(*pair, margin, settings):
-                return preference(pair, False, f"fallback: {reason}")
-    return preference(ordered[0], bool(reason), reason)
-
-
-def _order(pair: tuple[_Scored, _Scored]) -> tuple[float, int, str, int, str]:
-    """Widest margin first (rounded, so that equal margins are equal), then the fixed tie-break."""
-    a, b = pair[0].candidate, pair[1].candidate
-    margin = round(pair[0].score - pair[1].score, 9)
-    return (-margin, a.sample_index, a.candidate_id, b.sample_index, b.candidate_id)
+    reason = fault(*ordered[0], rules.bars, rules.settings)
+    first: Pair | None = ordered[0]
+    if reason:
+        first = next(filter(passes, ordered[1:]), None) if retried(reason, rules.settings) else None
+    if first is None:
+        return [_preference(question_id, ordered[0], "dropped", reason, rules)]
+    pairs = _varied(first, ordered, passes, rules.settings.per_question)
+    whys = [f"fallback: {reason}" if reason else ""]
+    whys += [f"further: pair {n} of the question" for n in range(2, len(pairs) + 1)]
+    return [_preference(question_id, pair, "kept", why, rules) for pair, why in zip(pairs, whys, strict=True)]
 
 
-def _fault(chosen: _Scored, rejected: _Scored, margin: float, settings: PairsConfig) -> str:
-    """The first rule that the pair breaks, with its numbers; empty when it passes them all."""
-    difference = chosen.score - rejected.score
-    if difference <= ROUNDING:
-        return f"tie: both {_show(chosen.score)}"
-    if chosen.score < settings.min_best - ROUNDING:
-        return f"all_bad: best {_show(chosen.score, settings.min_best)} < {_show(settings.min_best)}"
-    if difference < margin - ROUNDING:
-        return f"below_margin: {_show(difference, margin)} < {_show(margin)}"
-    disagreeing = sum(c < r - ROUNDING for c, r in zip(chosen.members, rejected.members, strict=True))
-    if disagreeing:
-        return f"jury_disagreement: {disagreeing} of {len(chosen.members)} members prefer the rejected answer"
-    a, b = chosen.candidate, rejected.candidate
-    if a.finish_reason == "length":
-        return "truncated: chosen ends at the token limit"
-    high = settings.max_length_ratio
-    ratio = max(1, a.n_tokens) / max(1, b.n_tokens)
-    if not 1 / high - ROUNDING <= ratio <= high + ROUNDING:
-        near = high if ratio > high else 1 / high
-        return f"length_ratio: {_show(ratio, near)} outside {1 / high:.2f}-{high:.2f}"
-    # Facts before wording: it is the cheaper test, and the graver fault.
-    if chosen.factual is not None and rejected.factual is not None and chosen.factual < rejected.factual - ROUNDING:
-        return f"less_factual: chosen {_show(chosen.factual, rejected.factual)} < rejected {_show(rejected.factual)}"
-    overlap = _rouge_l(a.text, b.text)
-    if overlap > settings.max_rouge_l:
-        return f"near_duplicate: ROUGE-L {_show(overlap, settings.max_rouge_l)} > {_show(settings.max_rouge_l)}"
-    return ""
+def _varied(first: Pair, ordered: Sequence[Pair], passes: Callable[[Pair], bool], number: int) -> list[Pair]:
+    """`first`, and up to `number` pairs with it, each the widest that `passes`: those first whose two texts are both
+    new in their roles, then any whose two texts are not a pair already.
 
-
-def _show(value: float, beside: float | None = None) -> str:
-    """Two decimals, or four where two would not tell `value` from the number `beside` it."""
-    same = beside is not None and f"{value:.2f}" == f"{beside:.2f}"
-    return f"{value:.4f}" if same else f"{value:.2f}"
-
-
-def _rouge_l(a: str, b: str) -> float:
-    """ROUGE-L F-measure (Lin 2004), symmetric; 1 for equal texts, also where they hold no word."""
-    return 1.0 if a == b else float(_scorer().score(a, b)["rougeL"].fmeasure)
-
-
-@cache
-def _scorer() -> Any:
-    logging.getLogger("absl").setLevel(logging.WARNING)  # it announces its tokenizer on stderr
-    from rouge_score.rouge_scorer import RougeScorer  # brings nltk: a second of start-up
-
-    return RougeScorer(["rougeL"])
-
-
-def _balance_lengths(
-    preferences: list[Preference], lengths: Mapping[str, int], settings: PairsConfig
-) -> list[Preference]:
-    """Drop pairs of the side in surplus until P(chosen is longer) is within 0.5 +- length_tolerance.
-
-    Equal lengths count one half. Dropped are the pairs of the smallest margin (ties by question_id) whose chosen answer
-    is longer (or shorter, whichever is too many), and no more than needed. Where the other side has no pair at all,
-    that is every one of them: such a round teaches length and nothing that can be told from it.
+    Ten pairs with one chosen answer say mostly that this answer is good. A second pair of two other answers says
+    something new at the cost of a narrower margin, which the rules still hold to be enough.
     """
-    side = {p.question_id: _longer(p, lengths) for p in preferences if p.status == "kept"}
-    if len(side) < settings.length_min_pairs:
-        return preferences
-    share = sum(side.values()) / len(side)
-    surplus = 1.0 if share > 0.5 else 0.0
-    word = "longer" if surplus else "shorter"
-    surplus_pairs = [p for p in preferences if side.get(p.question_id) == surplus]
-    surplus_pairs.sort(key=lambda p: (round(p.margin or 0.0, 9), p.question_id))
-    total, kept = (share if surplus else 1 - share) * len(side), len(side)
-    limit = 0.5 + settings.length_tolerance
-    dropped: set[str] = set()
-    while surplus_pairs[len(dropped) :] and total > limit * kept + ROUNDING:
-        dropped.add(surplus_pairs[len(dropped)].question_id)
-        total, kept = total - 1, kept - 1
-    excess = share if surplus else 1 - share
-    reason = f"length_balance: chosen is {word} in {excess:.0%} of {len(side)} pairs, at most {limit:.0%} wanted"
-    return [replace(p, status="dropped", reason=reason) if p.question_id in dropped else p for p in preferences]
+    pairs = [first]
+
+    def new(pair: Pair) -> bool:
+        return all(pair[role].candidate.text != p[role].candidate.text for p in pairs for role in (0, 1))
+
+    for wanted in (new, lambda pair: _apart(pair, pairs)):
+        for pair in ordered:
+            if len(pairs) == number:
+                return pairs
+            if wanted(pair) and passes(pair):
+                pairs.append(pair)
+    return pairs
 
 
-def _longer(pair: Preference, lengths: Mapping[str, int]) -> float:
-    """1 if the chosen answer has more tokens than the rejected one, 0 if fewer, 0.5 if as many."""
-    chosen, rejected = lengths[str(pair.chosen_id)], lengths[str(pair.rejected_id)]
-    return 0.5 if chosen == rejected else float(chosen > rejected)
+def _apart(pair: Pair, pairs: Sequence[Pair]) -> bool:
+    """Whether its two texts are not those of one of `pairs`."""
+    return _texts(pair) not in map(_texts, pairs)
+
+
+def _texts(pair: Pair) -> tuple[str, str]:
+    return pair[0].candidate.text, pair[1].candidate.text
+
+
+def _preference(
+    question_id: str, pair: Pair, status: Literal["kept", "dropped"], reason: str, rules: Round
+) -> Preference:
+    chosen, rejected = pair
+    ids = chosen.candidate.candidate_id, rejected.candidate.candidate_id
+    pair_id = content_id(rules.judge_id, question_id, *ids, rules.number)
+    scores = chosen.score, rejected.score, chosen.score - rejected.score
+    return Preference(pair_id, rules.number, question_id, rules.judge_id, status, reason, *ids, *scores)
+
+
+def _dropped_once(preferences: list[Preference]) -> list[Preference]:
+    """Of a question without a kept pair, the first pair alone: a question that is lost is lost for one reason."""
+    kept = {p.question_id for p in preferences if p.status == "kept"}
+    first = {p.question_id: p.pair_id for p in reversed(preferences)}
+    return [p for p in preferences if p.question_id in kept or first[p.question_id] == p.pair_id]

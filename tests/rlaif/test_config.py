@@ -30,6 +30,7 @@ OTHER: dict[str, Any] = {
     "sft.scheduler": "linear",
     "dpo.scheduler": "linear",
     "pairs.max_length_ratio": 2.0,
+    "pairs.truncated": "cut",
     "model.target_modules": ["q_proj"],
     "data.leaks": "off",
     "monitors.length_high": 2.0,

@@ -1,4 +1,7 @@
 import math
+import random
+from collections import Counter
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given, settings
@@ -253,3 +256,134 @@ def test_one_preference_a_question_whatever_the_order_and_balanced(questions, ra
         diff = [length[p.chosen_id] - length[p.rejected_id] for p in kept]
         share = sum(0.5 if d == 0 else d > 0 for d in diff) / len(kept)
         assert 0.4 - 1e-9 <= share <= 0.6 + 1e-9
+
+
+def fixed_round():
+    """60 questions with four answers each, some of them without a score, some at the token limit."""
+    rng = random.Random(13)
+    answers = []
+    for q in range(60):
+        for k in range(4):
+            score = round(rng.uniform(0.3, 1.0), 3) if rng.random() < 0.9 else None
+            answers.append(
+                answer(
+                    f"q{q:02}",
+                    k,
+                    score,
+                    n_tokens=rng.randint(14, 34) + 4 * (score is not None and score > 0.7),
+                    text=" ".join(rng.choices("a b c d e f g h".split(), k=9)),
+                    factual=score and round(min(1, max(0, score + rng.uniform(-0.3, 0.3))), 3),
+                    finish=rng.choice(["stop"] * 7 + ["length"]),
+                    status="scored" if score is not None else "failed",
+                )
+            )
+    return answers
+
+
+def outcomes(pairs):
+    return dict(Counter(f"{p.status} {p.reason.partition(':')[0]}".strip() for p in pairs))
+
+
+def test_with_the_defaults_a_fixed_round_gives_the_same_pairs_for_ever():
+    pairs = run(*fixed_round())
+    assert content_id([list(astuple(p)) for p in pairs]) == "37c92bdea3d59cd3"
+    assert outcomes(pairs) == {
+        "kept": 31, "kept fallback": 12, "dropped truncated": 10, "dropped length_balance": 3,
+        "dropped length_ratio": 3, "dropped below_margin": 1,
+    }  # fmt: skip
+    assert [p.pair_id for p in pairs[:3]] == ["04066693369dedca", "f10913e9b82118d2", "a9b4c3c04e09c524"]
+
+
+def test_a_flat_judge_gives_pairs_by_the_rounds_own_margins():
+    flat = [answer(f"q{q}", k, 0.5 + 0.01 * q * k) for q in range(5) for k in range(2)]  # margins 0 to 0.04
+    assert outcomes(run(*flat)) == {"dropped tie": 1, "dropped below_margin": 4}
+    assert outcomes(run(*flat, margin_quantile=0.5)) == {"dropped tie": 1, "dropped below_margin": 1, "kept": 3}
+    # a noisy judge gets no pair that it might turn round
+    assert outcomes(run(*flat, margin_quantile=0.5, sem=0.03 / 1.645 / math.sqrt(2)))["kept"] == 2
+    # where the judge spreads its scores, min_margin is enough
+    wide = [answer(f"q{q}", k, 0.5 + 0.1 * q * k) for q in range(5) for k in range(2)]
+    assert outcomes(run(*wide, margin_quantile=0.75))["kept"] == 4
+
+
+def test_the_chosen_answer_is_held_to_the_rounds_scores_instead_of_a_fixed_one():
+    poor = [answer(f"q{q}", k, 0.05 * (q + 1) + 0.12 * k) for q in range(4) for k in range(2)]
+    assert outcomes(run(*poor)) == {"dropped all_bad": 4}
+    # scores .05 .10 .15 .17 .20 .22 .27 .32: the median is .185
+    pairs = run(*poor, min_best_quantile=0.5)
+    assert [p.reason for p in pairs] == ["all_bad: best 0.17 < 0.18", "", "", ""]
+
+
+def test_further_pairs_are_of_other_answers_first():
+    answers = [answer("q", k, score) for k, score in enumerate((0.9, 0.7, 0.5, 0.3))]
+    pairs = run(*answers, per_question=4)
+    assert [(p.chosen_id[-1], p.rejected_id[-1]) for p in pairs] == [("0", "3"), ("1", "2"), ("0", "2"), ("1", "3")]
+    assert [p.reason for p in pairs] == ["", *(f"further: pair {n} of the question" for n in (2, 3, 4))]
+    assert len({p.pair_id for p in pairs}) == 4 and pairs[0] == only(*answers)
+    assert pairs[1].pair_id == content_id("j", "q", "q-1", "q-2", 1)
+    # answer 2 is below min_best = 0.6, so nothing is chosen over answer 3 but 0 and 1
+    assert len(run(*answers, per_question=9, min_best=0.6)) == 5
+
+
+def test_the_same_two_texts_are_no_further_pair():
+    answers = [answer("q", k, s, text=text) for k, (s, text) in enumerate([(0.9, "x"), (0.8, "x"), (0.2, "y")])]
+    assert len(run(*answers, per_question=3)) == 1
+
+
+def test_a_question_that_is_lost_has_one_row_and_a_fallen_pair_beside_a_kept_one_stays():
+    answers = [answer("q", k, score) for k, score in enumerate((0.9, 0.7, 0.5, 0.3))]
+    verdicts = [v for _, given in answers for v in given]
+
+    def pairs(fallen):
+        return prefer(
+            [c for c, _ in answers], verdicts, judge_id="j", round=1, sem=0.0,
+            settings=PairsConfig(per_question=2, confirm_below=1.0),
+            confirm=lambda asked: {p.pair_id: "a tie" for p in asked[:fallen]},
+        )  # fmt: skip
+
+    assert [(p.status, p.reason) for p in pairs(1)] == [
+        ("dropped", "pairwise: a tie"), ("kept", "further: pair 2 of the question"),
+    ]  # fmt: skip
+    (lost,) = pairs(2)
+    assert (lost.status, lost.reason, lost.chosen_id) == ("dropped", "pairwise: a tie", "q-0")
+
+
+def test_an_answer_at_the_token_limit_can_be_rejected_and_its_question_tried_again():
+    cut, good, bad = answer("q", 0, 0.9, finish="length"), answer("q", 1, 0.8), answer("q", 2, 0.2)
+    assert only(cut, good, bad).reason.startswith("truncated")
+    again = only(cut, good, bad, truncated="retry")
+    assert (again.status, again.chosen_id) == ("kept", "q-1")
+    assert again.reason == "fallback: truncated: chosen ends at the token limit"
+    assert only(answer("q", 0, 0.2, finish="length"), good).status == "kept"
+    assert only(cut, answer("q", 1, 0.8, finish="length"), bad, truncated="retry").reason.startswith("truncated")
+
+
+def test_an_answer_that_was_cut_before_it_was_judged_can_be_chosen():
+    pair = only(answer("q", 0, 0.9, finish="cut"), answer("q", 1, 0.2), truncated="cut")
+    assert (pair.status, pair.reason, pair.chosen_id) == ("kept", "", "q-0")
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(0, 1), st.integers(10, 30)), min_size=1, max_size=4), min_size=1, max_size=40
+    ),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_all_rules_hold_for_further_pairs_and_exchanged_ones(questions, most, choice):
+    answers = [
+        answer(f"q{q:02}", k, s, n_tokens=n) for q, group in enumerate(questions) for k, (s, n) in enumerate(group)
+    ]
+    pairs = run(*answers, per_question=most, length_by_choice=choice)
+    length = {candidate.candidate_id: candidate.n_tokens for candidate, _ in answers}
+    kept = [p for p in pairs if p.status == "kept"]
+    assert len({p.pair_id for p in pairs}) == len(pairs)
+    assert len({p.question_id for p in pairs}) == len(questions)
+    assert max(Counter(p.question_id for p in kept).values(), default=0) <= most
+    lost = Counter(p.question_id for p in pairs if p.question_id not in {k.question_id for k in kept})
+    assert set(lost.values()) <= {1}
+    assert all(p.margin >= 0.1 - 1e-9 and p.chosen_score >= 0.5 - 1e-9 for p in kept)
+    assert all(1 / 1.5 - 1e-9 <= length[p.chosen_id] / length[p.rejected_id] <= 1.5 + 1e-9 for p in kept)
+    if len(kept) >= 20:
+        diff = [length[p.chosen_id] - length[p.rejected_id] for p in kept]
+        assert 0.4 - 1e-9 <= sum(0.5 if d == 0 else d > 0 for d in diff) / len(kept) <= 0.6 + 1e-9
