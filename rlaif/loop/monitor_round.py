@@ -140,7 +140,7 @@ def _training(run: Run, challenger: str | None) -> list[Monitor]:
             log.setdefault(row["name"], []).append(row["value"])
     tokens = run.store.query(
         "SELECT avg(c.n_tokens) AS mean FROM policy_items i JOIN preferences p ON p.pair_id = i.item_id "
-        "JOIN candidates c ON c.candidate_id = p.chosen_id WHERE i.policy_id = ?",
+        "JOIN answers c ON c.candidate_id = p.chosen_id WHERE i.policy_id = ?",
         [challenger or ""],
     )[0]["mean"]
     beta = run.config.dpo.beta
@@ -181,10 +181,10 @@ def _on_same_items(run: Run, first: str, second: str) -> tuple[str, list[dict[st
 
 
 def _pair_counts(run: Run, round: int) -> tuple[int, int]:
-    """Kept pairs (those that a person excluded later too) and questions of a round."""
+    """Questions with a kept pair (or one that a person excluded later), and all questions of a round."""
     row = run.store.query(
-        "SELECT count_if(status = 'kept' OR starts_with(reason, 'excluded by hand')) AS kept, count(*) AS n "
-        "FROM preferences WHERE round = ?",
+        "SELECT count(DISTINCT question_id) FILTER (status = 'kept' OR starts_with(reason, 'excluded by hand')) AS "
+        "kept, count(DISTINCT question_id) AS n FROM preferences WHERE round = ?",
         [round],
     )[0]
     return row["kept"], row["n"]

@@ -71,13 +71,9 @@ _QUERIES = {
     "chosen_longer": """
         SELECT p.round, count(*) AS n, avg(p.margin) AS margin,
                avg(CASE WHEN a.n_tokens > b.n_tokens THEN 1 WHEN a.n_tokens = b.n_tokens THEN 0.5 ELSE 0 END) AS share
-        FROM preferences p JOIN candidates a ON a.candidate_id = p.chosen_id JOIN candidates b ON b.candidate_id =
+        FROM preferences p JOIN answers a ON a.candidate_id = p.chosen_id JOIN answers b ON b.candidate_id =
                p.rejected_id
-        WHERE p.status = 'kept' GROUP BY p.round ORDER BY p.round
-    """,
-    "pair_counts": """
-        SELECT round, status, trim(split_part(reason, ':', 1)) AS code, count(*) AS n FROM preferences GROUP BY ALL
-               ORDER BY ALL
+        WHERE p.status = 'kept' AND p.kind = 'judged' GROUP BY p.round ORDER BY p.round
     """,
     "curves": f"""
         WITH steps AS (SELECT *, max(step) OVER (PARTITION BY policy_id, name) AS last FROM train_log WHERE

@@ -29,6 +29,7 @@ _BRIEF = {
 }
 _REST = {
     "summary": "SELECT * FROM round_summary ORDER BY round",
+    "outcomes": "SELECT round, outcome, count(*) AS n FROM pair_outcomes GROUP BY ALL ORDER BY round, n DESC, outcome",
     "gates": "SELECT * FROM gates WHERE delta IS NOT NULL ORDER BY round, look",
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
     "red": "SELECT round, name, value, threshold FROM monitors WHERE red ORDER BY round, name",
@@ -49,6 +50,7 @@ class Snapshot:
     decisions: Rows
     holder: str | None  # who holds the run's lock, see lock_holder
     summary: Rows = field(default_factory=list)
+    outcomes: Rows = field(default_factory=list)  # how many of a round's questions ended as what, most first
     gates: Rows = field(default_factory=list)
     means: Rows = field(default_factory=list)
     sealed: Rows = field(default_factory=list)

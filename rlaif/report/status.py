@@ -16,6 +16,7 @@ LEGEND = (
     "  in a cell: mean (items); difference to the champion it met; its 95% interval, or its one-sided lower "
     "95% bound (>)"
 )
+KEPT = ("kept", "fallback", "further")  # outcomes of questions that gave a pair
 Table = tuple[list[str], list[list[str]]]
 Cells = dict[str, dict[tuple[str, str], str]]  # policy -> (benchmark, metric) -> text
 
@@ -37,6 +38,8 @@ def show(run: Run, screen: Screen) -> None:
     if rows:
         screen.line("")
         screen.table("Rounds", columns, rows)
+        for line in yield_lines(snapshot):
+            screen.line(f"  {line}")
     _print_summary(snapshot, screen)
     _print_sealed(snapshot, screen)
 
@@ -145,6 +148,20 @@ def round_table(snapshot: Snapshot) -> Table:
             ]
         )
     return ["round", "candidates", "mean score", "kept", "dropped", "yield", "decision"], rows
+
+
+def yield_lines(snapshot: Snapshot) -> list[str]:
+    """What became of each round's questions, one line per round: the share that gave a pair, then the reasons of the
+    others, most frequent first.
+    """
+    lines = []
+    for round in dict.fromkeys(r["round"] for r in snapshot.outcomes):
+        counts = {r["outcome"]: r["n"] for r in snapshot.outcomes if r["round"] == round}
+        total = sum(counts.values())
+        kept = sum(counts.pop(code, 0) for code in KEPT)
+        parts = [f"kept {kept / total:.0%}", *(f"{code} {n / total:.0%}" for code, n in counts.items())]
+        lines.append(f"round {round}, {total} questions: {', '.join(parts)}")
+    return lines
 
 
 def _summary_table(snapshot: Snapshot) -> Table:

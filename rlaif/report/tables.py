@@ -19,6 +19,7 @@ from rlaif.report.status import stage_times
 REASONS = {
     "kept": "kept",
     "fallback": "kept, second choice",
+    "further": "kept, further pair",
     "all_bad": "all bad",
     "below_margin": "below margin",
     "length_ratio": "length ratio",
@@ -53,15 +54,14 @@ class Ancestor:
 
 
 def pair_counts(data: Data) -> dict[int, dict[str, int]]:
-    """{round: {what became of the question: number}}.
+    """{round: {what became of the question: number of questions}}.
 
     What was kept comes first, then the reasons for drops by frequency over all rounds.
     """
     total: dict[str, int] = {}
     counts: dict[int, dict[str, int]] = {}
-    for r in data["pair_counts"]:
-        code = r["code"] or "kept"
-        name = REASONS.get(code, code.replace("_", " "))
+    for r in data.snapshot.outcomes:
+        name = REASONS.get(r["outcome"], r["outcome"].replace("_", " "))
         counts.setdefault(r["round"], {}).setdefault(name, 0)
         counts[r["round"]][name] += r["n"]
         total[name] = total.get(name, 0) + r["n"]
@@ -77,6 +77,7 @@ def answers(data: Data) -> Table | None:
     judged = {r["round"]: r for r in data["judged"]}
     longer = {r["round"]: r for r in data["chosen_longer"]}
     cut = {r["round"]: r["cut"] for r in data["lengths"]}
+    questions = {n: sum(of_round.values()) for n, of_round in pair_counts(data).items()}
     rows = []
     for r in data.snapshot.summary:
         n = r["round"]
@@ -90,7 +91,7 @@ def answers(data: Data) -> Table | None:
                 f"{r['candidates']:,}",
                 f"{scored.get('unscored', 0):,}",
                 words.number(scored.get("mean")),
-                f"{r['pairs_kept']:,} of {r['pairs_kept'] + r['pairs_dropped']:,}" if paired else words.NONE,
+                f"{r['pairs_kept']:,} from {questions[n]:,} questions" if paired else words.NONE,
                 words.percent(r["pair_yield"]),
                 words.number(kept.get("margin")),
                 words.percent(kept.get("share")),
@@ -112,10 +113,14 @@ def answers(data: Data) -> Table | None:
 
 
 def drop_reasons(counts: dict[int, dict[str, int]]) -> Table | None:
+    """The share of each round's questions that ended as what, with their number."""
     names = list(dict.fromkeys(name for of_round in counts.values() for name in of_round))
     total = {name: sum(of_round.get(name, 0) for of_round in counts.values()) for name in names}
     names.sort(key=lambda name: (not name.startswith("kept"), name != "kept", -total[name]))
-    rows = tuple((name, *(f"{c.get(name, 0):,}" for c in counts.values())) for name in names)
+    rows = tuple(
+        (name, *(f"{words.percent(c.get(name, 0) / sum(c.values()))} ({c.get(name, 0):,})" for c in counts.values()))
+        for name in names
+    )
     return Table("What became of the questions", ("", *(f"round {r}" for r in counts)), rows) if rows else None
 
 

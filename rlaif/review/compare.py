@@ -88,9 +88,10 @@ def compare(run: Run, a: str, b: str) -> dict[str, Any]:
 BOTH = (
     "WITH s AS (SELECT judge_id, candidate_id, avg(score) AS score FROM verdicts "
     "WHERE status = 'scored' AND judge_id IN (?, ?) GROUP BY judge_id, candidate_id), "
-    "scored AS (SELECT c.*, x.score AS score_a, y.score AS score_b FROM s x JOIN s y ON y.candidate_id = "
-    "x.candidate_id AND y.judge_id = ? "
-    "JOIN candidates c ON c.candidate_id = x.candidate_id WHERE x.judge_id = ?) "
+    "scored AS (SELECT c.* REPLACE (t.text AS text, t.n_tokens AS n_tokens), x.score AS score_a, y.score AS score_b "
+    "FROM s x JOIN s y ON y.candidate_id = x.candidate_id AND y.judge_id = ? "
+    "JOIN candidates c ON c.candidate_id = x.candidate_id JOIN answers t ON t.candidate_id = x.candidate_id "
+    "WHERE x.judge_id = ?) "
 )
 
 

@@ -68,20 +68,21 @@ def label(
 
 
 def _pairs(run: Run, judge_id: str, round: int | None) -> list[dict[str, Any]]:
-    """Pairs of two candidates that are not labelled yet, each once: kept before dropped, skipped ones last.
+    """Pairs of two sampled answers that are not labelled yet, each once: kept before dropped, skipped ones last.
 
-    The candidate `one` has the smaller id.
+    The texts are those that were judged; the candidate `one` has the smaller id.
     """
     return run.store.query(
         "WITH p AS (SELECT least(chosen_id, rejected_id) AS one, greatest(chosen_id, rejected_id) AS two, "
         "any_value(question_id) AS question_id, bool_or(status = 'kept') AS kept, min(pair_id) AS "
         "pair_id FROM preferences "
-        "WHERE chosen_id IS NOT NULL AND rejected_id IS NOT NULL AND round = coalesce(?, round) GROUP BY one, two), "
+        "WHERE kind = 'judged' AND chosen_id IS NOT NULL AND rejected_id IS NOT NULL AND round = coalesce(?, round) "
+        "GROUP BY one, two), "
         "labels AS (SELECT candidate_a, candidate_b, bool_or(status = 'scored') AS labelled FROM "
         "pairwise_verdicts WHERE judge_id = ? "
         "GROUP BY candidate_a, candidate_b) "
         "SELECT p.one, p.two, q.question, q.context, x.text AS text_one, y.text AS text_two FROM p "
-        "JOIN candidates x ON x.candidate_id = p.one JOIN candidates y ON y.candidate_id = p.two "
+        "JOIN answers x ON x.candidate_id = p.one JOIN answers y ON y.candidate_id = p.two "
         "LEFT JOIN questions q ON q.question_id = p.question_id LEFT JOIN labels l ON l.candidate_a = "
         "p.one AND l.candidate_b = p.two "
         "WHERE NOT coalesce(l.labelled, false) ORDER BY l.labelled IS NOT NULL, NOT p.kept, p.pair_id",

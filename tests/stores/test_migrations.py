@@ -61,3 +61,24 @@ def test_a_newer_database_is_refused_by_name(tmp_path, version):
 def test_a_table_called_migrations_is_asked_for(tmp_path):
     with duckdb.connect(tmp_path / "other.duckdb") as con:
         assert migrations.applied(con) is None
+
+
+def test_pairs_of_before_are_read_by_the_new_views(tmp_path, monkeypatch, rows):
+    known = migrations.available()
+    monkeypatch.setattr(migrations, "available", lambda: [m for m in known if m.name < "0010"])
+    old = Store.create(tmp_path, {"run_id": "r", "profile": "p", "config": {}, "config_hash": "h", "seed": 0})
+    old.write({
+        "rounds": [{"round": 1, "champion_in": "sft"}],
+        "candidates": [rows.candidate("a"), rows.candidate("b")],
+        "preferences": [rows.preference("x", "a", "b"), rows.preference("y", None, None, "dropped", question_id="q2")],
+    })  # fmt: skip
+    summary = old.query("SELECT * FROM round_summary")
+    texts = old.query("SELECT * FROM answers ORDER BY ALL")
+    monkeypatch.setattr(migrations, "available", lambda: known)
+    new = Store.open(tmp_path)
+    assert new.query("SELECT * FROM round_summary") == summary and summary[0]["pair_yield"] == 0.5
+    assert new.query("SELECT * FROM answers ORDER BY ALL") == texts and len(texts) == 2
+    assert new.query("SELECT question_id, outcome FROM pair_outcomes ORDER BY ALL") == [
+        {"question_id": "q1", "outcome": "kept"}, {"question_id": "q2", "outcome": "tie"},
+    ]  # fmt: skip
+    assert new.query("SELECT * FROM cut_answers") == []

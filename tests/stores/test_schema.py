@@ -26,6 +26,8 @@ SCHEMA = {
     "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status "
     "reason kind origin",
     "imported_answers": "candidate_id question_id text",
+    "cut_answers": "candidate_id text n_tokens",
+    "pair_outcomes": "round question_id pairs_kept outcome",
     "answers": "candidate_id question_id text policy_id prompt_sha256 n_tokens",
     "eval_items": "policy_id benchmark split item_id metric prediction target value status reason judge_id "
     "protocol_hash data_sha256",

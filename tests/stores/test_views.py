@@ -40,16 +40,54 @@ def test_round_summary(store, rows):
             rows.verdict("e", "j2", score=0.6),
         ],
         "preferences": [
-            rows.preference("x", "a", "d"), rows.preference("y", "a", "b", "dropped"),
-            rows.preference("z", "a", "b", "dropped"), rows.preference("w", None, None, "dropped"),
+            rows.preference("x", "a", "d"), rows.preference("v", "b", "d"),  # two pairs of one question
+            *(rows.preference(q, None, None, "dropped", question_id=q) for q in ("q2", "q3", "q4")),
         ],
     })  # fmt: skip
     found = store.query("SELECT * FROM round_summary")
     assert [tuple(row.values()) for row in found] == [
         (0, 0, 0, 0, None, 0, 0, None, "base", "sft", "sft", "PROMOTE"),
-        (1, 4, 3, 1, pytest.approx(0.5), 1, 3, 0.25, "sft", None, None, None),
+        (1, 4, 3, 1, pytest.approx(0.5), 2, 3, 0.25, "sft", None, None, None),
         (2, 1, 1, 0, pytest.approx(0.6), 0, 0, None, None, None, None, None),
     ]
+
+
+def test_a_question_has_one_outcome_however_many_pairs_it_gave(store, rows):
+    def of(question, *pairs):
+        return [
+            rows.preference(f"{question}{n}", "a", f"b{n}", status, reason=reason, question_id=question)
+            for n, (status, reason) in enumerate(pairs)
+        ]
+
+    store.write({
+        "preferences": [
+            *of("q1", ("kept", ""), ("kept", "further: pair 2 of the question")),
+            *of("q2", ("kept", "fallback: length_ratio: 3.00 outside 0.67-1.50"), ("dropped", "pairwise: a tie")),
+            *of("q3", ("dropped", "length_balance: too many"), ("kept", "further: pair 2 of the question")),
+            *of("q4", ("dropped", "all_bad: best 0.10 < 0.50")),
+            *of("q5", ("dropped", "excluded by hand: wrong")),
+        ]
+    })  # fmt: skip
+    found = store.query("SELECT question_id, pairs_kept, outcome FROM pair_outcomes ORDER BY question_id")
+    assert [tuple(row.values()) for row in found] == [
+        ("q1", 2, "kept"), ("q2", 1, "fallback"), ("q3", 1, "further"), ("q4", 0, "all_bad"),
+        ("q5", 0, "excluded by hand"),
+    ]  # fmt: skip
+
+
+def test_answers_are_as_they_were_judged(store, rows):
+    store.write({
+        "candidates": [rows.candidate("a"), rows.candidate("b")],
+        "cut_answers": [{"candidate_id": "a", "text": "answer.", "n_tokens": 2}],
+        "imported_answers": [{"candidate_id": "c", "question_id": "q1", "text": "from a file"}],
+        "preferences": [rows.preference("x", "a", "b")],
+    })  # fmt: skip
+    found = store.query("SELECT candidate_id, text, n_tokens FROM answers ORDER BY candidate_id")
+    assert [tuple(r.values()) for r in found] == [("a", "answer.", 2), ("b", "answer b", 3), ("c", "from a file", None)]
+    assert store.query("SELECT chosen, rejected FROM preference_pairs") == [
+        {"chosen": "answer.", "rejected": "answer b"}
+    ]
+    assert store.query("SELECT text FROM candidates WHERE candidate_id = 'a'") == [{"text": "answer a"}]
 
 
 def test_leaderboard_means_leave_unscored_items_out_and_count_them(store, rows):

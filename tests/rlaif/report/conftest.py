@@ -183,7 +183,7 @@ def write_round_1(store: Store) -> None:
         "rejected_score": 0.4,
     }
     dropped = [
-        {"pair_id": f"a{i}", "status": "dropped", "reason": reason}
+        {"pair_id": f"a{i}", "question_id": f"q{i}", "status": "dropped", "reason": reason}
         for i, reason in ((2, "tie: both 0.50"), (3, "tie: both 1.00"))
     ]
     common = {"round": 1, "judge_id": "j1", "question_id": "q1"}

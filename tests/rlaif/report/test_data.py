@@ -49,7 +49,7 @@ def test_scores_counts_and_curves_come_from_the_rows(finished: Store) -> None:
     assert f1.mean == pytest.approx(0.615)
     assert data["judged"] == [{"round": 1, "n": 2, "unscored": 1, "mean": 0.65, "median": 0.65}]
     assert data["lengths"][0]["quantiles"][2] == 12
-    assert [(r["status"], r["code"], r["n"]) for r in data["pair_counts"]] == [("dropped", "tie", 2), ("kept", "", 1)]
+    assert [(r["outcome"], r["n"]) for r in data.snapshot.outcomes] == [("tie", 2), ("kept", 1)]
     assert sum(r["n"] for r in data["histogram"]) == 2
     loss = [r for r in data["curves"] if r["policy_id"] == "sft00000bb"]
     assert CURVE_POINTS / 2 < len(loss) <= CURVE_POINTS + 1

@@ -81,7 +81,21 @@ def test_lineage_and_what_became_of_the_questions(finished: Store) -> None:
     assert [a.name for a in chain] == ["base", "SFT"]
     assert "trained on 3 sft items" in chain[1].facts
     assert tables.pair_counts(data) == {1: {"kept": 1, "tie": 2}}
-    assert tables.answers(data).rows == (("1", "3", "1", "0.650", "1 of 3", "33%", "–", "0%", "0.0%"),)
+    assert tables.answers(data).rows == (("1", "3", "1", "0.650", "1 from 3 questions", "33%", "–", "0%", "0.0%"),)
+    reasons = tables.drop_reasons(tables.pair_counts(data))
+    assert reasons.columns == ("", "round 1") and reasons.rows == (("kept", "33% (1)"), ("tie", "67% (2)"))
+
+
+def test_a_question_with_several_pairs_is_one_question(finished: Store) -> None:
+    finished.write({
+        "preferences": [
+            {"pair_id": "a9", "round": 1, "judge_id": "j1", "question_id": "q1", "status": "kept", "chosen_id": "c1",
+             "rejected_id": "c3", "reason": "further: pair 2 of the question"},
+        ]
+    })  # fmt: skip
+    data = read(finished)
+    assert tables.pair_counts(data) == {1: {"kept": 1, "tie": 2}}
+    assert tables.answers(data).rows[0][4:6] == ("2 from 3 questions", "33%")
 
 
 def test_a_parent_that_leads_back_to_itself_ends(finished: Store) -> None:

@@ -308,26 +308,26 @@ def test_a_lock_file_left_by_a_dead_loop_holds_nobody(run: Run) -> None:
         pass  # asking did not keep the lock
 
 
-def test_rounds_come_from_the_view(finished: Run) -> None:
-    pairs = [
-        {"pair_id": f"p{i}", "round": 1, "question_id": "q", "judge_id": "j", "status": "dropped", "reason": "tie"}
-        for i in range(3)
+def test_rounds_come_from_the_view_and_each_says_what_its_questions_came_to(finished: Run) -> None:
+    common = {"round": 1, "judge_id": "j"}
+    reasons = ["tie: both 0.50", "all_bad: best 0.20 < 0.50", "all_bad: best 0.30 < 0.50"]
+    dropped = [
+        common | {"pair_id": f"p{i}", "question_id": f"q{i}", "status": "dropped", "reason": reason}
+        for i, reason in enumerate(reasons)
     ]
-    pairs += [
-        {
-            "pair_id": "p9",
-            "round": 1,
-            "question_id": "q",
-            "judge_id": "j",
-            "status": "kept",
-            "chosen_id": "a",
-            "rejected_id": "b",
-        }
+    kept = [
+        common | {"pair_id": f"k{i}", "question_id": "q9", "status": "kept", "chosen_id": "a", "rejected_id": f"b{i}"}
+        for i in range(2)
     ]
-    finished.store.write({"preferences": pairs[:3]})
-    finished.store.write({"preferences": pairs[3:]})
-    _, rows = status.round_table(take(finished.store))
-    assert rows == [["0", "", "", "", "", "", "PROMOTE"], ["1", "", "", "1", "3", "25%", "INCONCLUSIVE"]]
+    other = common | {"pair_id": "k9", "question_id": "q8", "status": "kept", "chosen_id": "a", "rejected_id": "c"}
+    finished.store.write({"preferences": dropped})
+    finished.store.write({"preferences": kept})
+    finished.store.write({"preferences": [other | {"reason": "fallback: length_ratio: 3.00 outside 0.67-1.50"}]})
+    snapshot = take(finished.store)
+    _, rows = status.round_table(snapshot)
+    assert rows == [["0", "", "", "", "", "", "PROMOTE"], ["1", "", "", "3", "3", "40%", "INCONCLUSIVE"]]
+    assert status.yield_lines(snapshot) == ["round 1, 5 questions: kept 40%, all_bad 40%, tie 20%"]
+    assert "  round 1, 5 questions: kept 40%, all_bad 40%, tie 20%" in shown(finished)
 
 
 def test_show_prints_data_as_it_is_and_fits_80_columns(finished: Run) -> None:
