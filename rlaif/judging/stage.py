@@ -4,12 +4,14 @@ round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from judges.jury import Jury
 from judges.settings import JudgeStopped
 from rlaif.judging.announce import describe
 from rlaif.judging.configured import SETTLED, chat_judges, judge_item, judge_rows, members
+from rlaif.judging.cut import CUT, cut_ids, store_cut
 from rlaif.records import load_verdicts
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -21,7 +23,8 @@ JUDGE_CHUNK = 256  # candidates judged between two writes
 def judge_round(
     run: Run, judge: Judge, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], screen: Screen
 ) -> list[Verdict]:
-    """Verdicts of the labelling judge on all candidates of the round.
+    """Verdicts of the labelling judge on all candidates of the round, which are as `rlaif.judging.cut.as_judged` gives
+    them.
 
     What was answered stays, however the stage ends; what failed is asked again and replaced. Raises RlaifError when
     more than the configured share ends without a score: such a round would train on a biased rest; and when the judge
@@ -38,6 +41,7 @@ def judge_round(
             settled = {v.candidate_id for v in load_verdicts(run, round, judge_id) if v.status in SETTLED}
             todo = [c for c in candidates if c.candidate_id not in settled]
             items = [judge_item(by_id[c.question_id], c) for c in todo]
+            store_cut(run, candidates)
             for asks in chat_judges(judge):
                 if items:
                     screen.line(f"  to judge               {describe(asks.forecast(items))}")
@@ -45,7 +49,7 @@ def judge_round(
             bar = screen.bar("judge", len(todo))
             for start in range(0, len(items), size):
                 with stage.model_time():
-                    verdicts = judge_chunk(run, judge, items[start : start + size])
+                    verdicts = judge_chunk(run, judge, items[start : start + size], cut_ids(candidates))
                 scores = [v.score for v in verdicts if v.score is not None]
                 bar.step(len(verdicts), note=f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score")
             verdicts = load_verdicts(run, round, judge_id)
@@ -78,17 +82,23 @@ def chunk_size(judge: Judge) -> int:
     return min(JUDGE_CHUNK, 8 * min(asked)) if asked else JUDGE_CHUNK
 
 
-def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem]) -> list[Verdict]:
+def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem], cut: Container[str] = ()) -> list[Verdict]:
     """Judge the items and store the verdicts, those of a jury's members too; returns the judge's own.
 
-    When the judge has to stop, what it had finished is stored. Raises JudgeStopped.
+    Verdicts on the candidates in `cut` get the flag "cut". When the judge has to stop, what it had finished is stored.
+    Raises JudgeStopped.
     """
+
+    def marked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+        return [replace(v, flags=(*v.flags, CUT)) if v.candidate_id in cut else v for v in verdicts]
+
     try:
         given = judge.score_all(items) if isinstance(judge, Jury) else {judge.identity.judge_id: judge.score(items)}
     except JudgeStopped as error:
         if error.verdicts:
-            run.store.write({"verdicts": error.verdicts}, replace=["verdicts"])
+            run.store.write({"verdicts": marked(error.verdicts)}, replace=["verdicts"])
         raise
+    given = {judge_id: marked(verdicts) for judge_id, verdicts in given.items()}
     run.store.write(
         {"verdicts": [verdict for verdicts in given.values() for verdict in verdicts]}, replace=["verdicts"]
     )

@@ -8,6 +8,7 @@ it stopped and ends with the same rows as one that was never killed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,15 @@ from rlaif.evals.stored import results
 from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.gate.decide import Check, Checks, Look, decide
 from rlaif.judging.configured import judge_item, members
+from rlaif.judging.cut import as_judged
+from rlaif.judging.noise import measure_noise
 from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
 from rlaif.loop.draw import draw
 from rlaif.loop.drift import measure_drift
 from rlaif.loop.monitor_sft import sft_monitors
 from rlaif.loop.monitors import Monitor
-from rlaif.loop.pairs import prefer
+from rlaif.loop.pairs import bars_of, prefer
 from rlaif.loop.sample import sample_round
 from rlaif.prepare import Data, prepare
 from rlaif.prompts import Prompt
@@ -127,6 +130,7 @@ def preference_round(loop: Loop, round: int) -> None:
     run = loop.run
     questions = draw(run, round)
     candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
+    candidates = as_judged(candidates, run.config.pairs)
     measure_drift(run, loop.base, champion, round, loop.prompt, loop.screen)
     verdicts = judge_round(run, loop.judge, round, questions, candidates, loop.screen)
     kept = pair_round(loop, round, questions, candidates, verdicts)
@@ -160,36 +164,51 @@ def pair_round(
         with run.stage(round, "pairs") as stage:
             settings = run.config.pairs
             judge_id = run.done(round, "judge")["judge_id"]  # type: ignore[index]  # the stage before is done
+            with stage.model_time():
+                noise = measure_noise(run, loop.judge, round, questions, candidates, loop.screen)
+            if noise.judged:
+                verdicts = load_verdicts(run, round, judge_id)
             votes = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in members(loop.judge)}
-            # sem: a judge at temperature 0 gives the same score each time; a sampled judge's spread is measured by
-            # re-judging.
             pairs = prefer(
                 candidates,
                 verdicts,
                 judge_id=judge_id,
                 round=round,
-                sem=0.0,
+                sem=noise.sem,
                 settings=settings,
                 members=votes if len(votes) > 1 else None,
                 confirm=confirmation(loop, questions, candidates),
             )
-            reasons: dict[str, int] = {}
-            for pair in pairs:
-                if pair.status == "dropped":
-                    code = pair.reason.split(":")[0]
-                    reasons[code] = reasons.get(code, 0) + 1
-            kept = sum(p.status == "kept" for p in pairs)
+            held = bars_of(candidates, verdicts, judge_id, noise.sem, settings)
             stage.rows = {"preferences": pairs}
-            stage.detail = detail = {"kept": kept, "dropped": dict(sorted(reasons.items(), key=lambda r: -r[1]))}
+            stage.detail = detail = counted(pairs) | {
+                "sem": noise.sem,
+                "sem_from": noise.origin,
+                "margin": held.margin,
+                "best": held.best,
+                "quantile_margin": held.quantile,
+            }
         dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())
-        yield_ = kept / max(len(pairs), 1)
+        kept, asked, given = detail["kept"], detail["questions"], detail["questions_kept"]
         loop.screen.line(
-            f"  pairs                  {kept} kept of {len(pairs)} questions, yield {yield_:.0%}"
+            f"  pairs                  {kept} kept of {asked} questions, yield {given / max(asked, 1):.0%}"
             + (f"; dropped: {dropped}" if dropped else "")
         )
     # Counted, because a person may have excluded some since.
     rows = run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])
     return int(rows[0]["n"])
+
+
+def counted(pairs: Sequence[Preference]) -> dict[str, Any]:
+    """kept: pairs; questions, and those of them with a kept pair; dropped: code -> questions without, most first."""
+    given = {p.question_id for p in pairs if p.status == "kept"}
+    dropped = Counter(p.reason.partition(":")[0] for p in pairs if p.question_id not in given)
+    return {
+        "kept": sum(p.status == "kept" for p in pairs),
+        "questions": len({p.question_id for p in pairs}),
+        "questions_kept": len(given),
+        "dropped": dict(dropped.most_common()),
+    }
 
 
 def confirmation(

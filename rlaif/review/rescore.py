@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from judges import kind_of, make_judge
@@ -17,6 +17,8 @@ from rlaif.config import Config, flat
 from rlaif.config_file import apply_override, validate
 from rlaif.judging.announce import announce, time_here
 from rlaif.judging.configured import SETTLED, judge_item, judge_rows, judge_settings, members
+from rlaif.judging.cut import as_judged, cut_ids, store_cut
+from rlaif.judging.noise import known_noise
 from rlaif.judging.server import moved_servers
 from rlaif.judging.stage import chunk_size, judge_chunk
 from rlaif.loop.pairs import prefer
@@ -28,7 +30,8 @@ from stores.cache import AnswerCache
 
 
 def configured(run: Run, overrides: Sequence[str]) -> Config:
-    """The run's configuration with `key=value` overrides of the judge or the pair rules. UsageError for any other key.
+    """The run's configuration with `key=value` overrides of the judge or the pair rules. UsageError for any other key,
+    and for a `pairs.truncated` by which another text than the run's would be judged.
 
     A prompt or base URL that the run's own judge reads is left out where the new judge is `reference`, which reads
     neither.
@@ -42,7 +45,14 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
         apply_override(tree, text)
     if kind_of(tree["judge"]["model"]) == "reference":
         tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
-    return validate(tree, where="--set")
+    config = validate(tree, where="--set")
+    mine, theirs = run.config.pairs.truncated, config.pairs.truncated
+    if (mine == "cut") != (theirs == "cut"):
+        raise UsageError(
+            f"--set pairs.truncated={theirs}: this run has {mine!r}, and verdicts on cut and on whole answers do not "
+            "mix; leave it out"
+        )
+    return config
 
 
 def make(run: Run, config: Config) -> Judge:
@@ -68,6 +78,7 @@ def rescore(
     judge = judge or make(run, config)
     judge_id = judge.identity.judge_id
     candidates, questions = _candidates(run, round, limit)
+    candidates = as_judged(candidates, run.config.pairs)
     rounds = sorted({c.round for c in candidates})
     settled = {v.candidate_id for r in rounds for v in load_verdicts(run, r, judge_id) if v.status in SETTLED}
     items = [judge_item(questions[c.question_id], c) for c in candidates if c.candidate_id not in settled]
@@ -88,7 +99,8 @@ def rescore(
             "prompt_name": identity.prompt_name,
             "to_judge": len(items),
         }
-    _judge(run, judge, items, screen)
+    store_cut(run, candidates)
+    _judge(run, judge, items, screen, cut_ids(candidates))
     candidate_ids = {c.candidate_id for c in candidates}
     verdicts = {r: [v for v in load_verdicts(run, r, judge_id) if v.candidate_id in candidate_ids] for r in rounds}
     unscored = [v for of_round in verdicts.values() for v in of_round if v.status != "scored"]
@@ -110,20 +122,20 @@ def rescore(
         "judged_now": len(items),
         "unscored": len(unscored),
         "mean_score": _mean([v.score for of_round in verdicts.values() for v in of_round if v.score is not None]),
-        "questions": len(pairs),
+        "questions": len({p.question_id for p in pairs}),
         "kept": sum(p.status == "kept" for p in pairs),
         "dropped": dict(dropped.most_common()),
         "recorded": _against_recorded(run, rounds, pairs, verdicts),
     }
 
 
-def _judge(run: Run, judge: Judge, items: Sequence[JudgeItem], screen: Screen) -> None:
+def _judge(run: Run, judge: Judge, items: Sequence[JudgeItem], screen: Screen, cut: Container[str]) -> None:
     for known_judge in (judge, *members(judge)):
         run.store.write(judge_rows(known_judge))
     size = chunk_size(judge)
     bar = screen.bar("judge", len(items))
     for start in range(0, len(items), size):
-        bar.step(len(judge_chunk(run, judge, items[start : start + size])))
+        bar.step(len(judge_chunk(run, judge, items[start : start + size], cut)))
     bar.finish(f"{len(items)} answers judged")
 
 
@@ -136,7 +148,8 @@ def _pairs(
     if isinstance(judge, Jury):
         members = {m.identity.judge_id: load_verdicts(run, round, m.identity.judge_id) for m in judge.members}
     judge_id = judge.identity.judge_id
-    return prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=settings, members=members)
+    sem = known_noise(run, judge).sem
+    return prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=sem, settings=settings, members=members)
 
 
 def _against_recorded(
@@ -203,7 +216,7 @@ def show(result: dict[str, Any], screen: Screen) -> None:
             f"{result['candidates']}, judged now {result['judged_now']}, without a score {result['unscored']}",
         ],
         ["mean score", "none" if mean is None else f"{mean:.4f}"],
-        ["pairs that would be kept", f"{result['kept']} of {result['questions']} questions"],
+        ["pairs that would be kept", f"{result['kept']} from {result['questions']} questions"],
         *([f"  dropped: {reason}", str(n)] for reason, n in result["dropped"].items()),
         ["recorded pairs that it scored too", str(recorded["pairs"])],
         ["  turned round by it", str(recorded["flipped"])],

@@ -134,8 +134,11 @@ def dpo_pairs(run: Run, champion: str, round: int) -> list[dict[str, Any]]:
         "WITH RECURSIVE line(policy_id) AS (SELECT ? UNION SELECT parent_id FROM policies JOIN line USING (policy_id)) "
         "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
         "JOIN answers ch ON ch.candidate_id = p.chosen_id JOIN answers re ON re.candidate_id = p.rejected_id "
-        # the margin again, because the controller may have raised it since the pair was made
-        "WHERE p.status = 'kept' AND ((ch.policy_id = ? AND p.round <= ? AND coalesce(p.margin, 1) >= ? - 1e-9) "
+        "LEFT JOIN stages s ON s.round = p.round AND s.stage = 'pairs' "
+        # the margin again, because the controller may have raised it since the pair was made; where the round's own
+        # quantile was enough, it still is
+        "WHERE p.status = 'kept' AND ((ch.policy_id = ? AND p.round <= ? AND coalesce(p.margin, 1) >= "
+        "least(?, coalesce((s.detail ->> 'quantile_margin')::DOUBLE, 1)) - 1e-9) "
         "OR (p.kind = 'imported' AND p.pair_id NOT IN (SELECT item_id FROM policy_items JOIN line USING "
         "(policy_id)))) ORDER BY p.pair_id",
         [champion, champion, round, run.config.pairs.min_margin],

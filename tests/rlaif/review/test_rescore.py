@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -7,8 +8,9 @@ from judges.jury import Jury
 from judges.llm import LangChainJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import JudgeSettings
+from rlaif.config import Config
 from rlaif.review.rescore import configured, rescore, show
-from rlaif.types import RlaifError, UsageError
+from rlaif.types import RlaifError, UsageError, Verdict
 
 TURNED = ScriptedJudge({"a": 0.1, "b": 0.9, "c": 0.8, "d": 0.3, "e": 0.5, "f": 0.5}, name="turned")
 
@@ -81,6 +83,7 @@ def test_too_many_failures_stop_and_are_asked_again(run, screen):
         (["seed=3"], "only judge"),
         (["judge.modle=x"], "unknown key 'judge.modle'"),
         (["judge.failure_limit=2"], "failure_limit"),
+        (["pairs.truncated=cut"], "cut and on whole answers do not mix"),
     ],
 )
 def test_other_keys_are_refused(run, overrides, why):
@@ -91,3 +94,36 @@ def test_other_keys_are_refused(run, overrides, why):
 def test_a_round_without_candidates(run, screen):
     with pytest.raises(UsageError, match=r"no candidates of round 7; rounds with some: \[1\]"):
         rescore(run, run.config, screen, judge=TURNED, round=7)
+
+
+def test_a_run_that_cuts_is_rescored_on_cut_answers(run, screen):
+    run.store.execute([("UPDATE candidates SET text = 'Rest helps. And th', finish_reason = 'length'", [])])
+    run = replace(run, config=Config.model_validate({"pairs": {"truncated": "cut"}}))
+    seen = set()
+
+    def score(item):
+        seen.add(item.answer)
+        return 0.5
+
+    rescore(run, configured(run, ["pairs.min_margin=0.2"]), screen, judge=ScriptedJudge(score, name="seeing"))
+    assert seen == {"Rest helps."}
+    flags = run.store.query("SELECT DISTINCT flags FROM verdicts WHERE judge_id <> 'j1'")
+    assert flags == [{"flags": ["cut"]}]
+    with pytest.raises(UsageError, match="do not mix"):
+        configured(run, ["pairs.truncated=retry"])
+
+
+def test_the_pairs_are_held_to_the_noise_that_is_known(run, screen, fake_chat_model):
+    replies = iter([5, 4, 5, 1, 3, 3])
+    chat = fake_chat_model(
+        lambda prompt: (
+            f'{{"rationale": "r", "factual_accuracy": {(m := next(replies))}, "completeness": {m}, '
+            f'"key_point_coverage": {m}}}'
+        )
+    )
+    judge = LangChainJudge("fake", JudgeSettings(concurrency=1), chat_model=chat)
+    first = rescore(run, run.config, screen, judge=judge)
+    assert (first["kept"], first["dropped"]) == (2, {"tie": 1})
+    run.store.write({"verdicts": [Verdict("f", judge.identity.judge_id, 1, "scored", 0.9)]})
+    noisy = rescore(run, run.config, screen, judge=judge)
+    assert (noisy["kept"], noisy["dropped"]["below_margin"]) == (1, 2)
