@@ -8,7 +8,14 @@ from judges.scripted import ScriptedJudge
 from rlaif.config import PairsConfig
 from rlaif.judging.cut import as_judged, ended
 from rlaif.judging.stage import judge_round
+from rlaif.prompts import load_prompt
 from rlaif.records import load_candidates, load_questions, load_verdicts
+from rlaif.report.data import read
+from rlaif.review import label
+from rlaif.review.compare import compare
+from rlaif.share.export_preferences import preference_rows
+from rlaif.train.stages import dpo_pairs
+from rlaif.types import Verdict
 
 ENDS = [
     ("Rest helps. Water too. And a lo", "Rest helps. Water too."),
@@ -84,3 +91,42 @@ def test_nothing_is_kept_of_a_run_that_cuts_nothing(judged_run, screen):
     verdicts = judge_round(judged_run, judge, 1, load_questions(judged_run, "true", []), candidates, screen)
     assert not any(v.flags for v in verdicts)
     assert judged_run.store.query("SELECT * FROM cut_answers") == []
+
+
+def labelled(run):
+    return [text for row in label._pairs(run, "a person", None) for text in (row["text_one"], row["text_two"])]
+
+
+def compared(run):
+    run.store.write({
+        "judges": [{"judge_id": "j2", "model": "two"}],
+        "verdicts": [Verdict(c, "j2", 0, "scored", s) for c, s in {"a": 0.1, "b": 0.3}.items()],
+    })  # fmt: skip
+    return [row["answer"] for row in compare(run, "j1", "j2")["most_different"]]
+
+
+def exported(run):
+    return [row["chosen"][0]["content"] for row in preference_rows(run, load_prompt(run.config.prompts.policy))]
+
+
+def reported(run):
+    return [row["chosen"] for row in read(run.store)["pairs"]]
+
+
+def trained(run):
+    run.store.write({"policies": [{"policy_id": "p", "kind": "sft", "round": 0}]})
+    return [row["chosen"] for row in dpo_pairs(run, "p", 1)]
+
+
+@pytest.mark.parametrize("texts", [labelled, compared, exported, reported, trained])
+def test_whoever_shows_or_learns_an_answer_takes_the_text_that_was_judged(judged_run, texts):
+    judged_run.store.write({"cut_answers": [{"candidate_id": "a", "text": "Rest helps.", "n_tokens": 3}]})
+    found = texts(judged_run)
+    assert "Rest helps." in found and not any(text.startswith("answer a") for text in found)
+    assert any(text.startswith("answer ") for text in found)  # those that nobody cut, as they were sampled
+
+
+def test_lengths_in_the_report_are_those_of_what_was_judged(judged_run):
+    before = read(judged_run.store)["chosen_longer"][0]["share"]
+    judged_run.store.write({"cut_answers": [{"candidate_id": "b", "text": "Rest.", "n_tokens": 2}]})
+    assert before == 0.0 and read(judged_run.store)["chosen_longer"][0]["share"] == 0.5
