@@ -179,7 +179,7 @@ def test_a_run_judged_by_a_jury(tmp_path: Path, port: int, monkeypatch: pytest.M
     assert code == 0, err
     store = Store.open(run)
     models = {row["judge_id"]: row["model"] for row in store.query("SELECT judge_id, model FROM judges")}
-    assert sorted(models.values()) == ["jury: reference + openai:stub", "openai:stub", "reference"]
+    assert sorted(models.values()) == ["jury: openai:stub + reference", "openai:stub", "reference"]
     by_answer = store.query(
         "SELECT candidate_id, max(score) FILTER (j.model LIKE 'jury%') AS joint, avg(score) FILTER "
         "(j.model NOT LIKE 'jury%') AS mean, "

@@ -9,11 +9,13 @@ from judges.settings import JudgeStopped
 from rlaif.config import flat
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import hold, rows
+from rlaif.exam.rules import RULES
 from rlaif.judging.server import changed_servers
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, Judge, RlaifError, UsageError
 
+HUMAN = "human"  # this type of item is of an exam of its own
 EXAM = "embedded"  # the exam that licenses; medquad and human are reported
 
 
@@ -33,6 +35,12 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
         except JudgeStopped as error:  # the stage that asks it says so too, and what comes before needs no judge
             screen.line(f"warning: whether {name} is the model that was examined is not known: {error}", style="yellow")
     if check_licence(run, judge_id) is True:
+        if lacking := _not_asked(run, judge_id):
+            screen.line(
+                f"warning: {name} has its licence from an exam without {', '.join(lacking)}; "
+                f"it stands; to examine it by today's rules: {command(run)}",
+                style="yellow",
+            )
         return
     if not run.config.judge.require_licence:
         _record_override(run, judge_id, name, work)
@@ -80,6 +88,16 @@ def check_licence(run: Run, judge_id: str) -> bool | None:
     """Whether the judge passed the exam that licenses; None when it has not sat it."""
     found = run.store.query("SELECT passed FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, EXAM])
     return bool(found[0]["passed"]) if found else None
+
+
+def _not_asked(run: Run, judge_id: str) -> list[str]:
+    """The types of item that the exam on record did not have: it was held by an older version."""
+    asked = run.store.query(
+        "SELECT DISTINCT item_type FROM exam_items WHERE judge_id = ? AND exam = ?", [judge_id, EXAM]
+    )
+    known = {row["item_type"] for row in asked}
+    types = dict.fromkeys(rule.item_type for rule in RULES if rule.item_type != HUMAN)
+    return [t for t in types if t not in known] if known else []
 
 
 def command(run: Run) -> str:

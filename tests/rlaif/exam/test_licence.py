@@ -55,6 +55,20 @@ def test_a_judge_that_fails_is_refused_with_its_reasons(run: Run) -> None:
     ]
 
 
+def test_a_licence_of_an_exam_with_fewer_types_stands_with_a_warning(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ensure_licence(run, REFERENCE, Screen(), hold_here=True)
+    capsys.readouterr()
+    ensure_licence(run, REFERENCE, Screen(), hold_here=True)
+    assert "warning" not in capsys.readouterr().err
+    run.store.execute([("DELETE FROM exam_items WHERE item_type IN ('framed_denial', 'keyword_soup')", [])])
+    ensure_licence(run, REFERENCE, Screen(), hold_here=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "licence from an exam without framed_denial, keyword_soup; it stands" in said
+    assert f"judge exam --run {run.folder}" in said
+
+
 def test_the_override_is_recorded_once_for_each_judge(run: Run) -> None:
     for _ in range(2):
         ensure_licence(unlicensed(run), POOR, Screen(), hold_here=True)
