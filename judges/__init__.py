@@ -8,28 +8,31 @@ from typing import Literal
 from judges.jury import Jury
 from judges.reference import ReferenceJudge
 from judges.settings import DEFAULT_SETTINGS, Cache, JudgeSettings
+from judges.support import SupportJudge
 from rlaif.prompts import DEFAULT_JUDGE_PROMPT, EMBEDDED_JUDGE_PROMPT, load_judge_prompt
 from rlaif.types import Judge, UsageError
 
 EMBEDDED_JUDGE = "local:embedded"
-NEED_REFERENCE = ("reference", EMBEDDED_JUDGE)  # their marks mean nothing without a reference answer
+WORD_JUDGES: dict[str, type[Judge]] = {"reference": ReferenceJudge, "support": SupportJudge}  # they compare words
+NEED_REFERENCE = (*WORD_JUDGES, EMBEDDED_JUDGE)  # their marks mean nothing without a reference answer
 
 
-def kind_of(model: str) -> Literal["jury", "reference", "local", "chat"]:
+def kind_of(model: str) -> Literal["jury", "words", "local", "chat"]:
     """What a judge called `model` is, before it is made: see :func:`make_judge`."""
     if "," in model:
         return "jury"
-    if model == "reference":
-        return "reference"
+    if model in WORD_JUDGES:
+        return "words"
     return "local" if model.startswith("local:") else "chat"
 
 
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:
     """The judge called `model` (the configuration's `judge.model`).
 
-    "reference"; "local:FOLDER" of a model on this machine, scored by its logits; "local:embedded", the tiny one that
-    ships, with its own prompt where none is given; "provider:name" of any chat model that LangChain knows; with
-    `settings.base_url` the name of a model that is served there; or several of these with commas between them, a jury.
+    "reference" or "support", which compare words; "local:FOLDER" of a model on this machine, scored by its logits;
+    "local:embedded", the tiny one that ships, with its own prompt where none is given; "provider:name" of any chat
+    model that LangChain knows; with `settings.base_url` the name of a model that is served there; or several of these
+    with commas between them, a jury.
     `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
     kind = kind_of(model)
@@ -40,8 +43,8 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
                 f"judge.model = {model!r}: a jury is named as a,b with a judge on both sides of each comma"
             )
         return Jury(tuple(make_judge(name, settings, cache) for name in names))
-    if kind == "reference":
-        return ReferenceJudge()
+    if kind == "words":
+        return WORD_JUDGES[model]()
     usual = EMBEDDED_JUDGE_PROMPT if model == EMBEDDED_JUDGE else DEFAULT_JUDGE_PROMPT
     settings = replace(settings, prompt=settings.prompt or load_judge_prompt(usual))
     if kind == "local":

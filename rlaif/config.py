@@ -193,9 +193,9 @@ class JudgeConfig(Section):
     """The labelling judge. All but the first, the licence and the failure limit are for judges that are language
     models.
 
-    `model` is "reference", "provider:name" or, with `base_url`, the name of a model served there; `prompt` a file, by
-    default prompts/judge/default.md. The limits (0: none) hold for the whole run, sessions added up; prices are for a
-    million tokens.
+    `model` is "reference", "support", "local:FOLDER", "provider:name" or, with `base_url`, the name of a model served
+    there; `prompt` a file, by default prompts/judge/default.md. The limits (0: none) hold for the whole run, sessions
+    added up; prices are for a million tokens.
     """
 
     model: str = "reference"

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from judges.reference.contradiction import contradiction
 from judges.reference.text import Statement, by_chance, content_words, held_together, plain, statements
 from rlaif.types import JudgeIdentity, JudgeItem, Verdict
 
-# A change of any rule here, or in judges.reference.text, judges.reference.frames or judges.reference.words, gets a new
-# number, and so a new judge_id.
+# A change of any rule here, or in another module of judges.reference, gets a new number, and so a new judge_id.
 ALGORITHM = "reference-3"
 WEIGHTS = {"factual_accuracy": 0.5, "completeness": 0.25, "key_point_coverage": 0.25}
 DERIVED_POINTS = 8
@@ -106,7 +106,12 @@ def _verdict(item: JudgeItem, judge_id: str) -> Verdict:
         notes.append(f"about another subject: '{_short(other)}'")
     factual *= 1.0 - (1.0 - WRONG_FOCUS[0]) * elsewhere
     # An echo names nothing, and what is denied from outside neither.
-    clear = [w for s in said if given and not s.denied and not _contradiction(s, key) for w in s.words]
+    clear = [
+        w
+        for s in said
+        if given and not s.denied and not contradiction(s, key.units, key.question, key.numbers)
+        for w in s.words
+    ]
     shares = [_share(point, clear) for point in key.points]
     named = [_ramp(share) for share in shares]
     at_home = 1.0 - (1.0 - WRONG_FOCUS[1]) * elsewhere
@@ -194,34 +199,6 @@ def _recall(key: _Key, words: Sequence[str]) -> float:
     return len(wanted & set(words)) / len(wanted) if wanted else 0.0
 
 
-def _best_unit(statement: Statement, key: _Key) -> tuple[float, list[Statement]]:
-    """The largest share of the statement's words in one unit, and the units that have it."""
-    content = frozenset(w for w in statement.content - key.question if not w[0].isdigit()) or statement.content
-    shared = [len(content & u.content) / min(len(content), 4) for u in key.units]
-    best = max(shared, default=0.0)
-    return min(1.0, best), [u for u, s in zip(key.units, shared, strict=True) if s == best and s > 0]
-
-
-def _contradiction(statement: Statement, key: _Key) -> str:
-    """ "denied" (by a frame), "negation" or "number" where the statement says otherwise than the unit it resembles,
-    else "".
-    """
-    best, units = _best_unit(statement, key)
-    if best < 0.5 or not units:
-        return ""
-    if statement.denied:
-        return "denied"
-    on_subject = bool(statement.content & key.question)  # "symptoms of asthma are not ..." turns round whatever follows
-    excused = any(u.negated for u in units) or (all(u.softened for u in units) and not on_subject)
-    if statement.negated and not excused:
-        return "negation"
-    if not (statement.negated or statement.softened) and all(u.negated for u in units) and best >= 0.75:
-        return "negation"
-    if statement.numbers - key.numbers and any(u.numbers for u in units):
-        return "number"
-    return ""
-
-
 def _support(statement: Statement, key: _Key) -> tuple[float, bool]:
     """How far the statement is supported (0-1), and whether by the point of the question (True) or only by an aside."""
     content = statement.content - key.question
@@ -256,7 +233,7 @@ def _factual(given: Sequence[Statement], key: _Key, flags: list[str]) -> tuple[f
             waste += weight / 2  # said before: no credit, and some of the room for statements is gone
             continue
         seen.append(content)
-        kind = _contradiction(s, key)
+        kind = contradiction(s, key.units, key.question, key.numbers)
         if kind:
             wrong.append((kind, s.text))
             on.append((weight, 0.0))

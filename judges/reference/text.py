@@ -86,7 +86,8 @@ _TALK_STEMS = frozenset(stem(w) for w in FRAME_TALK)
 class Statement:
     """One clause or list item: its content words in order (numbers included), and how it says them.
 
-    `denied`: by a frame, that is from outside the clause, see :mod:`judges.reference.frames`.
+    `denied`: by a frame, that is from outside the clause, see :mod:`judges.reference.frames`. `sentence`: the number of
+    its sentence, from 0; numbers of sentences without a content word are skipped.
     """
 
     text: str
@@ -96,12 +97,16 @@ class Statement:
     negated: bool
     softened: bool
     denied: bool = False
+    sentence: int = 0
 
 
 def plain(text: str) -> str:
     """`text` in lower case ASCII, without accents, markup and list marks; line breaks stay."""
-    text = unicodedata.normalize("NFKD", text[:MAX_CHARS]).replace("\u2019", "'").replace("\u2018", "'").lower()
-    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = text[:MAX_CHARS]
+    if not text.isascii():  # ASCII has no accents to take off
+        text = unicodedata.normalize("NFKD", text).replace("\u2019", "'").replace("\u2018", "'")
+        text = "".join(c for c in text.lower() if not unicodedata.combining(c))
+    text = text.lower()
     text = _LIST_MARK.sub("", re.sub(r"[*_`~]+", "", text))
     return re.sub(r"(?<=[a-z])'(?=[a-z])", "", text)
 
@@ -144,6 +149,7 @@ def statements(text: str, about: frozenset[str] = frozenset()) -> tuple[Statemen
                 negated=negated,
                 softened=softened,
                 denied=piece.denied,
+                sentence=piece.sentence,
             )
         )
     return tuple(made)
@@ -188,6 +194,14 @@ def by_chance(text: str, about: frozenset[str]) -> bool:
 def held_together(text: str, about: frozenset[str]) -> tuple[bool, bool]:
     """Whether the sentences of `text` that say a third or more in the words `about` have a verb, and whether one word
     in twenty of theirs is of the kind that binds words into sentences. A few words need neither.
+    """
+    verb, binding = sentence_signs(text, about)
+    return verb, binding >= BINDING_SHARE
+
+
+def sentence_signs(text: str, about: frozenset[str]) -> tuple[bool, float]:
+    """Whether the sentences of `text` that say a third or more in the words `about` have a verb, and which share (0-1)
+    of their words is of the kind that binds words into sentences: True and 1.0 for a few words.
 
     A heading and the first line after it count as one, so "Symptoms include:" is the verb of its list.
     """
@@ -195,9 +209,8 @@ def held_together(text: str, about: frozenset[str]) -> tuple[bool, bool]:
     counted = [(part, *_shared(part, about)) for part in parts]
     tokens = [token for part, shared, said in counted if said and shared >= said / 3 for token in _TOKEN.findall(part)]
     if len(tokens) < FEW_WORDS:
-        return True, True
-    binding = sum(token in BINDING_WORDS for token in tokens)
-    return not _VERBS.isdisjoint(tokens), binding >= BINDING_SHARE * len(tokens)
+        return True, 1.0
+    return not _VERBS.isdisjoint(tokens), sum(token in BINDING_WORDS for token in tokens) / len(tokens)
 
 
 def _negated(piece: str) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from judges import WORD_JUDGES
 from rlaif.evals import loss
 from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, LABELLED
 from rlaif.evals.evaluate import data_hash, evaluate_questions, gate_questions
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 ORDER = "rouge_l"  # of the same answers: scores that compare words hardly see their order, and it must not be lost
-COMPARING_WORDS = ("", "reference")  # evaluation.judge: with none the score is token F1
+COMPARING_WORDS = ("", *WORD_JUDGES)  # evaluation.judge: with none the score is token F1
 
 
 ITEM_COLUMNS = (

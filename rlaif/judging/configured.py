@@ -25,10 +25,11 @@ SETTLED = ("scored", "unparsed", "refused")  # an answer came; what failed is as
 def judge_settings(config: Config) -> JudgeSettings:
     """The configuration's [judge] as a judge wants it, with the prompt read.
 
-    Raises UsageError for a broken prompt file, and for a prompt or base URL that judge "reference" would not read.
+    Raises UsageError for a broken prompt file, and for a prompt or base URL that a judge that compares words would not
+    read.
     """
     judge = config.judge
-    if kind_of(judge.model) == "reference":
+    if kind_of(judge.model) == "words":
         for key in ("prompt", "base_url"):
             if getattr(judge, key):
                 raise UsageError(

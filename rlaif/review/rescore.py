@@ -33,7 +33,7 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
     """The run's configuration with `key=value` overrides of the judge or the pair rules. UsageError for any other key,
     and for a `pairs.truncated` by which another text than the run's would be judged.
 
-    A prompt or base URL that the run's own judge reads is left out where the new judge is `reference`, which reads
+    A prompt or base URL that the run's own judge reads is left out where the new judge compares words and reads
     neither.
     """
     tree = unflat(flat(run.config))
@@ -43,7 +43,7 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
             allowed = "judge rescore scores what is there, so only judge.* and pairs.* can be set"
             raise UsageError(f"--set {text}: {allowed}")
         apply_override(tree, text)
-    if kind_of(tree["judge"]["model"]) == "reference":
+    if kind_of(tree["judge"]["model"]) == "words":
         tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
     config = validate(tree, where="--set")
     mine, theirs = run.config.pairs.truncated, config.pairs.truncated

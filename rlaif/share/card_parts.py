@@ -26,6 +26,10 @@ OVER_REFERENCE = {
     "reference": (
         "- Its labels came from overlap with reference answers: a wrong fact in the right words can be rewarded."
     ),
+    "support": (
+        "- Its labels came from what sentences share with reference answers: a wrong fact in the right words can be "
+        "rewarded."
+    ),
     "local:embedded": (
         "- Its labels came from a tiny language model that compares with reference answers; its exam says "
         "what it overlooks."
