@@ -42,7 +42,7 @@ class Sentence:
 
 def sentences(statements: Sequence[Statement], wrong: Iterable[Statement] = ()) -> list[Sentence]:
     """The sentences that `statements` make up, in order. Nothing supports the words of those that are `wrong`, or a
-    sentence all of whose words an earlier one has.
+    sentence of several words all of which an earlier one has.
     """
     unkept = set(map(id, wrong))
     made: list[Sentence] = []
@@ -51,7 +51,7 @@ def sentences(statements: Sequence[Statement], wrong: Iterable[Statement] = ()) 
         clauses = list(group)
         marked = [(word, id(s) not in unkept) for s in clauses for word in ((NOT,) if s.negated else ()) + s.words]
         words = tuple(word for word, _ in marked)
-        repeats = any(earlier.issuperset(words) for earlier in seen)
+        repeats = len(words) > 1 and any(earlier.issuperset(words) for earlier in seen)  # one word may be chance
         seen.append(frozenset(words))
         kept = tuple(word for word, good in marked if good and not repeats)
         pairs = (f"{a} {b}" for (a, good), (b, too) in zip(marked, marked[1:], strict=False) if good and too)

@@ -31,6 +31,12 @@ def judge_exam(
 ) -> None:
     """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has
     not.
+
+    --set judge.model=reference compares words with reference and key points.
+
+    --set judge.model=support gives graded marks to poor answers, by reference alone.
+
+    --set judge.model=local:FOLDER, provider:name or a,b: a model here, a chat model, a jury.
     """
     one_of("--format", format, ("table", "json"))
     from rlaif.exam import command

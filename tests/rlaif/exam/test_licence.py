@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import cli
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
+from judges.support import SupportJudge
 from rlaif.config import Config, JudgeConfig
 from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.run import Run
@@ -92,6 +93,15 @@ def test_the_command_licenses_before_any_loop_and_loop_finds_it(tmp_path: Path) 
     from rlaif.run import open_run
 
     assert check_licence(open_run(folder), REFERENCE.identity.judge_id) is True
+
+
+def test_the_support_judge_passes_the_exam_that_licenses(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    code, out = exam("--run", str(folder), "--set", "judge.model=support")
+    assert code == 0 and "LICENSED: support" in out
+    from rlaif.run import open_run
+
+    assert check_licence(open_run(folder), SupportJudge().identity.judge_id) is True
 
 
 def test_a_small_exam_is_shown_as_json_and_neither_licenses_nor_replaces(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_settings_come_from_the_configuration() -> None:
     assert default.prompt is None  # each kind of judge has a prompt of its own
 
 
+@pytest.mark.parametrize("model", ["reference", "support"])
 @pytest.mark.parametrize("key", ["judge.prompt=prompts/judge/strict.md", "judge.base_url=http://h/v1"])
-def test_what_the_reference_judge_would_not_read_is_an_error(key: str) -> None:
+def test_what_a_judge_that_compares_words_would_not_read_is_an_error(model: str, key: str) -> None:
     with pytest.raises(UsageError, match="is no language model and reads none"):
-        judge_settings(load_config("embedded", ["judge.model=reference", key]))
+        judge_settings(load_config("embedded", [f"judge.model={model}", key]))

@@ -104,7 +104,7 @@ def test_no_score_is_no_agreement(run: Run, file: Path, monkeypatch: pytest.Monk
 
 
 def test_nobody_to_ask_is_one_line(run: Run, file: Path) -> None:
-    for judge in ("reference", "local:embedded"):
+    for judge in ("reference", "support", "local:embedded"):
         with pytest.raises(UsageError, match=f"the judge '{judge}' compares with .* published pairs come without"):
             align.align(run, str(file), [], [f"judge.model={judge}"], 0, Screen())
     with pytest.raises(UsageError, match=r"only judge\.\* can be set"):

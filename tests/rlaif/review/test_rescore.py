@@ -36,9 +36,10 @@ def test_new_verdicts_beside_the_old_and_the_pairs_that_would_result(run, screen
     assert rescore(run, run.config, screen, judge=TURNED) == result | {"judged_now": 0}
 
 
-def test_the_reference_judge_from_the_configuration(run, screen):
-    result = rescore(run, configured(run, ["judge.model=reference"]), screen, limit=2)
-    assert (result["model"], result["candidates"], result["questions"]) == ("reference", 4, 2)
+@pytest.mark.parametrize("model", ["reference", "support"])
+def test_a_judge_that_compares_words_from_the_configuration(run, screen, model):
+    result = rescore(run, configured(run, [f"judge.model={model}"]), screen, limit=2)
+    assert (result["model"], result["candidates"], result["questions"]) == (model, 4, 2)
 
 
 def test_a_dry_run_judges_nothing(run, screen):
