@@ -10,8 +10,9 @@ import pytest
 
 from judges.readings import other_readings
 from judges.reference import ReferenceJudge
+from judges.support import SupportJudge
 from rlaif.exam import words
-from rlaif.types import JudgeItem
+from rlaif.types import Judge, JudgeItem
 
 FRAMES = (
     "{heap}: {p}.",
@@ -112,10 +113,11 @@ def test_the_exam_has_none_of_them() -> None:
     assert not exam & {bare(filled(frame, n).replace(", ".join(POINTS), "")) for frame in FRAMES for n in range(200)}
 
 
-def test_the_reference_judge_gives_no_marks_for_what_is_denied() -> None:
+@pytest.mark.parametrize("judge", [ReferenceJudge(), SupportJudge()], ids=["reference", "support"])
+def test_a_judge_that_compares_words_gives_no_marks_for_what_is_denied(judge: Judge) -> None:
     texts = [filled(frame, n) for frame in FRAMES for n in range(10)]
-    marks = [v.score for v in ReferenceJudge().score([replace(ITEM, answer=text) for text in texts])]
-    good = ReferenceJudge().score([replace(ITEM, answer="A dry cough, a mild fever and tiredness are usual.")])[0].score
+    marks = [v.score for v in judge.score([replace(ITEM, answer=text) for text in texts])]
+    good = judge.score([replace(ITEM, answer="A dry cough, a mild fever and tiredness are usual.")])[0].score
     assert good is not None
     fooled = [text for text, mark in zip(texts, marks, strict=True) if mark is not None and mark >= good]
     assert len(fooled) <= 0.05 * len(texts), fooled
