@@ -15,6 +15,7 @@ It reads words, not meaning: use it to label the embedded data and as a floor fo
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ def _share(point: _Point, words: Sequence[str]) -> float:
             if at >= first + width:
                 break
             inside.add(word)
-        best = max(best, sum(point.weights[w] for w in inside))
+        best = max(best, math.fsum(point.weights[w] for w in inside))  # exact, so in any order
         if len(inside) == len(point.weights):
             break
     return best / sum(point.weights.values())
