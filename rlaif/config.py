@@ -289,7 +289,7 @@ class MonitorConfig(Section):
     judge_gain: Share = 0.02  # of the labelling judge's mean
     kl_to_sft: Annotated[float, Field(gt=0, le=1000)] = 0.1  # nats per token
     truncated: Share = 0.02
-    loss_jump: Annotated[float, Field(gt=0, le=1000)] = 1.0  # nats per token, in SFT
+    loss_jump: Annotated[float, Field(gt=0, le=1000)] = 2.0  # nats per token, in SFT
     one_label: Share = 0.98
     blocking: tuple[Blocker, ...] = ("logps_falling", "overfit", "distinct_2", "judge_up")
     patience: Positive = 3  # rejections in a row after which the loop stops
