@@ -269,6 +269,7 @@ class GateConfig(Section):
     margin_macro_f1: Share = 0.05
     margin_score: Share = 0.02
     margin_rouge_l: Share = 0.05
+    margin_consistency: Share = 0.03
     max_unscored: Share = 0.02
     resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
 

@@ -9,21 +9,32 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
+# What turns a statement round or says how much and how surely is no stop word: not, no, may, can, more, less.
 STOP_WORDS = frozenset(
-    "a an and are as at be been but by can do does for from has have if in into is it its may more not "
-    "of on or other such than that "
+    "a an and are as at be been but by do does for from has have if in into is it its of on or other such than that "
     "the their them there these they this to was were when which who will with you your".split()
 )
+QUALIFIERS = frozenset("can may more not".split())  # of those: they tell nothing by themselves
+_CONTRACTED = re.compile(r"\b(ca|wo|sha|[a-z]+)n['\u2019]t\b|\b(can)not\b")
+_WHOLE = {"ca": "can", "wo": "will", "sha": "shall"}
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-case words and numbers, stop words left out."""
-    return [t for t in re.findall(r"[a-z0-9]+", text.lower()) if t not in STOP_WORDS]
+    """Lower-case words and numbers, stop words left out.
+
+    A contracted negator counts as the word: "don't" is "do not", "can't" and "cannot" are "can not".
+    """
+    return [t for t in re.findall(r"[a-z0-9]+", _CONTRACTED.sub(_written_out, text.lower())) if t not in STOP_WORDS]
+
+
+def _written_out(found: re.Match[str]) -> str:
+    verb = found[1] or found[2]
+    return f"{_WHOLE.get(verb, verb)} not"
 
 
 def token_f1(answer: str, reference: str) -> float:
     """Harmonic mean of token precision and recall over multisets, as in SQuAD (Rajpurkar et al. 2016, section 6.1),
-    without stop words.
+    without stop words. Negators and words such as "may" and "more" are not among those.
 
     0.0 when the two share no token, and also when either is empty.
     """

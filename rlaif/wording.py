@@ -13,6 +13,7 @@ METRICS = {
     "macro_f1": "macro-F1",
     "token_f1": "token F1",
     "rouge_l": "ROUGE-L",
+    "consistency": "consistency",
     "bleu": "BLEU",
     "quality": "quality",
     "labelling_quality": "quality, by the labelling judge",

@@ -36,7 +36,6 @@ from rlaif.loop.rounds import Loop, gate_round
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, open_or_create
 from rlaif.screen import Screen
-from rlaif.text_metrics import rouge_l, token_f1
 from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError
 
 pytestmark = pytest.mark.slow
@@ -196,7 +195,7 @@ def answered(run: Run, policy_id: str, script: Script) -> list[EvalItem]:
             if benchmark == "medquad":
                 text, target = script.answer(q), q.reference
                 protocol = medquad.protocol_hash(prompt, run.config.evaluation)
-                values = {"token_f1": token_f1(text, target), "rouge_l": rouge_l(text, target)}
+                values = {metric: score(text, target) for metric, score in medquad.SCORES.items()}
             else:
                 text, target, protocol = (
                     script.label(q),

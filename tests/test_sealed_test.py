@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 HERE = Path(__file__).parent
 KILLED = -9
 ITEMS = 8  # sealed ones that are left of a benchmark
-METRICS = {"quality", "token_f1", "rouge_l", "accuracy"}
+METRICS = {"quality", "token_f1", "rouge_l", "consistency", "accuracy"}
 COMPARED = {
     "eval_items": "*",
     "decisions": "* EXCLUDE (created_at)",

@@ -112,7 +112,8 @@ def test_the_run_holds_what_was_done(trained: tuple[Path, dict[str, Any], str]) 
 def test_it_prints_before_and_after(trained: tuple[Path, dict[str, Any], str]) -> None:
     folder, result, _ = trained
     metrics = {(m["benchmark"], m["metric"]): m for m in result["metrics"]}
-    style = {("medquad_style", "token_f1"), ("medquad_style", "rouge_l"), ("pubmedqa_style", "accuracy")}
+    style = {("medquad_style", metric) for metric in ("token_f1", "rouge_l", "consistency")}
+    style |= {("pubmedqa_style", "accuracy")}
     assert set(metrics) == style | {(b, m) for b in ("medquad", "pubmedqa") for m in ("loss", "perplexity")}
     means = {
         (r["policy_id"], r["metric"]): r["value"]

@@ -232,10 +232,14 @@ def _pieces(plain_text: str, about: frozenset[str]) -> Iterator[tuple[Piece, boo
             negated[:verb] = [True] * verb
         softened = False
         for text, denied in zip(texts, negated, strict=True):
-            raw = _TOKEN.findall(text)
-            softened = softened or any(stem(w) in _SOFT_STEMS or w.startswith("un") for w in raw)
+            softened = softened or bool(soft_negators(text))
             yield next(framed), denied, softened
             softened = softened or denied
+
+
+def soft_negators(plain_text: str) -> frozenset[str]:
+    """The stems of the words that may stand for a negator."""
+    return frozenset(stem(w) for w in _TOKEN.findall(plain_text) if stem(w) in _SOFT_STEMS or w.startswith("un"))
 
 
 def _beside_talk(piece: str) -> list[str]:

@@ -11,7 +11,7 @@ from rlaif.data import load_questions
 from rlaif.data.leaks import check_leaks, summary
 from rlaif.data.overlap import normal
 from rlaif.data.sets import load_set, set_name
-from rlaif.text_metrics import tokens
+from rlaif.text_metrics import QUALIFIERS, tokens
 from rlaif.types import DataError, Question, UsageError
 
 MIN_NEW_WORDS = 3  # content words that a reference has beyond its question's
@@ -128,7 +128,7 @@ def without_repeats(questions: list[Question]) -> list[Question]:
 
 def says_something(question: Question) -> bool:
     """False for a reference that only repeats the question: no answer can be judged against it."""
-    return len(set(tokens(question.reference)) - set(tokens(question.question))) >= MIN_NEW_WORDS
+    return len(set(tokens(question.reference)) - set(tokens(question.question)) - QUALIFIERS) >= MIN_NEW_WORDS
 
 
 def cut_reference(question: Question, words: int) -> Question:

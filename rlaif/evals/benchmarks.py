@@ -50,7 +50,7 @@ class Benchmark:
 BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark("medquad", "score", ("token_f1", "rouge_l"), error_below=0.5),
+        Benchmark("medquad", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5),
         Benchmark("pubmedqa", "accuracy", ("accuracy",)),
         Benchmark("medqa", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
         Benchmark("mmlu", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlaif.config import EvalConfig
 from rlaif.evals import loss
+from rlaif.evals.consistency import consistency
 from rlaif.models.generate import plan_batches, sample, window
 from rlaif.prompts import Prompt
 from rlaif.render import answer_prompt, encode
@@ -21,9 +22,34 @@ if TYPE_CHECKING:
     from rlaif.evals.bertscore import Encoder
 
 
-def protocol_hash(prompt: Prompt, settings: EvalConfig) -> str:
+SCORES = {"token_f1": token_f1, "rouge_l": rouge_l, "consistency": consistency}  # (answer, reference) -> 0-1
+# A change of any of them gets a new number. 1: "not", "no", "may", "can" and "more" were stop words of token F1, and
+# there was no consistency.
+SCORING = 2
+
+
+def protocol_hash(prompt: Prompt, settings: EvalConfig, scoring: int = SCORING) -> str:
     """Identifies how answers are made and scored: results with different hashes are never compared."""
-    return content_id("medquad", 1, prompt.sha256, "greedy", settings.max_new_tokens)
+    return content_id("medquad", scoring, prompt.sha256, "greedy", settings.max_new_tokens)
+
+
+def earlier_hashes(prompt: Prompt, settings: EvalConfig) -> list[str]:
+    """The protocols under which the same answers were scored in another way, the newest first."""
+    return [protocol_hash(prompt, settings, scoring) for scoring in range(SCORING - 1, 0, -1)]
+
+
+def rescored(rows: Sequence[EvalItem], protocol: str) -> list[EvalItem]:
+    """The stored answers among `rows` scored as today, as rows of `protocol`. A judge's marks keep their values.
+
+    `rows` are results of an earlier protocol (see :func:`earlier_hashes`), of any policies and items.
+    """
+    made = [replace(row, protocol_hash=protocol) for row in rows if row.metric not in SCORES]
+    for row in rows:
+        if row.metric == "token_f1":
+            for metric, score in SCORES.items():
+                value = None if row.status == "failed" else score(row.prediction, row.target)
+                made.append(replace(row, metric=metric, value=value, protocol_hash=protocol))
+    return made
 
 
 def evaluate(
@@ -36,7 +62,7 @@ def evaluate(
     data_sha256: str,
     on_step: Callable[[int, int], None] = lambda items, tokens: None,
 ) -> list[EvalItem]:
-    """Rows with the metrics `token_f1` and `rouge_l` for each question, in their order.
+    """Rows with the metrics of `SCORES` for each question, in their order.
 
     `on_step(items, tokens)` is called after each batch. A question with so long a context that no answer fits behind it
     has no value, and its rows say why.
@@ -58,7 +84,7 @@ def evaluate(
     rows = []
     for q, answer, length in zip(questions, answers, lengths, strict=True):
         why = f"the prompt has {length:,} tokens, and {room:,} leave room for an answer" if length > room else ""
-        for metric, score in (("token_f1", token_f1), ("rouge_l", rouge_l)):
+        for metric, score in SCORES.items():
             if why:
                 rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=why, **protocol))
             else:

@@ -65,7 +65,8 @@ class PolicyResults:
     `order` is `rouge_l` of the answers where `score` compares words and hardly sees their order: token F1, or `quality`
     by the reference judge. `shuffled` is ROUGE-L of the same answers with their words shuffled, without a value where
     there is hardly an order. Both are None beside the `quality` of a judge that reads. `others` are the benchmarks that
-    may not get worse (see `rlaif.evals.benchmarks`), each under a metric name of its own.
+    may not get worse (see `rlaif.evals.benchmarks`), each under a metric name of its own. `consistency` of the same
+    answers as `score` is None in simulations alone.
     """
 
     policy_id: str
@@ -74,6 +75,7 @@ class PolicyResults:
     order: MetricResults | None = None
     shuffled: MetricResults | None = None
     others: tuple[MetricResults, ...] = ()
+    consistency: MetricResults | None = None
 
 
 @dataclass(frozen=True, slots=True)

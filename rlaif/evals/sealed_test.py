@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rlaif import stats
 from rlaif.evals import sealed
 from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.evals.carried import carry
 from rlaif.evals.compare import compare as compare_policies
 from rlaif.evals.evaluate import benchmark_questions, evaluate_questions
 from rlaif.evals.quality import ensure_quality, make_gate_judge
@@ -127,6 +128,8 @@ def evaluate_all(
     screen: Screen,
 ) -> None:
     """Stages `sealed:<opening>:<benchmark>:<policy>` for what has no results yet."""
+    if FREE_TEXT in questions:
+        carry(run, prompt, screen)
     for policy_id in dict.fromkeys(policies.values()):
         for benchmark, items in questions.items():
             metric = BENCHMARKS[benchmark].metric

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from judges import WORD_JUDGES
 from rlaif.evals import loss
 from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.evals.carried import ITEM_COLUMNS, carried, carry
 from rlaif.evals.evaluate import data_hash, evaluate_questions, gate_questions
 from rlaif.evals.results import MetricResults, PolicyResults
 from rlaif.policies import load_policy, run_base
@@ -26,13 +27,8 @@ if TYPE_CHECKING:
 
 
 ORDER = "rouge_l"  # of the same answers: scores that compare words hardly see their order, and it must not be lost
+CONSISTENCY = "consistency"  # with the reference: whether a statement is denied, which other scores hardly see either
 COMPARING_WORDS = ("", *WORD_JUDGES)  # evaluation.judge: with none the score is token F1
-
-
-ITEM_COLUMNS = (
-    "policy_id, benchmark, split, item_id, metric, prediction, target, value, status, reason, judge_id, "
-    "protocol_hash, data_sha256"
-)
 
 
 def stored(
@@ -47,7 +43,7 @@ def stored(
 ) -> list[EvalItem]:
     """A policy's results on exactly these questions under today's protocol, in the order of the ids.
 
-    The list is empty where there are none.
+    The list is empty where there are none. Answers that an earlier version scored are scored again here.
     """
     protocol = BENCHMARKS[benchmark].module.protocol_hash(prompt, run.config.evaluation)
     rows = run.store.query(
@@ -55,32 +51,41 @@ def stored(
         "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
         [policy_id, benchmark, split, metric, judge_id, protocol, data_hash(questions)],
     )
-    return [EvalItem(**row) for row in rows]
+    if rows or benchmark != FREE_TEXT:
+        return [EvalItem(**row) for row in rows]
+    where = "policy_id = ? AND split = ? AND data_sha256 = ?"
+    again = carried(run, prompt, where, [policy_id, split, data_hash(questions)])
+    return [row for row in again if (row.metric, row.judge_id) == (metric, judge_id)]
 
 
 def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> PolicyResults:
     """The gate's view of a policy: its stored results on the gate's items, in the order of their ids.
 
     With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a
-    score that compares words.
+    score that compares words, consistency with every one.
     """
-    by_name = {}  # one for each benchmark, and ORDER
+    by_name = {}  # one for each benchmark
+    beside = {}  # of the same answers as the score: ORDER and CONSISTENCY
     for benchmark, questions in gate_questions(run).items():
         groups, measured = {q.question_id: q.group_id for q in questions}, BENCHMARKS[benchmark]
         judged = judge_id and benchmark == FREE_TEXT
         metric, judge = ("quality", judge_id) if judged else (measured.metric, "")
         rows = stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge)
         by_name[benchmark] = MetricResults.of(rows, groups)
-        comparing = benchmark == FREE_TEXT and run.config.evaluation.judge in COMPARING_WORDS
-        if comparing and (rows := stored(run, policy_id, benchmark, ORDER, questions, prompt)):
-            by_name[ORDER] = MetricResults.of(rows, groups)
-    order = by_name.get(ORDER)
-    further = {name: by_name[name] for name in sorted(by_name.keys() - {LABELLED, FREE_TEXT, ORDER})}
+        wanted = (ORDER, CONSISTENCY) if run.config.evaluation.judge in COMPARING_WORDS else (CONSISTENCY,)
+        for name in wanted if benchmark == FREE_TEXT else ():
+            if rows := stored(run, policy_id, benchmark, name, questions, prompt):
+                beside[name] = MetricResults.of(rows, groups)
+    order, consistency = beside.get(ORDER), beside.get(CONSISTENCY)
+    further = {name: by_name[name] for name in sorted(by_name.keys() - {LABELLED, FREE_TEXT})}
     others = tuple(
         dataclasses.replace(r, metric=f"{r.benchmark} {r.metric}", margin=BENCHMARKS[name].margin)
         for name, r in further.items()
     )
-    return PolicyResults(policy_id, by_name[LABELLED], by_name[FREE_TEXT], order, order and shuffled(order), others)
+    in_disorder = order and shuffled(order)
+    return PolicyResults(
+        policy_id, by_name[LABELLED], by_name[FREE_TEXT], order, in_disorder, others, consistency=consistency
+    )
 
 
 def shuffled(order: MetricResults) -> MetricResults:
@@ -101,6 +106,8 @@ def measure(
     when it or an adapter is not what the run recorded.
     """
     measured = BENCHMARKS[benchmark]
+    if benchmark == FREE_TEXT:
+        carry(run, prompt, screen)
     protocol = measured.module.protocol_hash(prompt, run.config.evaluation)
     parts = (
         (measured.metrics, protocol, evaluate_questions),

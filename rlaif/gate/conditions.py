@@ -50,8 +50,9 @@ class GateRow:
 class Measured:
     """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
 
-    `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None. `others` are
-    (metric, benchmark, estimate, margin) of the benchmarks that may only not get worse.
+    `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None. So is
+    `consistency`, which only a simulation may lack. `others` are (metric, benchmark, estimate, margin) of the
+    benchmarks that may only not get worse.
     """
 
     mcnemar: stats.McNemar
@@ -63,6 +64,7 @@ class Measured:
     order_name: str
     benchmarks: tuple[str, str]
     others: tuple[tuple[str, str, stats.PairedBootstrap, float], ...] = ()
+    consistency: stats.PairedBootstrap | None = None
 
     def bounded(self, settings: GateConfig) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
         """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
@@ -74,11 +76,19 @@ class Measured:
         ]
         if self.order is not None:
             bounds.append((self.order_name, free_text, self.order, settings.margin_rouge_l))
+        if self.consistency is not None:
+            bounds.append(("consistency", free_text, self.consistency, settings.margin_consistency))
         return [*bounds, *self.others]
 
 
 def measure(
-    accuracy: Paired, score: Paired, order: Paired | None, others: Sequence[Paired], seed: int, resamples: int
+    accuracy: Paired,
+    score: Paired,
+    order: Paired | None,
+    consistency: Paired | None,
+    others: Sequence[Paired],
+    seed: int,
+    resamples: int,
 ) -> Measured:
     """All estimates of the gate, over the items that both policies have values for."""
     before, after = accuracy.champion, accuracy.challenger
@@ -97,6 +107,7 @@ def measure(
         order.source.metric if order else "",
         (accuracy.source.benchmark, score.source.benchmark),
         tuple((o.source.metric, o.source.benchmark, mean(o), o.source.margin) for o in others),
+        mean(consistency) if consistency else None,
     )
 
 
@@ -140,8 +151,8 @@ def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow
 def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:
     """The rows that rest on one-sided bounds: `not_worse` and `gain_possible`.
 
-    Is the challenger not worse on accuracy, macro-F1, score and word order, and could accuracy or the score still hold
-    a gain worth having?
+    Is the challenger not worse on accuracy, macro-F1, score, word order and consistency, and could accuracy or the
+    score still hold a gain worth having?
     """
     rows = []
     for name, benchmark, estimate, margin in m.bounded(settings):

@@ -5,7 +5,8 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
     PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
             and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
             and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
-                             that compares words that is also ROUGE-L; further benchmarks (evals/benchmarks.py) count
+                             that compares words that is also ROUGE-L; consistency with the references (statements
+                             denied, numbers changed) always; further benchmarks (evals/benchmarks.py) count
             and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is
                              above that of the same answers shuffled (one-sided 95% lower bound above 0)
             and  [guard]     no red guard that blocks
@@ -124,14 +125,19 @@ def decide(
     if comparable:  # numbers over different items, prompts or data compare nothing
         accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
         order = pair(champion.order, challenger.order) if champion.order and challenger.order else None
+        consistency = None
+        if champion.consistency and challenger.consistency:
+            consistency = pair(champion.consistency, challenger.consistency)
         others = [pair(a, b) for a, b in zip(champion.others, challenger.others, strict=True)]
-        too_few_groups = [p.source for p in (accuracy, score, order, *others) if p and len(set(p.groups)) < 2]
+        every = (accuracy, score, order, consistency, *others)
+        too_few_groups = [p.source for p in every if p and len(set(p.groups)) < 2]
         for source in too_few_groups:
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
             # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
-            measured = measure(accuracy, score, order, others, seed, max(settings.resamples, math.ceil(20 / alpha)))
+            resamples = max(settings.resamples, math.ceil(20 / alpha))
+            measured = measure(accuracy, score, order, consistency, others, seed, resamples)
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
@@ -142,11 +148,12 @@ def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateR
     """Is it the same metric on the same items, under the same protocol, from the same data?"""
     rows = []
     pairs = [(champion.accuracy, challenger.accuracy), (champion.score, challenger.score)]
-    if champion.order and challenger.order:
-        pairs.append((champion.order, challenger.order))
-    elif order := champion.order or challenger.order:
-        detail = "one policy has none: evaluate again"
-        rows.append(GateRow("valid", f"{order.metric}: both_have_it", False, detail, benchmark=order.benchmark))
+    for a, b in ((champion.order, challenger.order), (champion.consistency, challenger.consistency)):
+        if a and b:
+            pairs.append((a, b))
+        elif one := a or b:
+            detail = "one policy has none: evaluate again"
+            rows.append(GateRow("valid", f"{one.metric}: both_have_it", False, detail, benchmark=one.benchmark))
     if [r.metric for r in champion.others] != [r.metric for r in challenger.others]:
         rows.append(GateRow("valid", "benchmarks: both_have_them", False, "not the same benchmarks: evaluate again"))
     pairs += zip(champion.others, challenger.others, strict=False)

@@ -30,6 +30,7 @@ NAMES = {
     "token_f1": "token F1",
     "rouge_l": "ROUGE-L (word order)",
     "quality": "judged quality",
+    "consistency": "consistency with the references",
 }
 
 

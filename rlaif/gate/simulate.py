@@ -51,12 +51,14 @@ class Pair:
     """Two policies' results on accuracy and on the score, and on the order of words where the score is token F1.
 
     `order` is ROUGE-L on the same items as `score`, `shuffled` that of the same answers with their words shuffled.
+    `consistency` is of the same answers too.
     """
 
     accuracy: Answers
     score: Answers
     order: Answers | None = None
     shuffled: Answers | None = None
+    consistency: Answers | None = None
 
 
 Stream = Callable[[np.random.Generator], Iterator[Pair]]
@@ -138,27 +140,33 @@ def redealt_pairs(
 
     They have the run's items, groups, base rates, discordance and spread. Each pair is dealt anew: groups are drawn
     with replacement, and within a group the two policies change places with probability 1/2. So neither is better,
-    whatever the run's own difference was, and items of a group stay as alike as they are. ROUGE-L is dealt with the
-    token F1 of the same answers. No two looks share a champion; sharing one would make looks alike and "at least once"
-    rarer. A gain in accuracy turns discordant items in the challenger's favour, each with the probability that makes
-    the expected gain right (at most the run's discordance can be gained); a gain in score is added to every item, and
-    nothing to its ROUGE-L.
+    whatever the run's own difference was, and items of a group stay as alike as they are. ROUGE-L and consistency are
+    dealt with the score of the same answers. No two looks share a champion; sharing one would make looks alike and "at
+    least once" rarer. A gain in accuracy turns discordant items in the challenger's favour, each with the probability
+    that makes the expected gain right (at most the run's discordance can be gained); a gain in score is added to every
+    item, and nothing to its ROUGE-L or consistency.
     """
     accuracy = _answers(champion.accuracy, challenger.accuracy)
     score = _answers(champion.score, challenger.score)
-    sides = (champion.order, challenger.order), (_shuffled(champion), _shuffled(challenger))
-    orders = [_answers(a, b) for a, b in sides if a and b]
-    if any(len(order.groups) != len(score.groups) for order in orders):
-        raise RlaifError(f"{champion.score.metric} and ROUGE-L are not of the same items; evaluate both policies again")
+    sides = {
+        "order": (champion.order, challenger.order),
+        "shuffled": (_shuffled(champion), _shuffled(challenger)),
+        "consistency": (champion.consistency, challenger.consistency),
+    }
+    beside = {name: _answers(a, b) for name, (a, b) in sides.items() if a and b}
+    for name, answers in beside.items():
+        if len(answers.groups) != len(score.groups):
+            problem = f"{champion.score.metric} and {name} are not of the same items"
+            raise RlaifError(f"{problem}; evaluate both policies again")
 
     def stream(rng: np.random.Generator) -> Iterator[Pair]:
         while True:
             (dealt_accuracy,) = _dealt(rng, accuracy)
             if gain_accuracy:
                 dealt_accuracy = _turned(dealt_accuracy, gain_accuracy, rng)
-            dealt_score, *dealt_orders = _dealt(rng, score, *orders)
+            dealt_score, *dealt_beside = _dealt(rng, score, *beside.values())
             gained = replace(dealt_score, challenger=dealt_score.challenger + gain_score)
-            yield Pair(dealt_accuracy, gained, *dealt_orders)
+            yield Pair(dealt_accuracy, gained, **dict(zip(beside, dealt_beside, strict=True)))
 
     return stream
 
@@ -301,4 +309,6 @@ def _results(dealt: Pair, side: str) -> PolicyResults:
         )
 
     order, shuffled = (metric("rouge_l", answers) if answers else None for answers in (dealt.order, dealt.shuffled))
-    return PolicyResults(side, metric("accuracy", dealt.accuracy), metric("score", dealt.score), order, shuffled)
+    consistency = metric("consistency", dealt.consistency) if dealt.consistency else None
+    score = metric("score", dealt.score)
+    return PolicyResults(side, metric("accuracy", dealt.accuracy), score, order, shuffled, consistency=consistency)

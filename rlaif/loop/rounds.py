@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.data.leaks import summary
 from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.carried import carry
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
 from rlaif.evals.quality import gate_judge_config, gate_quality
 from rlaif.evals.stored import results
@@ -231,6 +232,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
     settings = run.config.gate
+    carry(run, loop.prompt, loop.screen)
     gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
     judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
     champion_results = results(run, champion, loop.prompt, judge_id)

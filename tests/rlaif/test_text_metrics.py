@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from rlaif.text_metrics import STOP_WORDS, corpus_bleu, rouge_l, sentence_bleu, shuffled_rouge_l, token_f1, tokens
+from rlaif.text_metrics import (
+    QUALIFIERS,
+    STOP_WORDS,
+    corpus_bleu,
+    rouge_l,
+    sentence_bleu,
+    shuffled_rouge_l,
+    token_f1,
+    tokens,
+)
 
 TEXTS = st.text(st.sampled_from("ab cé.,-1 the"), max_size=30)
 
@@ -46,7 +55,36 @@ def test_token_f1_is_symmetric_and_in_0_1(a: str, b: str) -> None:
 
 def test_stop_words_would_be_found_as_tokens() -> None:
     assert all(word.isalpha() and word == word.lower() for word in STOP_WORDS)
-    assert not STOP_WORDS & {"no", "never", "without", "yes"}  # these change what an answer says
+    # These change what an answer says, or how much and how surely.
+    stated = "no not none never without yes may can could more less most few all"
+    assert not STOP_WORDS & set(stated.split()) and {"can", "may", "more", "not"} == QUALIFIERS
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("Don't swallow it.", "Do not swallow it."),
+        ("It CAN’T spread.", "It can not spread."),
+        ("It cannot spread.", "It can not spread."),
+        ("It won't heal, and isn't rare.", "It will not heal, and is not rare."),
+    ],
+)
+def test_a_contracted_negator_is_the_word(short: str, long: str) -> None:
+    assert tokens(short) == tokens(long) and "not" in tokens(short)
+    assert "not" not in tokens("a want, a knot, a tent")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("It is contagious.", "It is not contagious."),
+        ("Treatment helps.", "Treatment may help."),
+        ("It affects men.", "It affects more men."),
+        ("There is a cure.", "There is no cure."),
+    ],
+)
+def test_token_f1_sees_a_negator_and_a_quantity(answer: str, reference: str) -> None:
+    assert token_f1(answer, reference) < 1.0 == token_f1(reference, reference)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from rlaif.config import EvalConfig, ModelConfig
-from rlaif.evals.medquad import bleu_rows, evaluate
+from rlaif.evals.medquad import SCORES, SCORING, bleu_rows, earlier_hashes, evaluate, protocol_hash, rescored
 from rlaif.prompts import load_prompt
 from rlaif.text_metrics import sentence_bleu
-from rlaif.types import EvalItem, Question
+from rlaif.types import EvalItem, Question, content_id
 
 PROMPT = load_prompt("prompts/policy/answer.md")
 
@@ -39,5 +40,24 @@ def test_a_question_without_room_for_an_answer_has_no_value_in_any_metric(tiny_m
     for row in by_item["q1"]:
         assert (row.status, row.value, row.prediction) == ("failed", None, "")
         assert re.search(r"the prompt has [\d,]+ tokens, and 252 leave room for an answer", row.reason)
-    assert {r.metric for r in by_item["q1"]} == {"token_f1", "rouge_l", "sentence_bleu"}
+    assert {r.metric for r in by_item["q1"]} == {*SCORES, "sentence_bleu"}
     assert all(r.status == "scored" and r.value is not None for name in ("q0", "q2") for r in by_item[name])
+
+
+def test_another_way_of_scoring_is_another_protocol() -> None:
+    today, earlier = protocol_hash(PROMPT, EvalConfig()), earlier_hashes(PROMPT, EvalConfig())
+    assert len({today, *earlier}) == SCORING, "none is that of another"
+    assert earlier[-1] == content_id("medquad", 1, PROMPT.sha256, "greedy", EvalConfig().max_new_tokens)
+
+
+def test_stored_answers_are_scored_again_and_marks_stay() -> None:
+    same = {"protocol_hash": "old", "data_sha256": "d"}
+    told = "It is not contagious."
+    answer = EvalItem("p", "medquad", "gate", "q", "token_f1", "It is contagious.", told, 1.0, **same)
+    mark = replace(answer, metric="quality", value=0.7, judge_id="j")
+    unanswered = replace(answer, item_id="r", prediction="", value=None, status="failed", reason="too long")
+    made = {(row.item_id, row.metric): row for row in rescored([answer, mark, unanswered], "new")}
+    assert {row.protocol_hash for row in made.values()} == {"new"}
+    assert made["q", "token_f1"].value == 2 / 3 and made["q", "consistency"].value == 0.0
+    assert made["q", "quality"] == replace(mark, protocol_hash="new")
+    assert {made["r", metric].value for metric in SCORES} == {None} and made["r", "rouge_l"].reason == "too long"
