@@ -186,6 +186,54 @@ def test_answers_whose_order_does_not_matter_are_rejected_whatever_the_champion_
     assert not found.passed and found.ci_low <= 0 < found.ci_high and found.champion_mean is None
 
 
+def with_consistency(results, values, **changes):
+    return replace(results, consistency=metric("consistency", values, **changes))
+
+
+CONSISTENT = [1.0, 1.0, 0.5, 1.0] * 50
+
+
+def test_denials_are_rejected_whatever_the_score_says():
+    champion = with_consistency(CHAMPION, CONSISTENT)
+    promoted = judged(champion, with_consistency(policy(RIGHT, UP), CONSISTENT))
+    assert promoted.action == "PROMOTE" and row(promoted, "not_worse", "consistency").passed
+    assert row(promoted, "not_worse", "consistency").threshold == -FAST.margin_consistency
+    denied = judged(champion, with_consistency(policy(RIGHT, UP), [1.0, 0.7, 0.5, 1.0] * 50))
+    assert row(denied, "better", "token_f1").passed
+    assert denied.action == "REJECT" and ": worse: consistency 0.8750 -> 0.8000" in denied.reason
+    lenient = judged(champion, with_consistency(policy(RIGHT, UP), [1.0, 0.7, 0.5, 1.0] * 50), margin_consistency=0.1)
+    assert lenient.action == "PROMOTE"
+
+
+def test_consistency_is_no_way_to_a_promotion():
+    result = judged(with_consistency(CHAMPION, CONSISTENT), with_consistency(CHAMPION, [1.0] * 200))
+    assert result.action == "REJECT" and "no gain worth having" in result.reason
+
+
+def test_a_loss_of_consistency_that_is_not_ruled_out_holds_a_gain_up():
+    """Where groups are few and differ, the bound is wide: it is drawn by group."""
+    noise = np.random.default_rng(2).choice([-0.25, 0.0, 0.25], 200)
+    noise = (0.5 + np.repeat(noise[:50], 4) - noise[:50].mean()).tolist()
+    groups = {"groups": tuple(f"g{i // 4}" for i in range(200))}
+    level = [0.5] * 200
+    result = judged(with_consistency(CHAMPION, level, **groups), with_consistency(policy(RIGHT, UP), noise, **groups))
+    found = row(result, "not_worse", "consistency")
+    assert found.n_clusters == 50 and found.ci_low < -0.03 < 0 < found.ci_high
+    assert result.action == "INCONCLUSIVE" and "consistency not shown to be not worse" in result.reason
+
+
+def test_consistency_of_one_side_alone_compares_nothing():
+    for pair in (
+        (CHAMPION, with_consistency(policy(RIGHT, UP), CONSISTENT)),
+        (with_consistency(CHAMPION, CONSISTENT), policy(RIGHT, UP)),
+    ):
+        result = judged(*pair)
+        assert result.action == "INCONCLUSIVE" and not row(result, "valid", "consistency: both_have_it").passed
+    other = with_consistency(policy(RIGHT, UP), CONSISTENT, protocol_hash="other")
+    found = judged(with_consistency(CHAMPION, CONSISTENT), other)
+    assert not row(found, "valid", "consistency: same_protocol").passed
+
+
 def test_answers_too_short_for_an_order_pass():
     short = with_shuffled(policy(RIGHT, UP), SCORE, [None] * len(SCORE))
     found = row(judged(CHAMPION, short), "ordered", "rouge_l")

@@ -61,7 +61,7 @@ def test_redealt_pairs_have_no_gain_whatever_the_run_had() -> None:
         assert ((says == one.targets) == (values == 1)).all()  # what a policy said moves with whether it was right
 
 
-def test_word_order_is_dealt_with_the_score_it_belongs_to() -> None:
+def test_order_and_consistency_are_dealt_with_the_score_they_belong_to() -> None:
     for dealt in taken(redealt_pairs(CHAMPION, CHALLENGER, 0.0, 0.25), 20):
         assert dealt.order is not None
         assert dealt.order.champion == pytest.approx(dealt.score.champion / 2)
@@ -74,6 +74,9 @@ def test_word_order_is_dealt_with_the_score_it_belongs_to() -> None:
     assert ((dealt.shuffled.champion == 0.125) | (dealt.shuffled.champion == dealt.order.champion)).all(), (
         "too short: nothing is seen"
     )
+    consistent = [replace(who, consistency=replace(who.order, metric="consistency")) for who in (CHAMPION, CHALLENGER)]
+    dealt = next(redealt_pairs(*consistent)(np.random.default_rng(0)))
+    assert dealt.consistency.challenger.tolist() == dealt.order.challenger.tolist()
     without = replace(CHAMPION, order=None)
     assert next(redealt_pairs(without, without)(np.random.default_rng(0))).order is None
 
