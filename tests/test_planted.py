@@ -18,7 +18,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,11 @@ def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question])
     """meet(champion, challenger, gate_judge): a run whose round 1 the gate has just decided."""
 
     def make(
-        champion: Script, challenger: Script, gate_judge: Judge | None = None, labelling: Judge | None = None
+        champion: Script,
+        challenger: Script,
+        gate_judge: Judge | None = None,
+        labelling: Judge | None = None,
+        earlier: bool = False,
     ) -> Run:
         name = gate_judge.identity.model if gate_judge else ""
         run = open_or_create(tmp_path / "run", load_config("embedded", [f"evaluation.judge={name}"]))
@@ -176,7 +180,10 @@ def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question])
             }
         )
         for policy_id, script in ((CHAMPION, champion), (CHALLENGER, challenger)):
-            run.store.write({"eval_items": answered(run, policy_id, script)})
+            made = answered(run, policy_id, script)
+            if earlier and policy_id == CHAMPION:
+                made = as_before(run, made)
+            run.store.write({"eval_items": made})
         loop = Loop(run, Screen(), prompt, labelling, None, gate_judge=gate_judge)  # type: ignore[arg-type]  # nothing is trained
         gate_round(loop, 1, CHAMPION, CHALLENGER)
         return run
@@ -209,6 +216,16 @@ def answered(run: Run, policy_id: str, script: Script) -> list[EvalItem]:
     return made
 
 
+def as_before(run: Run, rows: Sequence[EvalItem]) -> list[EvalItem]:
+    """The same results as an earlier version stored them."""
+    from rlaif.evals import medquad
+
+    prompt, settings = load_prompt(run.config.prompts.policy), run.config.evaluation
+    today, before = medquad.protocol_hash(prompt, settings), medquad.earlier_hashes(prompt, settings)[-1]
+    known = [row for row in rows if row.metric != "consistency"]
+    return [replace(row, protocol_hash=before) if row.protocol_hash == today else row for row in known]
+
+
 def decided(run: Run) -> str:
     (row,) = run.store.query(
         "SELECT decision, champion_out, (SELECT reason FROM decisions WHERE kind = 'gate') AS reason FROM rounds"
@@ -237,6 +254,15 @@ def test_an_improvement_is_promoted(meet: Callable[..., Run], judge: Judge | Non
     run = meet(HONEST, Script(better, improved), judge)
     assert decided(run) == "PROMOTE" and valid(run) and worse(run) == set()
     assert row(run, "better", score)["passed"] and row(run, "better", "accuracy")["delta"] > 0
+
+
+def test_a_champion_that_an_earlier_version_scored_is_scored_again(
+    meet: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = meet(HONEST, Script(better, improved), ReferenceJudge(), earlier=True)
+    assert decided(run) == "PROMOTE" and valid(run)
+    assert row(run, "not_worse", "consistency")["champion_mean"] == 1.0
+    assert "stored answers of 1 policy, which an earlier version scored in another way" in capsys.readouterr().err
 
 
 def test_nothing_new_is_not_promoted(meet: Callable[..., Run]) -> None:

@@ -50,5 +50,5 @@ def carry(run: Run, prompt: Prompt, screen: Screen) -> None:
         run.store.write({"eval_items": rows})
         answers = [row for row in rows if row.metric == BENCHMARKS[FREE_TEXT].metric]
         policies = len({row.policy_id for row in answers})
-        what = f"{len(answers):,} stored answers of {policies} policies"
+        what = f"{len(answers):,} stored answers of {policies} polic{'y' if policies == 1 else 'ies'}"
         screen.line(f"  scored again           {what}, which an earlier version scored in another way")
