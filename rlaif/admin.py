@@ -173,6 +173,8 @@ def _never_champion(run: Run) -> list[dict[str, Any]]:
         "SELECT p.* FROM policies p WHERE p.kind <> 'base' AND EXISTS "
         "(SELECT 1 FROM rounds r WHERE r.challenger = p.policy_id AND r.decision IN ('REJECT', 'INCONCLUSIVE')) "
         "AND (p.kind <> 'sft' OR EXISTS (SELECT 1 FROM sealed_tests)) "
+        # what DPO started from in a round that is over: the gate never saw it
+        "OR (p.kind = 'raft' AND EXISTS (SELECT 1 FROM rounds r WHERE r.round = p.round AND r.decision IS NOT NULL)) "
         "ORDER BY p.round, p.policy_id"
     )
     return [row for row in rows if row["policy_id"] not in champions]

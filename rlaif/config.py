@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, model_validator
 
 from rlaif.config_bounds import Alpha, Batch, Count, Length, Positive, Rank, Ratio, Section, Share, Targets
+from rlaif.config_data import DataConfig, DataSet
 from rlaif.types import content_id
+
+__all__ = ["DataConfig", "DataSet"]
 
 # Of the judge: where and how fast it is asked and how much of it; not what it is asked, nor how it answers.
 OUTSIDE_JUDGE = """base_url require_licence failure_limit concurrency retries timeout requests_per_second
@@ -33,64 +36,6 @@ class ModelConfig(Section):
     lora_alpha: Alpha = 32
     lora_dropout: Share = 0.0
     target_modules: Targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class DataSet(Section):
-    """One further source of questions, an entry of `data.sets`; read by rlaif.data.sets.
-
-    csv, json, jsonl and parquet are tables of any layout: `question`, `answer`, `context`, `qtype`, `focus` and `label`
-    name their columns ("" where there is none). The other formats are published data sets in their own schema. A name
-    that begins with that of a benchmark (rlaif/evals/benchmarks.py) makes the set part of it at the gate; other sets
-    are trained on, and their gate and sealed rows are kept away from training.
-    """
-
-    format: Literal[
-        "csv", "json", "jsonl", "parquet", "pubmedqa", "medquad", "ultramedical", "ultramedical-preference",
-        "medqa", "mmlu", "wikidoc", "mediqa", "cord19",
-    ]  # fmt: skip
-    path: str  # a file, a folder or a hub id
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = (
-        ""  # what `questions.dataset` calls it; "": the format's name
-    )
-    question: str = "question"
-    answer: str = "answer"
-    context: str = ""
-    qtype: str = ""
-    focus: str = ""
-    label: str = ""
-    where: dict[
-        str, str | tuple[str, ...]
-    ] = {}  # column -> the value, or one of the values, that a row must have; case does not count
-    limit: Count = 0  # so many rows, drawn by `split_seed`; 0: all
-    fractions: tuple[Share, Share, Share] = (0.8, 0.1, 0.1)  # train, gate, sealed
-    stratify: str = ""  # the column whose values keep their shares on each side of the split
-    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-
-    @field_validator("fractions")
-    @classmethod
-    def whole(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if abs(sum(value) - 1) > 1e-9:
-            raise ValueError("train, gate and sealed must add up to 1")
-        return value
-
-
-class DataConfig(Section):
-    """Where questions come from: "embedded", a local file or folder, or a hub id. The limits count items; 0 means
-    all.
-    """
-
-    pubmedqa: str = "embedded"
-    medquad: str = "embedded"
-    leaks: Literal["drop", "stop", "off"] = (
-        "drop"  # what to do about eval items that are found in training; see rlaif.data.leaks
-    )
-    sets: tuple[DataSet, ...] = ()  # further sources, all concatenated
-    train_on: tuple[str, ...] = ()  # the data sets that SFT trains on, by name or its beginning; none: all of them
-    max_reference_words: Count = 0  # longer references are cut to so many words for SFT, judging and scoring
-    sft_medquad: Count = 0
-    sft_pubmedqa: Count = 0
-    gate_medquad: Count = 0
-    gate_pubmedqa: Count = 0
 
 
 class PromptConfig(Section):
@@ -114,10 +59,53 @@ class SftConfig(TrainerConfig):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
 
 
+# TRL's losses for pairs that were labelled beforehand. Left out: aot and aot_unpaired, which sort the pairs of a batch
+# and so need large ones, bco_pair, whose baseline TRL leaves out, and sft, which is `sft_weight`.
+Loss = Literal[
+    "sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "sppo_hard", "apo_zero", "apo_down",
+    "discopop",
+]  # fmt: skip
+
+
 class DpoConfig(TrainerConfig):
+    """DPO of a round. `label_smoothing` is the share of labels taken to be wrong: read by the losses robust and
+    exo_pair alone; "judge" is what the judge's exam measured.
+    """
+
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
+    epochs: Annotated[float, Field(ge=0, le=10_000)] = 1.0  # 0: none, the round is best-of-k fine-tuning alone
     beta: Annotated[float, Field(gt=0, le=1000)] = 0.1
     sft_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0  # of the chosen answer's NLL beside the DPO loss
+    loss: Loss = "sigmoid"
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] | Literal["judge"] = 0.0
+    ld_alpha: Share = 1.0  # weight of the tokens that the longer answer has more (LD-DPO); 1: as the others
+    heldout: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of the questions: training stops when their loss rises
+    earlier: Literal["champion", "all"] = "champion"  # whose pairs of earlier rounds join this round's
+    reference_chosen: Share = 0.0  # of the round's questions: a pair of the reference over the policy's worst answer
+
+    @model_validator(mode="after")
+    def smoothing_is_read(self) -> DpoConfig:
+        smoothed = self.label_smoothing != 0
+        if smoothed and self.loss not in ("robust", "exo_pair"):
+            raise ValueError(f"dpo.label_smoothing is read by the losses robust and exo_pair, not by {self.loss}")
+        if self.loss == "exo_pair" and (not smoothed or self.label_smoothing == "judge"):
+            raise ValueError("dpo.loss exo_pair needs dpo.label_smoothing as a number above 0, e.g. 1e-3")
+        return self
+
+
+class BestOfConfig(TrainerConfig):
+    """Fine-tuning on the champion's own best answers of the round, before DPO (RAFT, Dong et al. 2023, arXiv
+    2304.06767); `epochs` 0: none.
+
+    An answer is trained on if it ended by itself and its score is above 0, at least `min_score`, and among the highest
+    `top` of the round's best ones. `references`: for this share of the questions the reference stands in its place.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
+    epochs: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    min_score: Share = 0.0
+    top: Annotated[float, Field(gt=0, le=1)] = 1.0
+    references: Share = 0.0
 
 
 Method = Literal["sft", "lora", "qlora", "gptq-lora", "galore", "knowtuning"]
@@ -307,12 +295,23 @@ class Config(Section):
     sampling: SamplingConfig = SamplingConfig()
     judge: JudgeConfig = JudgeConfig()
     pairs: PairsConfig = PairsConfig()
+    best_of: BestOfConfig = BestOfConfig()
     dpo: DpoConfig = DpoConfig()
     evaluation: EvalConfig = EvalConfig()
     gate: GateConfig = GateConfig()
     monitors: MonitorConfig = MonitorConfig()
     train: TrainConfig = TrainConfig()
     recipe: RecipeConfig = RecipeConfig()
+
+    @model_validator(mode="after")
+    def a_round_trains(self) -> Config:
+        if self.dpo.epochs == 0 and self.best_of.epochs == 0:
+            raise ValueError("dpo.epochs and best_of.epochs are both 0: a round would train nothing")
+        if self.dpo.epochs == 0 and self.train.method == "knowtuning":
+            raise ValueError("dpo.epochs is 0, and the method knowtuning trains by DPO")
+        if self.dpo.label_smoothing == "judge" and self.train.method == "knowtuning":
+            raise ValueError('dpo.label_smoothing is "judge", and no judge orders the pairs of the method knowtuning')
+        return self
 
     @property
     def config_hash(self) -> str:

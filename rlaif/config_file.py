@@ -140,9 +140,16 @@ def validate(tree: dict[str, Any], where: str) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error" and isinstance(first["input"], dict):  # of several keys, which it names
+            raise UsageError(f"{where}: {first['ctx']['error']}") from None
+        known = flat(Config())
+        parts = [str(part) for part in first["loc"]]
+        # For a key of several types pydantic adds which of them it tried.
+        if not isinstance(known.get(".".join(parts[:-1]), []), list):
+            parts = parts[:-1]
+        key = ".".join(parts)
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{where}: unknown key {key!r}{nearest(key, list(flat(Config())))}") from None
+            raise UsageError(f"{where}: unknown key {key!r}{nearest(key, list(known))}") from None
         raise UsageError(f"{where}: {key} = {shown(first['input'])}: {first['msg'].lower()}") from None
 
 

@@ -113,16 +113,16 @@ def _bare(value: str) -> str:
 
 
 def policy_names(policies: Rows) -> dict[str, str]:
-    """policy_id -> base, SFT, round 1, ...; with the beginning of the id where two would be called the same.
+    """policy_id -> base, SFT, round 1, round 1 best of k, ...; with the beginning of the id where two would be called
+    the same.
 
     DPO before the first round is the second half of KnowTuning, and nothing else.
     """
-    plain = {
-        p["policy_id"]: {"base": "base", "sft": "SFT"}.get(
-            p["kind"], f"round {p['round']}" if p["round"] else "KnowTuning"
-        )
-        for p in policies
-    }
+    plain = {}
+    for p in policies:
+        of_rounds = f"round {p['round']}" if p["round"] else "KnowTuning"
+        names = {"base": "base", "sft": "SFT", "raft": f"{of_rounds} best of k"}
+        plain[p["policy_id"]] = names.get(p["kind"], of_rounds)
     twice = {name for name in plain.values() if list(plain.values()).count(name) > 1}
     return {i: f"{name} ({i[:8]})" if name in twice else name for i, name in plain.items()}
 

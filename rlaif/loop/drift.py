@@ -27,7 +27,7 @@ BATCH = 16  # answers scored together: little padding
 def sft_policy(run: Run, policy_id: str) -> str | None:
     """The SFT policy that `policy_id` comes from, itself if it is one; None for a policy without any."""
     policy = run.policy(policy_id)
-    while policy["kind"] == "dpo":
+    while policy["kind"] in ("raft", "dpo"):
         policy = run.policy(policy["parent_id"])
     return str(policy["policy_id"]) if policy["kind"] == "sft" else None
 

@@ -181,10 +181,14 @@ def _on_same_items(run: Run, first: str, second: str) -> tuple[str, list[dict[st
 
 
 def _pair_counts(run: Run, round: int) -> tuple[int, int]:
-    """Questions with a kept pair (or one that a person excluded later), and all questions of a round."""
+    """Questions with a kept pair (or one that a person excluded later), and all questions of a round.
+
+    As far as the judge's marks on two answers made the pairs: references are better than any answer, and say nothing of
+    the yield.
+    """
     row = run.store.query(
         "SELECT count(DISTINCT question_id) FILTER (status = 'kept' OR starts_with(reason, 'excluded by hand')) AS "
-        "kept, count(DISTINCT question_id) AS n FROM preferences WHERE round = ?",
+        "kept, count(DISTINCT question_id) AS n FROM preferences WHERE round = ? AND kind <> 'reference'",
         [round],
     )[0]
     return row["kept"], row["n"]
@@ -247,8 +251,8 @@ def _predecessor(run: Run, earlier_decisions: Sequence[dict[str, Any]], champion
     None where a person or the controller chose the champion, or where the weights of that policy are gone.
     """
     promotions = [d for d in earlier_decisions if d["action"] == "PROMOTE"]
-    policy = run.policy(champion)
-    if not promotions or promotions[-1]["kind"] != "gate" or policy["kind"] != "dpo" or not policy["parent_id"]:
+    met = run.store.query("SELECT champion_in FROM rounds WHERE round > 0 AND challenger = ?", [champion])
+    if not promotions or promotions[-1]["kind"] != "gate" or not met:
         return None
-    parent = run.policy(policy["parent_id"])
-    return str(parent["policy_id"]) if parent["kind"] == "base" or parent["path"] else None
+    before = run.policy(met[0]["champion_in"])
+    return str(before["policy_id"]) if before["kind"] == "base" or before["path"] else None

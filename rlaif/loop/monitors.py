@@ -50,7 +50,7 @@ def logps_falling(
     """
     name, threshold = "logps_falling", f"< {limit.logps_chosen:g} nat/token, and the rejected answers fall too"
     if not chosen or tokens <= 0:
-        return unmeasured(name, threshold, "no training steps were logged")
+        return unmeasured(name, threshold, "no training steps on pairs were logged")
     last = max(1, len(chosen) // 3)
     up, down = (float(np.mean(rewards[-last:])) / beta / tokens for rewards in (chosen, rejected))
     detail = f"chosen answers {up:+.3f} nat/token against the reference, rejected ones {down:+.3f}"
@@ -70,8 +70,8 @@ def overfit(accuracy: Sequence[float], epoch: Sequence[float], limit: MonitorCon
     epochs = np.asarray(epoch, dtype=float)
     values = np.asarray(accuracy, dtype=float)
     first = epochs <= 1 + 1e-6
-    if not first.any():
-        return unmeasured(name, threshold, "no training steps were logged")
+    if not values.size or not first.any():  # fine-tuning on answers has epochs, and no accuracy on pairs
+        return unmeasured(name, threshold, "no training steps on pairs were logged")
     new = values[first][first.sum() // 2 :].mean()
     repeated = values[epochs > epochs.max() - 1 + 1e-6] if not first.all() else values[:0]
     if not repeated.size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rlaif.data.leaks import summary
@@ -38,6 +38,7 @@ from rlaif.records import load_verdicts
 from rlaif.run import Run, check_disk
 from rlaif.screen import Screen
 from rlaif.train import stages
+from rlaif.train.material import best_answers, reference_pairs
 from rlaif.types import Candidate, Decision, Judge, Preference, Question, Verdict
 
 if TYPE_CHECKING:
@@ -134,15 +135,30 @@ def preference_round(loop: Loop, round: int) -> None:
     candidates = as_judged(candidates, run.config.pairs)
     measure_drift(run, loop.base, champion, round, loop.prompt, loop.screen)
     verdicts = judge_round(run, loop.judge, round, questions, candidates, loop.screen)
-    kept = pair_round(loop, round, questions, candidates, verdicts)
-    if kept < stages.MIN_PAIRS:
-        reason = f"only {kept} pairs were kept, {stages.MIN_PAIRS} are needed to train; the champion stays"
+    kept = pair_round(loop, round, champion, questions, candidates, verdicts)
+    challenger = train_challenger(loop, round, champion, kept)
+    if challenger is None:
+        lacks = [f"only {kept} pairs were kept"] if run.config.dpo.epochs else []
+        if run.config.best_of.epochs:
+            lacks.append(f"only {len(best_answers(run, champion, round, run.config))} answers are good enough to learn")
+        reason = f"{' and '.join(lacks)}, {stages.MIN_PAIRS} are needed to train; the champion stays"
         monitors = monitor_round.monitor_round(run, round, champion, None)
         close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=monitors)
         return
-    challenger = stages.dpo(run, loop.base, champion, round, loop.prompt, loop.screen)
     evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen)
     gate_round(untuned, round, champion, challenger)
+
+
+def train_challenger(loop: Loop, round: int, champion: str, kept: int) -> str | None:
+    """The policy that the round makes: best-of-k fine-tuning where it is configured, then DPO. None where neither has
+    enough to train on.
+    """
+    run, start = loop.run, None
+    if run.config.best_of.epochs and len(best_answers(run, champion, round, run.config)) >= stages.MIN_PAIRS:
+        start = stages.raft(run, loop.base, champion, round, loop.prompt, loop.screen)
+    if run.config.dpo.epochs and kept >= stages.MIN_PAIRS:
+        return stages.dpo(run, loop.base, champion, round, loop.prompt, loop.screen, start)
+    return start
 
 
 def finished(run: Run, round: int) -> bool:
@@ -156,9 +172,16 @@ def start_round(run: Run, round: int, champion: str) -> str:
 
 
 def pair_round(
-    loop: Loop, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+    loop: Loop,
+    round: int,
+    champion: str,
+    questions: Sequence[Question],
+    candidates: Sequence[Candidate],
+    verdicts: Sequence[Verdict],
 ) -> int:
-    """Make the round's preference pairs; returns how many were kept."""
+    """Make the round's preference pairs, those with a reference as the chosen answer included; returns how many were
+    kept.
+    """
     run = loop.run
     detail = run.done(round, "pairs")
     if detail is None:
@@ -189,11 +212,16 @@ def pair_round(
                 "best": held.best,
                 "quantile_margin": held.quantile,
             }
+            if run.config.dpo.reference_chosen:
+                added, texts = reference_pairs(run, champion, round, run.config)
+                stage.rows = {"preferences": [*map(asdict, pairs), *added], "imported_answers": texts}
+                detail["references"] = len(added)
         dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())
         kept, asked, given = detail["kept"], detail["questions"], detail["questions_kept"]
         loop.screen.line(
             f"  pairs                  {kept} kept of {asked} questions, yield {given / max(asked, 1):.0%}"
             + (f"; dropped: {dropped}" if dropped else "")
+            + (f"; and {detail['references']} of the reference" if "references" in detail else "")
         )
     # Counted, because a person may have excluded some since.
     rows = run.store.query("SELECT count(*) AS n FROM preferences WHERE round = ? AND status = 'kept'", [round])

@@ -110,7 +110,7 @@ def _curve_charts(data: Data) -> list[Chart]:
     for row in data["curves"]:
         logs.setdefault((row["policy_id"], row["name"]), []).append(row)
     panels: list[Chart] = []
-    for kind, whose in (("sft", "SFT"), ("dpo", "DPO")):
+    for kind, whose in (("sft", "SFT"), ("raft", "Best of k"), ("dpo", "DPO")):
         for name in CURVES:
             lines = [(names[i], logs[i, name]) for i in names if kinds[i] == kind and (i, name) in logs]
             if lines:

@@ -174,7 +174,7 @@ def _summary_table(snapshot: Snapshot) -> Table:
     for r in snapshot.rounds:
         name = "SFT" if r["round"] == 0 else f"round {r['round']}"
         trained = [p["policy_id"] for p in snapshot.policies if p["round"] == r["round"] and p["kind"] != "base"]
-        undecided = trained[0] if trained and not r["decision"] else ""
+        undecided = trained[-1] if trained and not r["decision"] else ""
         contenders.append((name, r["challenger"] or undecided, r["champion_in"] or "", r["decision"] or "under way"))
     names = {policy_id: name for name, policy_id, _, _ in contenders}
     rows = []

@@ -140,11 +140,12 @@ def lineage(data: Data) -> list[Ancestor]:
 def _facts(policy: dict[str, Any], data: Data, names: dict[str, str]) -> list[str]:
     recipe = json.loads(policy["recipe"])
     roles = [r for r in data["trained_on"] if r["policy_id"] == policy["policy_id"]]
-    trained = [f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in roles]
+    trained = [f"{r['n']:,} {r['role'].replace('_', ' ')}" for r in roles if r["role"] != "dpo:heldout"]
     facts = [f"trained on {words.join(trained)} items"] if trained else []
+    facts += [f"{r['n']:,} pairs held out" for r in roles if r["role"] == "dpo:heldout"]
     if policy["reference_id"]:
         facts.append(f"reference: {names.get(policy['reference_id'], policy['reference_id'])}")
-    keys = ("quantization", "dtype", "learning_rate", "epochs", "batch_size", "beta", "sft_weight")
+    keys = "quantization dtype learning_rate epochs batch_size beta sft_weight loss references".split()
     facts += [f"{k.replace('_', ' ')} {words.hide_places(str(recipe[k]))}" for k in keys if k in recipe]
     return facts + ([f"weights {policy['sha256'][:12]}"] if policy["sha256"] else [])
 

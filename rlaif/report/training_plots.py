@@ -66,6 +66,7 @@ PANELS = (
     ("sft", "loss/answer", "SFT: loss of the answers, nats per token"),
     ("sft", "loss/label", "SFT: loss of the labels, nats per token"),
     ("sft", "mean_token_accuracy", "SFT: tokens foreseen, share"),
+    ("raft", "loss", "Best of k: loss, nats per token"),
     ("dpo", "loss", "DPO: loss, with its share of SFT"),
 )
 

@@ -37,6 +37,10 @@ OVER_REFERENCE = {
 }
 
 
+# Role in `policy_items` -> what such items are called; of the others, pairs.
+ITEMS = {"sft": "questions", "raft": "answers", "dpo:heldout": "pairs held out"}
+
+
 def lineage_of(run: Run, policy: dict[str, Any]) -> list[dict[str, Any]]:
     """The policy and its ancestors, the base first, each with what trained it in words."""
     chain: list[dict[str, Any]] = [policy]
@@ -45,14 +49,11 @@ def lineage_of(run: Run, policy: dict[str, Any]) -> list[dict[str, Any]]:
     counts = run.store.query("SELECT policy_id, role, count(*) AS n FROM policy_items GROUP BY ALL ORDER BY role")
     out = []
     for row in chain:
-        items = [
-            f"{c['n']:,} {'questions' if c['role'] == 'sft' else 'pairs'}"
-            for c in counts
-            if c["policy_id"] == row["policy_id"]
-        ]
+        items = [f"{c['n']:,} {ITEMS.get(c['role'], 'pairs')}" for c in counts if c["policy_id"] == row["policy_id"]]
         recipe = json.loads(row["recipe"])
         flat = {**recipe, **recipe.pop("adapter", {})}
-        keys = "quantization lora_r lora_alpha learning_rate epochs batch_size beta sft_weight max_length".split()
+        keys = """quantization lora_r lora_alpha learning_rate epochs batch_size beta sft_weight loss references
+            max_length""".split()
         out.append(
             row | {"items": ", ".join(items) or "-", "settings": ", ".join(f"{k} {flat[k]}" for k in keys if k in flat)}
         )

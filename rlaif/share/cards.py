@@ -76,9 +76,12 @@ def model_card(card: Card) -> str:
         "merged": f"{name} {trained or 'as it came'}, all layers in 16 or 32 bit.",
         "gptq": f"{name} {trained or 'as it came'}, quantized (GPTQ).",
     }[card.kind]
-    told = {"base": "the base itself", "sft": "after SFT", "dpo": f"after preference round {policy['round']}"}[
-        policy["kind"]
-    ]
+    told = {
+        "base": "the base itself",
+        "sft": "after SFT",
+        "raft": f"after best-of-k fine-tuning in preference round {policy['round']}",
+        "dpo": f"after preference round {policy['round']}",
+    }[policy["kind"]]
     beside = "adapter beside the dequantized base" if added else "nothing added in"
     parts = [
         front_matter(front),

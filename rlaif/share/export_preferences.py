@@ -38,7 +38,8 @@ COLUMNS = {
     "chosen_score": "score of the chosen answer, 0-1",
     "rejected_score": "score of the rejected answer, 0-1",
     "margin": "the difference",
-    "policy_id": "the policy that wrote both answers",
+    "kind": "judged, imported, or reference: then the chosen answer is the question's reference",
+    "policy_id": "the policy that wrote both answers; empty where it did not write the chosen one",
     "prompt_sha256": "the policy prompt's exact words",
     "run_id": "the run, by the hash of its configuration",
 }

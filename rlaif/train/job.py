@@ -52,7 +52,11 @@ def run_job(
         assert job.start is not None
         adapter = load_adapter(base, job.start, trainable=True, expected_sha256=job.start_sha256)
         pairs = [pair for pair in job.examples if isinstance(pair, PairExample)]
-        return train_dpo(base, adapter, pairs, config.dpo, job.out, config.seed, on_log, on_progress, more=more)
+        smoothing = float(config.dpo.label_smoothing)  # "judge" is refused with the method that makes such a job
+        return train_dpo(
+            base, adapter, pairs, config.dpo, job.out, config.seed, on_log, on_progress, more=more,
+            label_smoothing=smoothing,
+        )  # fmt: skip
     more |= {
         "completion_only_loss": config.train.mask_prompt,
         "train_sampling_strategy": "random",

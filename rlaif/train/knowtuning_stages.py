@@ -21,7 +21,7 @@ from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.train.knowtuning import HARD, Rewritten, Spoiled, hard_questions, hardest, sentence_facts, spoil
 from rlaif.train.published import recipe, train_examples, train_job
-from rlaif.train.stages import sft_examples
+from rlaif.train.stages import recorded, sft_examples
 from rlaif.types import Question, content_id
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
             run, base, prompt, screen, "sft:knowledge", [e for e, _ in mixed], [i for _, i in mixed], said
         )
     policy = run.policy(first)
-    made = recipe(run, base, prompt) | said | {"kind": "dpo", "dpo": run.config.dpo.model_dump()}
+    of_rounds = ("heldout", "earlier", "reference_chosen")  # these choose a round's pairs, and none of the pairs here
+    settings = {k: v for k, v in recorded(run.config.dpo).items() if k not in of_rounds}
+    made = recipe(run, base, prompt) | said | {"kind": "dpo", "dpo": settings}
     items = [(p.question_id, f"dpo:{p.kind}") for p in pairs]
     row = {
         "policy_id": content_id("dpo", first, made, items, run.config.seed),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlaif.config import Config
+from rlaif.config import Config, SftConfig, TrainerConfig
 from rlaif.models.settings import settings_of
 from rlaif.policies import adapter_of, base_under
 from rlaif.prompts import Prompt
@@ -19,10 +19,13 @@ from rlaif.records import load_questions
 from rlaif.render import answer_prompt, label_example
 from rlaif.run import Run, Stage, check_disk
 from rlaif.screen import Screen
-from rlaif.types import Question, content_id
+from rlaif.train.material import Taught, best_answers, dpo_pairs, label_smoothing, split_heldout
+from rlaif.types import Question, RlaifError, content_id
 
 if TYPE_CHECKING:
     from rlaif.models.base import Base
+    from rlaif.train.dpo import PairExample
+    from rlaif.train.sft import Example
 
 
 MIN_PAIRS = 8  # fewer pairs than this train nothing worth gating
@@ -30,6 +33,10 @@ FLUSH_EVERY = 5.0  # seconds between two writes of the training log
 # How SFT puts its examples into batches (rlaif.train.mix): part of what it trains, so a change gets a new number.
 BATCHES = "mixed-1"
 ADAPTER_KEYS = {"lora_r", "lora_alpha", "lora_dropout", "target_modules"}
+# Of [dpo], younger than the first recipes.
+LATER_KEYS = {"loss", "label_smoothing", "ld_alpha", "heldout", "earlier", "reference_chosen"}
+# Answers in any order: grouped by length, each megabatch would end in its shortest.
+RANDOM_ORDER = {"train_sampling_strategy": "random"}
 
 
 def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[str]]:
@@ -80,82 +87,155 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     return policy_id
 
 
-def dpo(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> str:
-    """Stage `dpo`: the champion's adapter trained on the kept pairs of its own answers, with itself as reference.
-    Returns the policy id.
+def raft(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> str:
+    """Stage `raft`: the champion's adapter fine-tuned on its own best answers of the round, and on references where
+    `best_of.references` asks for them. Returns the policy id.
 
-    After a round that changed nothing the champion is the one of the round before, and so are its answers: all of them
-    are trained on, so each try has more to learn from than the last. Imported pairs are trained on too, unless the
-    champion or an ancestor of it was already.
+    The policy has a row of its own, though DPO may follow in the same round: the round's DPO starts from it, and has it
+    as its reference. So each row in `policies` says by itself what it was trained on and from where.
     """
-    from rlaif.models.adapter import attach_adapter, load_adapter
-    from rlaif.train.dpo import PairExample, train_dpo
+    from rlaif.train.sft import train_sft
+
+    done = run.done(round, "raft")
+    if done is not None:
+        return str(done["policy_id"])
+    taught = best_answers(run, champion, round, run.config)
+    if not taught:
+        raise RlaifError(
+            f"round {round}: no answer for best_of to train on; lower best_of.min_score, raise "
+            "sampling.max_new_tokens, or set best_of.references"
+        )
+    seed = random.Random(f"raft/{run.config.seed}/{round}").getrandbits(31)
+    recipe = recipe_of(run.config, "raft", prompt, base)
+    policy_id = content_id("raft", champion, recipe, [t.item_id for t in taught], seed)
+    examples = examples_of(run, base, prompt, taught)
+    with run.stage(round, "raft") as stage:
+
+        def train(out: Path, log: Any, progress: Any) -> Any:
+            under, model = start_of(run, base, champion, seed)
+            settings = as_sft(run.config.best_of)
+            return train_sft(
+                under, model, examples, settings, out, seed, log, progress, name="best_of", more={**RANDOM_ORDER}
+            )
+
+        row = {"policy_id": policy_id, "parent_id": champion, "kind": "raft", "round": round, "recipe": recipe}
+        items = [{"policy_id": policy_id, "item_id": t.item_id, "role": "raft"} for t in taught]
+        train_stage(run, base, stage, screen, row, items, train, f"{len(taught)} answers")
+    return policy_id
+
+
+def dpo(
+    run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen, start: str | None = None
+) -> str:
+    """Stage `dpo`: the adapter of policy `start` (None: the champion) trained on the kept pairs of the champion's
+    answers (see :func:`rlaif.train.material.dpo_pairs`), with `start` as reference. Returns the policy id.
+    """
+    from rlaif.train.dpo import train_dpo
 
     done = run.done(round, "dpo")
     if done is not None:
         return str(done["policy_id"])
-    rows = dpo_pairs(run, champion, round)
-    ids = [row["pair_id"] for row in rows]
+    start = start or champion
+    rows = dpo_pairs(run, champion, round, run.config)
+    smoothing = label_smoothing(run, round, run.config)
     recipe = recipe_of(run.config, "dpo", prompt, base)
+    if run.config.dpo.label_smoothing == "judge":  # the number is what trains
+        recipe["label_smoothing"] = smoothing
     seed = random.Random(f"dpo/{run.config.seed}/{round}").getrandbits(31)
-    policy_id = content_id("dpo", champion, recipe, ids, seed)
-    by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
-    pairs = [
-        PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"])
-        for r in rows
-    ]
-    policy = run.policy(champion)
+    policy_id = content_id("dpo", start, recipe, [row["pair_id"] for row in rows], seed)
+    seen, unseen = split_heldout(rows, run.config.dpo.heldout, seed)
+    pairs, heldout = pairs_of(run, base, prompt, seen), pairs_of(run, base, prompt, unseen)
     with run.stage(round, "dpo") as stage:
 
         def train(out: Path, log: Any, progress: Any) -> Any:
-            adapter, under = adapter_of(run, policy), base_under(run, base, policy)
-            if adapter is None:  # SFT was not promoted, or trained all weights: a fresh adapter, which starts as these
-                model = attach_adapter(under, run.config.model, seed)
-            else:
-                model = load_adapter(under, adapter, trainable=True, expected_sha256=policy["sha256"])
-            return train_dpo(under, model, pairs, run.config.dpo, out, seed=seed, on_log=log, on_progress=progress)
+            under, model = start_of(run, base, start, seed)
+            return train_dpo(
+                under,
+                model,
+                pairs,
+                run.config.dpo,
+                out,
+                seed=seed,
+                on_log=log,
+                on_progress=progress,
+                heldout=heldout,
+                label_smoothing=smoothing,
+            )
 
         row = {
             "policy_id": policy_id,
-            "parent_id": champion,
-            "reference_id": champion,
+            "parent_id": start,
+            "reference_id": start,
             "kind": "dpo",
             "round": round,
             "recipe": recipe,
         }
-        items = [{"policy_id": policy_id, "item_id": i, "role": "dpo"} for i in ids]
-        train_stage(run, base, stage, screen, row, items, train, f"{len(pairs)} pairs")
+        items = [{"policy_id": policy_id, "item_id": r["pair_id"], "role": "dpo"} for r in seen]
+        items += [{"policy_id": policy_id, "item_id": r["pair_id"], "role": "dpo:heldout"} for r in unseen]
+        aside = f", {len(heldout)} held out" if heldout else ""
+        train_stage(run, base, stage, screen, row, items, train, f"{len(pairs)} pairs{aside}")
     return policy_id
 
 
-def dpo_pairs(run: Run, champion: str, round: int) -> list[dict[str, Any]]:
-    """pair_id, question_id, chosen and rejected of what a round trains on: see :func:`dpo`."""
-    return run.store.query(
-        "WITH RECURSIVE line(policy_id) AS (SELECT ? UNION SELECT parent_id FROM policies JOIN line USING (policy_id)) "
-        "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
-        "JOIN answers ch ON ch.candidate_id = p.chosen_id JOIN answers re ON re.candidate_id = p.rejected_id "
-        "LEFT JOIN stages s ON s.round = p.round AND s.stage = 'pairs' "
-        # the margin again, because the controller may have raised it since the pair was made; where the round's own
-        # quantile was enough, it still is
-        "WHERE p.status = 'kept' AND ((ch.policy_id = ? AND p.round <= ? AND coalesce(p.margin, 1) >= "
-        "least(?, coalesce((s.detail ->> 'quantile_margin')::DOUBLE, 1)) - 1e-9) "
-        "OR (p.kind = 'imported' AND p.pair_id NOT IN (SELECT item_id FROM policy_items JOIN line USING "
-        "(policy_id)))) ORDER BY p.pair_id",
-        [champion, champion, round, run.config.pairs.min_margin],
-    )
+def examples_of(run: Run, base: Base, prompt: Prompt, taught: Sequence[Taught]) -> list[Example]:
+    """The answers behind their prompts, in order."""
+    from rlaif.train.sft import Example
+
+    by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
+    return [Example(answer_prompt(base.tokenizer, prompt, by_id[t.question_id]), t.text) for t in taught]
+
+
+def pairs_of(run: Run, base: Base, prompt: Prompt, rows: Sequence[dict[str, Any]]) -> list[PairExample]:
+    """The rows of :func:`dpo_pairs` behind their prompts, in order."""
+    from rlaif.train.dpo import PairExample
+
+    by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
+    return [
+        PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"])
+        for r in rows
+    ]
+
+
+def start_of(run: Run, base: Base, policy_id: str, seed: int) -> tuple[Base, Any]:
+    """A policy ready to be trained on: the base that its adapter lies on, and the adapter, trainable. Where there is
+    none (SFT was not promoted, or trained all weights) a fresh one, which starts as that base.
+    """
+    from rlaif.models.adapter import attach_adapter, load_adapter
+
+    policy = run.policy(policy_id)
+    adapter, under = adapter_of(run, policy), base_under(run, base, policy)
+    if adapter is None:
+        return under, attach_adapter(under, run.config.model, seed)
+    return under, load_adapter(under, adapter, trainable=True, expected_sha256=policy["sha256"])
+
+
+def as_sft(settings: TrainerConfig) -> SftConfig:
+    """What these settings have in common with those of SFT, as its trainer takes them."""
+    return SftConfig.model_validate(settings.model_dump(include=set(TrainerConfig.model_fields)))
 
 
 def recipe_of(config: Config, kind: str, prompt: Prompt, base: Base) -> dict[str, Any]:
     """Everything but data, parent and seed that decides what training makes."""
-    settings = config.sft if kind == "sft" else config.dpo
+    settings: TrainerConfig = {"sft": config.sft, "raft": config.best_of, "dpo": config.dpo}[kind]
     return {
         "kind": kind,
         "base_sha256": base.sha256,
         "prompt_sha256": prompt.sha256,
         "adapter": config.model.model_dump(include=ADAPTER_KEYS, mode="json"),
         "threads": config.model.threads,
-        **settings.model_dump(),
+        **recorded(settings),
     } | ({"batches": BATCHES} if kind == "sft" else {})
+
+
+def recorded(settings: TrainerConfig) -> dict[str, Any]:
+    """The settings as a recipe has them: those of LATER_KEYS only where they are not at their default.
+
+    At its default such a key trains exactly what was trained before it was there. Were it written all the same, the
+    same weights would get another policy id, and a run that began before would not find its own policies again.
+    """
+    defaults = {name: field.default for name, field in type(settings).model_fields.items()}
+    found = settings.model_dump()
+    return {key: value for key, value in found.items() if key not in LATER_KEYS or value != defaults[key]}
 
 
 def train_stage(
@@ -182,7 +262,8 @@ def train_stage(
 
     def log(step: int, values: dict[str, float]) -> None:
         nonlocal flushed, loss
-        loss = f"loss {values['loss']:.3f}"
+        if "loss" in values:  # what is measured on held-out pairs has no step of its own
+            loss = f"loss {values['loss']:.3f}"
         pending.extend(
             {"policy_id": policy_id, "step": step, "name": name, "value": value} for name, value in values.items()
         )
@@ -209,8 +290,11 @@ def train_stage(
     if not pending:
         del stage.rows["train_log"]
     stage.detail = {"policy_id": policy_id, "steps": result.steps, "tokens": result.tokens, "skipped": result.skipped}
+    if result.kept_step is not None:
+        stage.detail["kept_step"] = result.kept_step
     skipped = f", {result.skipped} too long" if result.skipped else ""
+    kept = "" if result.kept_step is None else f", kept step {result.kept_step}"
     bar.finish(
-        f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps, last {loss}, "
+        f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps{kept}, last {loss}, "
         f"{result.tokens / max(result.seconds, 1e-9):,.0f} tok/s"
     )

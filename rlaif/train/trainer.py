@@ -21,6 +21,7 @@ from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
 from rlaif.models.generate import window
 from rlaif.train import distributed
+from rlaif.train.heldout import Best
 from rlaif.types import RlaifError
 
 with quiet():
@@ -39,7 +40,8 @@ class TrainResult:
     """What a training stage did. `tokens` are those of prompts and answers that it saw, padding left out; `sha256` is
     the saved adapter's.
 
-    `skipped` examples had no room for an answer within `max_length`.
+    `skipped` examples had no room for an answer within `max_length`. `kept_step`: the step whose weights were saved,
+    where examples were held out to choose it; None where it is the last.
     """
 
     steps: int
@@ -48,6 +50,7 @@ class TrainResult:
     examples: int
     skipped: int
     sha256: str
+    kept_step: int | None = None
 
 
 class Report(TrainerCallback):
@@ -159,9 +162,12 @@ def train(
     on_log: OnLog | None,
     on_progress: OnProgress | None,
     save: Save = save_adapter,
+    best: Best | None = None,
 ) -> TrainResult:
     """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default",
     to `out`.
+
+    With `best`, which watches held-out examples, the weights that it kept are saved.
 
     Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits
     `max_length`, the loss is no longer finite, or processes end with different weights. No checkpoint is written.
@@ -180,9 +186,14 @@ def train(
             for one in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == callback]:
                 trainer.remove_callback(one)
         trainer.add_callback(report)
+        if best:
+            trainer.add_callback(best)
         with _score_answers_only():
             trainer.train()
+        if best:
+            best.restore(trainer.model)
         seconds = time.perf_counter() - started
     distributed.check_same(trainer.model)
     digest = save(trainer.model, out) if distributed.rank() == 0 else ""
-    return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest)
+    kept_step = best.step if best else None
+    return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest, kept_step)

@@ -82,3 +82,31 @@ def test_pairs_of_before_are_read_by_the_new_views(tmp_path, monkeypatch, rows):
         {"question_id": "q1", "outcome": "kept"}, {"question_id": "q2", "outcome": "tie"},
     ]  # fmt: skip
     assert new.query("SELECT * FROM cut_answers") == []
+
+
+def test_policies_of_an_older_run_are_kept_and_those_of_best_of_k_are_taken(tmp_path, version):
+    known = migrations.available()
+    before = [m for m in known if m.name < "0011"]
+    version(*before)
+    store = Store.create(tmp_path, {"run_id": "old", "profile": "p", "config": {}, "config_hash": "c", "seed": 1})
+    policies = [
+        {"policy_id": "b", "kind": "base", "round": 0, "recipe": {"dtype": "float32"}},
+        {"policy_id": "s", "kind": "sft", "round": 0, "parent_id": "b", "settings": {"tokenizer.json": "ab"}},
+        {"policy_id": "d", "kind": "dpo", "round": 1, "parent_id": "s", "reference_id": "s", "sha256": "x"},
+    ]
+    store.write({"policies": policies})
+    store.write({"eval_items": [{"policy_id": "d", "benchmark": "medquad", "split": "gate", "item_id": "i",
+                                 "metric": "token_f1", "value": 0.5, "status": "scored"}]})  # fmt: skip
+    with pytest.raises(RlaifError, match="CHECK"):
+        store.write({"policies": [{"policy_id": "r", "kind": "raft", "round": 1}]})
+    old = store.query("SELECT * FROM policies ORDER BY policy_id")
+    version(*known)
+    store = Store.open(tmp_path)
+    assert store.query("SELECT * FROM policies ORDER BY policy_id") == old
+    store.write({"policies": [{"policy_id": "r", "kind": "raft", "round": 1, "parent_id": "s"}]})
+    assert store.query("SELECT settings, recipe FROM policies WHERE policy_id = 'r'") == [
+        {"settings": "{}", "recipe": "{}"}
+    ]
+    assert store.query("SELECT kind FROM leaderboard") == [{"kind": "dpo"}], "views read the new table"
+    with pytest.raises(RlaifError, match="CHECK"):
+        store.write({"policies": [{"policy_id": "x", "kind": "other", "round": 1}]})

@@ -42,6 +42,7 @@ def test_round_summary(store, rows):
         "preferences": [
             rows.preference("x", "a", "d"), rows.preference("v", "b", "d"),  # two pairs of one question
             *(rows.preference(q, None, None, "dropped", question_id=q) for q in ("q2", "q3", "q4")),
+            rows.preference("w", "reference:q4", "d", question_id="q4", kind="reference"),  # no mark made it
         ],
     })  # fmt: skip
     found = store.query("SELECT * FROM round_summary")

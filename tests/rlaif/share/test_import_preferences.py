@@ -16,7 +16,7 @@ import pytest
 from rlaif.run import Run, open_run
 from rlaif.share.export_preferences import COLUMNS, export_preferences
 from rlaif.share.import_preferences import Imported, import_preferences
-from rlaif.train.stages import dpo_pairs
+from rlaif.train.material import dpo_pairs
 from rlaif.types import DataError, RlaifError, UsageError
 from stores.lock import run_lock
 
@@ -351,7 +351,7 @@ def test_targets_are_not_overwritten(paired_run: Run, other: Run, tmp_path: Path
 
 def test_dpo_trains_on_imported_pairs_until_a_policy_of_the_line_has(paired_run: Run, tmp_path: Path) -> None:
     def ids(champion: str, round: int) -> list[str]:
-        return [row["pair_id"] for row in dpo_pairs(paired_run, champion, round)]
+        return [row["pair_id"] for row in dpo_pairs(paired_run, champion, round, paired_run.config)]
 
     assert ids("5f70000000000000", 1) == ["p0", "p1", "p2", "p3"] and ids("base0", 1) == []
     rows = [
