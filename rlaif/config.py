@@ -275,7 +275,11 @@ class MonitorConfig(Section):
     distinct_2: Share = 0.8  # of the champion's
     pair_yield: Share = 0.5  # of round 1's
     score_spread: Share = 0.5  # of round 1's
+    yield_low: Share = 0.4  # of the questions, in this round and in round 1
+    lost_to: Share = 0.3  # of the questions, to one reason, where the yield is low
+    steps_low: Count = 5  # optimiser steps
     judge_gain: Share = 0.02  # of the labelling judge's mean
+    judge_items: Count = 150  # gate questions that it marks for that, of each policy; 0: none
     kl_to_sft: Annotated[float, Field(gt=0, le=1000)] = 0.1  # nats per token
     truncated: Share = 0.02
     loss_jump: Annotated[float, Field(gt=0, le=1000)] = 2.0  # nats per token, in SFT

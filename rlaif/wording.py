@@ -128,3 +128,10 @@ def policy_names(policies: Rows) -> dict[str, str]:
 
 
 Rows = list[dict[str, Any]]
+
+
+def setting_words(value: float | bool | str) -> str:
+    """A setting as it is written in a profile: 0.25, true, retry."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else f"{value:g}"

@@ -149,7 +149,9 @@ def test_a_run_judged_by_a_chat_model(tmp_path: Path, port: int, monkeypatch: py
     used = store.query(
         "SELECT sum(calls) AS calls, sum(tokens_in) AS tokens FROM judge_usage WHERE judge_id = ?", [who["judge_id"]]
     )[0]
-    assert 0 < used["calls"] <= len(candidates) + 16, "one call an answer, and those that found nobody"
+    marked = store.query("SELECT count(*) AS n FROM eval_items WHERE metric = 'labelling_quality'")[0]["n"]
+    assert marked == 2 * 24, "the answers of champion and challenger to the gate's questions"
+    assert 0 < used["calls"] <= len(candidates) + marked + 16, "one call an answer, and those that found nobody"
     assert used["tokens"] > 0 and used["tokens"] % 300 == 0  # the same answer twice is asked once
     assert store.query("SELECT passed, detail FROM gates WHERE condition = 'valid' AND (detail LIKE '%no licence%')")
 
@@ -179,7 +181,8 @@ def test_a_run_judged_by_a_jury(tmp_path: Path, port: int, monkeypatch: pytest.M
     assert code == 0, err
     store = Store.open(run)
     models = {row["judge_id"]: row["model"] for row in store.query("SELECT judge_id, model FROM judges")}
-    assert sorted(models.values()) == ["jury: openai:stub + reference", "openai:stub", "reference"]
+    jury, *members = sorted(models.values())  # a jury names its members in the order of their judge_ids
+    assert members == ["openai:stub", "reference"] == sorted(jury.removeprefix("jury: ").split(" + "))
     by_answer = store.query(
         "SELECT candidate_id, max(score) FILTER (j.model LIKE 'jury%') AS joint, avg(score) FILTER "
         "(j.model NOT LIKE 'jury%') AS mean, "

@@ -29,14 +29,16 @@ from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import JudgeSettings
 from rlaif.config_file import load_config
+from rlaif.evals import quality
 from rlaif.evals.evaluate import data_hash, gate_questions
 from rlaif.evals.quality import make_gate_judge
+from rlaif.evals.stored import results
 from rlaif.gate.explain import explain
 from rlaif.loop.rounds import Loop, gate_round
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, open_or_create
 from rlaif.screen import Screen
-from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError
+from rlaif.types import EvalItem, Judge, JudgeItem, Question, RlaifError, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -164,7 +166,7 @@ def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question])
     ) -> Run:
         name = gate_judge.identity.model if gate_judge else ""
         run = open_or_create(tmp_path / "run", load_config("embedded", [f"evaluation.judge={name}"]))
-        labelling = labelling or ScriptedJudge({})
+        labelling = labelling or ScriptedJudge(lambda item: 0.5, name="labels")
         prompt, judge_id = load_prompt(run.config.prompts.policy), labelling.identity.judge_id
         kinds = {BASE: "base", SFT: "sft", CHAMPION: "dpo", CHALLENGER: "dpo"}
         run.store.write(
@@ -338,6 +340,114 @@ def gullible(fake_chat_model: Any, verdict: Any) -> LangChainJudge:
     return LangChainJudge(
         "gullible", settings, chat_model=fake_chat_model(lambda prompt: verdict(5 if BOAST in prompt else 3))
     )
+
+
+PLEA = "Certainly."  # one word that the judge of `flattered` likes, and nobody else
+
+
+def pleading(q: Question) -> str:
+    """In every second answer."""
+    return f"{honest(q)} {PLEA}" if rng(q, "plea").random() < 0.5 else honest(q)
+
+
+@pytest.fixture
+def flattered(fake_chat_model: Any, verdict: Any) -> LangChainJudge:
+    """A language model as judge that likes to be agreed with."""
+    settings = JudgeSettings(backoff=0, concurrency=1)
+    return LangChainJudge(
+        "flattered", settings, chat_model=fake_chat_model(lambda prompt: verdict(5 if PLEA in prompt else 3))
+    )
+
+
+@pytest.mark.parametrize("judge", [None, ReferenceJudge()], ids=["token F1", "the reference judge"])
+def test_a_policy_that_games_the_labelling_judge_is_not_promoted_for_judge_up(
+    meet: Callable[..., Run], flattered: LangChainJudge, judge: Judge | None
+) -> None:
+    """Its labels are better and its answers no worse than the margin, so that the gate alone would promote it."""
+    run = meet(HONEST, Script(pleading, improved), judge, labelling=flattered)
+    assert valid(run) and row(run, "better", "accuracy")["passed"] and worse(run) == set()
+    (found,) = run.store.query("SELECT value, red FROM monitors WHERE name = 'judge_up'")
+    assert found["red"] and found["value"] > 0.2
+    red = run.store.query("SELECT metric FROM gates WHERE condition = 'guard' AND NOT passed")
+    assert [r["metric"] for r in red] == ["judge_up"]
+    assert decided(run) == "INCONCLUSIVE"
+    (gate,) = run.store.query("SELECT reason FROM decisions WHERE kind = 'gate'")
+    assert "held up by judge_up" in gate["reason"]
+    (chosen,) = run.store.query("SELECT action FROM decisions WHERE kind = 'controller'")
+    assert chosen["action"] == "higher_margin"
+    said = row(run, "guard", "judge_up")["detail"]
+    assert "token_f1" in said and ("quality" in said) == (judge is not None)
+
+
+def test_the_same_gain_in_labels_without_the_plea_is_promoted(
+    meet: Callable[..., Run], flattered: LangChainJudge
+) -> None:
+    run = meet(HONEST, Script(honest, improved), ReferenceJudge(), labelling=flattered)
+    assert decided(run) == "PROMOTE" and row(run, "guard", "judge_up")["passed"]
+
+
+def test_the_labelling_judges_marks_are_of_the_same_items_and_the_gate_reads_none(
+    meet: Callable[..., Run], flattered: LangChainJudge, long_answers: list[Question]
+) -> None:
+    run = meet(HONEST, Script(pleading, improved), ReferenceJudge(), labelling=flattered)
+    marked = run.store.query(
+        "SELECT policy_id, list(item_id ORDER BY item_id) AS items FROM eval_items "
+        "WHERE metric = 'labelling_quality' AND value IS NOT NULL GROUP BY policy_id"
+    )
+    first = sorted(q.question_id for q in long_answers)[: run.config.monitors.judge_items]
+    assert {r["policy_id"]: r["items"] for r in marked} == {CHAMPION: first, CHALLENGER: first}
+    names = {r["stage"] for r in run.store.query("SELECT stage FROM stages WHERE round = 1 AND status = 'done'")}
+    assert {f"labelled:{flattered.identity.judge_id}:{p}" for p in (CHAMPION, CHALLENGER)} <= names
+    metrics = {r["metric"] for r in run.store.query("SELECT DISTINCT metric FROM gates WHERE condition <> 'guard'")}
+    assert metrics and not any("labelling" in metric for metric in metrics)
+    prompt = load_prompt(run.config.prompts.policy)
+    read = results(run, CHALLENGER, prompt, ReferenceJudge().identity.judge_id).score
+    of_gates_own = run.store.query(
+        "SELECT value FROM eval_items WHERE policy_id = ? AND metric = 'quality' ORDER BY item_id", [CHALLENGER]
+    )
+    assert read.metric == "quality" and list(read.values) == [r["value"] for r in of_gates_own]
+    with pytest.raises(RlaifError):  # there is no `quality` by the labelling judge
+        results(run, CHALLENGER, prompt, flattered.identity.judge_id)
+
+
+def test_marking_that_was_cut_off_goes_on_and_asks_nothing_twice(
+    meet: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once in the middle, and once when all marks were there and only the end of the stage was missing."""
+    run = meet(HONEST, HONEST)
+    prompt, asked = load_prompt(run.config.prompts.policy), []
+
+    def counting(item: JudgeItem) -> float:
+        asked.append(item.candidate_id)
+        if len(asked) == 5:
+            raise RlaifError("the power went")
+        return 0.5
+
+    judge, mark = ScriptedJudge(counting, name="counting"), quality.mark_answers
+    monkeypatch.setattr(quality, "CHUNK", 2)
+
+    def go() -> None:
+        quality.labelled_quality(run, judge, [CHALLENGER], 1, prompt, Screen())
+
+    with pytest.raises(RlaifError, match="the power went"):
+        go()
+
+    def to_the_last(*arguments: Any) -> None:
+        mark(*arguments)
+        raise RlaifError("and again")
+
+    monkeypatch.setattr(quality, "mark_answers", to_the_last)
+    with pytest.raises(RlaifError, match="and again"):
+        go()
+    monkeypatch.setattr(quality, "mark_answers", mark)
+    go()
+    go()
+    items = min(run.config.monitors.judge_items, len(gate_questions(run)["medquad"]))
+    assert len(set(asked)) == items and len(asked) == items + 1, "the fifth was asked again"
+    (stage,) = run.store.query("SELECT status, detail FROM stages WHERE starts_with(stage, 'labelled:' || ?)", [
+        judge.identity.judge_id
+    ])  # fmt: skip
+    assert stage["status"] == "done" and f'"n": {items}' in stage["detail"] and '"unscored": 0' in stage["detail"]
 
 
 def marks(judge: Judge, script: Script, questions: Sequence[Question]) -> float:

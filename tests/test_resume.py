@@ -161,7 +161,19 @@ def test_the_undisturbed_run_has_what_there_is_to_compare(undisturbed: Undisturb
     empty = {table for table, found in undisturbed.rows.items() if not found}
     assert empty == set()
     stages = {str(row[1]).split(":")[0] for row in undisturbed.rows["stages"]}
-    assert stages == {"drift", "exam", "prepare", "sft", "evaluate", "gate", "sample", "judge", "pairs", "dpo"}
+    assert stages == {
+        "drift",
+        "exam",
+        "prepare",
+        "sft",
+        "evaluate",
+        "gate",
+        "sample",
+        "judge",
+        "pairs",
+        "dpo",
+        "labelled",
+    }
     assert len(undisturbed.rows["policies"]) == 4, "a base, an SFT policy and a DPO policy of each round"
     decisions = [row[3] for row in undisturbed.rows["decisions"]]
     assert "PROMOTE" in decisions, "no champion changed, so that is not compared: take other settings in tiny.toml"

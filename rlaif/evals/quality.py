@@ -24,7 +24,7 @@ from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError, Verdic
 from stores.cache import AnswerCache
 
 METRIC = "quality"
-# The same marks by the judge that labels: for `evaluate` to show, never for the gate to read.
+# The same by the judge that labels: for `evaluate` to show and the monitor judge_up, never for the gate's results.
 BY_LABELLER = "labelling_quality"
 CHUNK = 128  # answers between two steps of the progress bar
 
@@ -97,6 +97,20 @@ def gate_quality(
             ensure_quality(run, judge, policy_id, gate_questions(run)[FREE_TEXT], prompt, (round, name), screen)
 
 
+def labelled_quality(
+    run: Run, judge: Judge, policies: Sequence[str], round: int, prompt: Prompt, screen: Screen
+) -> None:
+    """Stages `labelled:<judge>:<policy>` of a round: what the labelling judge says of the policies' stored answers to
+    the first `monitors.judge_items` free-text gate questions by id (ids are hashes, so that is a random draw).
+
+    The monitor judge_up holds these marks against the independent ones. Raises JudgeStopped.
+    """
+    items, questions = run.config.monitors.judge_items, gate_questions(run)[FREE_TEXT]
+    for policy_id in policies if items else ():
+        name = f"labelled:{judge.identity.judge_id}:{policy_id}"
+        ensure_quality(run, judge, policy_id, questions, prompt, (round, name), screen, BY_LABELLER, items)
+
+
 def ensure_quality(
     run: Run,
     judge: Judge,
@@ -105,26 +119,31 @@ def ensure_quality(
     prompt: Prompt,
     stage: tuple[int, str],
     screen: Screen,
+    metric: str = METRIC,
+    first: int | None = None,
 ) -> None:
     """Stage `stage` (round, name): the policy's stored answers to `questions` marked by `judge`, each once.
 
-    Marks that are there stay, as those of a champion do; what had failed is asked again. Raises JudgeStopped when the
-    judge cannot go on.
+    Of the answers in the order of their ids, only the `first` are marked, where that is given. Marks that are there
+    stay, as those of a champion do; what had failed is asked again. Raises JudgeStopped when the judge cannot go on.
     """
     split, judge_id = questions[0].split, judge.identity.judge_id
 
     def marks() -> list[EvalItem]:
-        return stored(run, policy_id, FREE_TEXT, METRIC, questions, prompt, split, judge_id)
+        return stored(run, policy_id, FREE_TEXT, metric, questions, prompt, split, judge_id)
 
     settled = {i.item_id for i in marks() if i.status != "failed"}
-    answers = stored(run, policy_id, FREE_TEXT, BENCHMARKS[FREE_TEXT].metric, questions, prompt, split)
+    answers = stored(run, policy_id, FREE_TEXT, BENCHMARKS[FREE_TEXT].metric, questions, prompt, split)[:first]
     todo = [a for a in answers if a.item_id not in settled]
-    if not todo:
+    begun = run.store.query("SELECT 1 FROM stages WHERE round = ? AND stage = ? AND status = 'running'", [*stage])
+    if not todo and not begun:
         return
     with run.stage(*stage) as under_way:
         with under_way.model_time():
-            mark_answers(run, judge, METRIC, todo, questions, screen)
-        unscored = len(answers) - sum(i.value is not None for i in marks())
+            if todo:  # else only the end of the stage was missing
+                mark_answers(run, judge, metric, todo, questions, screen)
+        given = {i.item_id for i in marks() if i.value is not None}
+        unscored = sum(a.item_id not in given for a in answers)
         under_way.detail = {"judge_id": judge_id, "policy_id": policy_id, "n": len(answers), "unscored": unscored}
 
 

@@ -48,8 +48,15 @@ def leaves(host: str, template: str, also: str) -> str:
 def whole_loop(config: Config, rounds_left: int, chars: float | None) -> Callable[[LangChainJudge], Forecast]:
     """For :func:`announce`: all that the rounds still to come may ask. `chars` is the mean length of a question with
     all that is known about it; None where that is not known yet.
+
+    Beside the answers that it labels, the judge marks answers to `monitors.judge_items` gate questions: those of each
+    round's challenger, and of the champion that there is.
     """
     calls = rounds_left * config.sampling.questions * config.sampling.k
+    marked = config.monitors.judge_items
+    if config.data.gate_medquad:
+        marked = min(marked, config.data.gate_medquad)
+    calls += (rounds_left + 1 if rounds_left else 0) * marked
     sample = JudgeItem("", "x" * int(chars or 0), "x" * config.sampling.max_new_tokens * 4, key_points=("x",))
 
     def forecast(asked: LangChainJudge) -> Forecast:

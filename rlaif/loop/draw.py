@@ -8,6 +8,8 @@ from rlaif.records import load_questions
 from rlaif.run import Run
 from rlaif.types import Question
 
+POOL = "split = 'train' AND label = '' AND reference <> ''"  # the questions to draw from
+
 
 def draw(run: Run, round: int) -> list[Question]:
     """The round's questions, in the order of their ids: `sampling.questions` of the free-text training questions.
@@ -15,7 +17,7 @@ def draw(run: Run, round: int) -> list[Question]:
     Drawn from what earlier rounds left, shuffled by (seed, round); when that does not suffice, the used ones of lowest
     mean score join.
     """
-    pool = load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
+    pool = load_questions(run, POOL, [])
     sampled = run.store.query(
         "SELECT c.question_id, avg(v.score) AS mean_score FROM candidates c LEFT JOIN verdicts v USING (candidate_id) "
         "WHERE c.round < ? GROUP BY c.question_id",

@@ -12,9 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif.config import Config
+from rlaif.evals.quality import BY_LABELLER
 from rlaif.gate.decide import Guard
 from rlaif.loop import controller, drift, monitors
+from rlaif.loop.draw import POOL
 from rlaif.loop.monitors import Monitor, unmeasured
+from rlaif.loop.pair_rules import sure_margin
+from rlaif.loop.rules import Found, reached
 from rlaif.run import Run
 from rlaif.types import Decision
 
@@ -32,14 +36,18 @@ def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -
         "SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round]
     )[0]
     first, now = _pair_counts(run, 1), _pair_counts(run, round)
+    low = monitors.yield_low(*now, *first, limit)
     return [
         *_training(run, challenger),
         *_texts(run, champion, challenger),
         monitors.pair_yield(*now, *first, limit),
         monitors.score_spread(_scores(run, round), _scores(run, 1), limit),
-        _judge_up(run, round, champion),
+        _judge_up(run, champion, challenger),
         _kl(run, champion),
         monitors.truncated(answers["cut"], answers["n"], limit),
+        low,
+        monitors.lost_to(_lost(run, round), now[1], low.red, limit),
+        _steps(run, challenger),
     ]
 
 
@@ -78,24 +86,27 @@ def control(
     """The controller's decisions after a round, and who is champion after them.
 
     The round's gate said `verdict` and left `winner` champion. Rolling back is recorded like a promotion, as a second
-    decision: whoever asks for the champion finds the one before it.
+    decision: whoever asks for the champion finds the one before it. It is possible where the gate has just promoted
+    the challenger, which takes a monitor that does not block.
     """
-    earlier_decisions = decisions(run)
+    earlier_decisions = [d for d in decisions(run) if d["round"] < round]
     settings = controller.settings_for(earlier_decisions, round)
     earlier_rounds = run.store.query(
-        "SELECT decision FROM rounds WHERE round BETWEEN 1 AND ? ORDER BY round", [round - 1]
+        "SELECT round, champion_in, decision FROM rounds WHERE round BETWEEN 1 AND ? ORDER BY round", [round]
     )
-    predecessor = None if winner == challenger else _predecessor(run, earlier_decisions, winner)
+    predecessor = next((r["champion_in"] for r in earlier_rounds if r["round"] == round), None)
     action = controller.next_action(
         round_monitors,
-        [*(r["decision"] for r in earlier_rounds), verdict],
+        [*(r["decision"] for r in earlier_rounds if r["round"] < round), verdict],
         run.config,
         settings,
         trained=challenger is not None,
-        may_roll_back=predecessor is not None,
+        may_roll_back=winner == challenger and predecessor is not None,
+        found=found(run, round),
+        decisions=earlier_decisions,
     )
     red = {m.name: m.value for m in round_monitors if m.red}
-    evidence = {"red": red, "gate": verdict, "before": settings, "settings": action.settings}
+    evidence = {"red": red, "gate": verdict, "before": settings, "settings": action.settings} | action.record
     next_decisions = [Decision(round, "controller", action.name, action.reason, evidence)]
     if action.name == "roll_back" and predecessor is not None:
         why = f"rolled back from {winner}, by the rule for judge_up"
@@ -103,6 +114,24 @@ def control(
         next_decisions.append(Decision(round, "controller", "PROMOTE", why, evidence))
         winner = predecessor
     return next_decisions, winner
+
+
+def found(run: Run, round: int) -> Found:
+    """What the controller's levers may look at in the round."""
+    answers = run.store.query(
+        "SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round]
+    )[0]
+    pool = run.store.query(f"SELECT count(*) AS n FROM questions WHERE {POOL}")[0]["n"]
+    best, margin = reached(_scores(run, round))
+    sem = (run.done(round, "pairs") or {}).get("sem", 0.0)
+    return Found(
+        cut=answers["cut"] / answers["n"] if answers["n"] else 0.0,
+        room=(run.done(round, "sample") or {}).get("room"),
+        best=best,
+        margin=margin,
+        noise=sure_margin(sem),
+        questions=pool or None,
+    )
 
 
 def decisions(run: Run) -> list[dict[str, Any]]:
@@ -151,14 +180,27 @@ def _training(run: Run, challenger: str | None) -> list[Monitor]:
     ]
 
 
+def _steps(run: Run, challenger: str | None) -> Monitor:
+    """Optimiser steps and pairs of the challenger."""
+    row = run.store.query(
+        "SELECT (SELECT max(step) FROM train_log WHERE policy_id = $1) AS steps, "
+        "(SELECT count(*) FROM policy_items WHERE policy_id = $1 AND role = 'dpo') AS pairs",
+        [challenger or ""],
+    )[0]
+    return monitors.steps_low(row["steps"] or 0, row["pairs"], run.config.monitors)
+
+
 def _texts(run: Run, champion: str, challenger: str | None) -> list[Monitor]:
     rows = _on_same_items(run, champion, challenger)[1] if challenger else []
     before, after = [r["first_answer"] for r in rows], [r["second_answer"] for r in rows]
     return [monitor(before, after, run.config.monitors) for monitor in (monitors.length_ratio, monitors.distinct_2)]
 
 
-def _on_same_items(run: Run, first: str, second: str) -> tuple[str, list[dict[str, Any]]]:
-    """The metric and the rows of two policies' results on the free-text gate items.
+def _on_same_items(
+    run: Run, first: str, second: str, metrics: Sequence[str] = ANSWERS
+) -> tuple[str, list[dict[str, Any]]]:
+    """The metric and the rows of two policies' results on the free-text gate items: of the first of `metrics` that both
+    have.
 
     A row has item_id, first_answer, second_answer, first_value and second_value, and what identifies its protocol. Only
     results of one protocol, judge and data set are compared: where there are several, those with the most items.
@@ -172,11 +214,11 @@ def _on_same_items(run: Run, first: str, second: str) -> tuple[str, list[dict[st
         "protocol_hash, data_sha256) "
         "WHERE a.policy_id = ? AND b.policy_id = ? AND split = 'gate' AND starts_with(benchmark, 'medquad') "
         "AND metric IN (SELECT unnest(?)) AND a.value IS NOT NULL AND b.value IS NOT NULL ORDER BY item_id",
-        [first, second, list(ANSWERS)],
+        [first, second, list(metrics)],
     )
     if not rows:
         return "", []
-    best = max(rows, key=lambda r: (-ANSWERS.index(r["metric"]), r["n"], r["kind"]))
+    best = max(rows, key=lambda r: (-metrics.index(r["metric"]), r["n"], r["kind"]))
     return best["metric"], [r for r in rows if (r["metric"], r["kind"]) == (best["metric"], best["kind"])]
 
 
@@ -209,23 +251,30 @@ def _scores(run: Run, round: int) -> list[list[float]]:
     return list(questions.values())
 
 
-def _judge_up(run: Run, round: int, champion: str) -> Monitor:
-    """This round's champion against the last one that was another."""
-    name, limit = "judge_up", run.config.monitors
-    threshold = f"> {limit.judge_gain:g}, and the independent measure no higher"
-    previous = run.store.query(
-        "SELECT round, champion_in FROM rounds WHERE round BETWEEN 1 AND ? AND champion_in <> ? ORDER BY "
-        "round DESC LIMIT 1",
-        [round - 1, champion],
+def _lost(run: Run, round: int) -> dict[str, int]:
+    """Drop reason -> questions of the round that have no pair for it."""
+    rows = run.store.query(
+        "SELECT reason, count(*) AS n FROM (SELECT split_part(min(reason), ':', 1) AS reason FROM preferences "
+        "WHERE round = ? GROUP BY question_id "
+        "HAVING NOT bool_or(status = 'kept' OR starts_with(reason, 'excluded by hand'))) GROUP BY reason",
+        [round],
     )
-    if not previous:
-        return unmeasured(name, threshold, "no other champion has answered yet")
-    metric, rows = _on_same_items(run, previous[0]["champion_in"], champion)
-    before, now = (_mean([s for q in _scores(run, r) for s in q]) for r in (previous[0]["round"], round))
-    if before is None or now is None or not rows:
-        return unmeasured(name, threshold, "no scores or results of both champions")
-    measure = _mean([r["first_value"] for r in rows]), _mean([r["second_value"] for r in rows])
-    return monitors.judge_up((before, now), measure, metric, limit)  # type: ignore[arg-type]  # rows are not empty
+    return {row["reason"]: row["n"] for row in rows}
+
+
+def _judge_up(run: Run, champion: str, challenger: str | None) -> Monitor:
+    """The challenger against the champion on the gate questions that the labelling judge marked for both."""
+    name, limit = "judge_up", run.config.monitors
+    threshold = f"> {limit.judge_gain:g}, and no independent measure higher"
+    marks = _on_same_items(run, champion, challenger, (BY_LABELLER,))[1] if challenger else []
+    if not marks or not challenger:
+        return unmeasured(name, threshold, "the labelling judge has not marked answers of both policies")
+    marked, measures = {row["item_id"] for row in marks}, {}
+    for metric in ANSWERS:
+        rows = [r for r in _on_same_items(run, champion, challenger, (metric,))[1] if r["item_id"] in marked]
+        if rows:
+            measures[metric] = _means(rows)
+    return monitors.judge_up(_means(marks), measures, len(marks), limit)
 
 
 def _kl(run: Run, champion: str) -> Monitor:
@@ -241,18 +290,7 @@ def _kl(run: Run, champion: str) -> Monitor:
     return monitors.kl_to_sft(measured["logratios"], measured["tokens"], limit)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _predecessor(run: Run, earlier_decisions: Sequence[dict[str, Any]], champion: str) -> str | None:
-    """The policy that the gate promoted `champion` over.
-
-    None where a person or the controller chose the champion, or where the weights of that policy are gone.
-    """
-    promotions = [d for d in earlier_decisions if d["action"] == "PROMOTE"]
-    met = run.store.query("SELECT champion_in FROM rounds WHERE round > 0 AND challenger = ?", [champion])
-    if not promotions or promotions[-1]["kind"] != "gate" or not met:
-        return None
-    before = run.policy(met[0]["champion_in"])
-    return str(before["policy_id"]) if before["kind"] == "base" or before["path"] else None
+def _means(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """The means of rows of :func:`_on_same_items`, which are not empty."""
+    first, second = (sum(row[f"{which}_value"] for row in rows) / len(rows) for which in ("first", "second"))
+    return first, second

@@ -8,7 +8,7 @@ is never red.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +19,17 @@ from rlaif.config import MonitorConfig
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """`value` in the unit that `threshold` names; `detail` says in words what was found, or why nothing was."""
+    """`value` in the unit that `threshold` names; `detail` says in words what was found, or why nothing was.
+
+    `cause`: what it is put down to, as one word for the controller; "" where the monitor names none.
+    """
 
     name: str
     value: float | None
     threshold: str
     red: bool
     detail: str
+    cause: str = ""
 
     @property
     def row(self) -> dict[str, str | float | bool | None]:
@@ -167,18 +171,61 @@ def _spreads(questions: Sequence[Sequence[float]]) -> list[float]:
     return [float(np.std(scores, ddof=1)) for scores in questions if len(scores) > 1]
 
 
-def judge_up(judge: tuple[float, float], measure: tuple[float, float], metric: str, limit: MonitorConfig) -> Monitor:
-    """Does the labelling judge see a gain over the champion before, while the independent measure sees none?
+def yield_low(kept: int, questions: int, first_kept: int, first_questions: int, limit: MonitorConfig) -> Monitor:
+    """Share of questions with a kept pair; red where it is too small, and was in round 1 too.
 
-    `judge`: mean score of the answers (before, now); `measure`: mean of `metric` on the gate's items (before, now). The
-    sign of a judge that is being gamed (Gao et al. 2023, arXiv 2210.10760).
+    Settings that do not suit the policy show in round 1. A run that began with enough pairs is watched by
+    :func:`pair_yield`: the answers of a better champion differ less, and give fewer pairs for a good reason.
     """
-    gain, real = judge[1] - judge[0], measure[1] - measure[0]
-    threshold = f"> {limit.judge_gain:g}, and the independent measure no higher"
-    detail = (
-        f"the labelling judge's mean {judge[0]:.3f} -> {judge[1]:.3f}, {metric} {measure[0]:.3f} -> {measure[1]:.3f}"
-    )
-    return Monitor("judge_up", gain, threshold, gain > limit.judge_gain and real <= 0, detail)
+    name, threshold = "yield_low", f"< {limit.yield_low:g}, in round 1 too"
+    if not questions:
+        return unmeasured(name, threshold, "no questions were paired")
+    now, first = kept / questions, first_kept / max(first_questions, 1)
+    red = now < limit.yield_low and first < limit.yield_low
+    return Monitor(name, now, threshold, red, f"{kept} of {questions} questions gave a pair, {now:.0%}")
+
+
+def lost_to(lost: Mapping[str, int], questions: int, low: bool, limit: MonitorConfig) -> Monitor:
+    """Share of the questions that are lost to the most frequent drop reason, which is the monitor's `cause`.
+
+    `lost`: reason -> questions that have no pair for it; `low`: whether `yield_low` is red. Where it is not, enough
+    questions give a pair, and whatever the others are lost to may stay.
+    """
+    name, threshold = "lost_to", f"> {limit.lost_to:g} to one reason, and the yield is low"
+    if not questions:
+        return unmeasured(name, threshold, "no questions were paired")
+    if not lost:
+        return Monitor(name, 0.0, threshold, False, "every question gave a pair")
+    reason, count = max(lost.items(), key=lambda item: (item[1], item[0]))
+    share = count / questions
+    detail = f"{reason}: {count} of {questions} questions, {share:.0%}"
+    return Monitor(name, share, threshold, share > limit.lost_to and low, detail, reason)
+
+
+def steps_low(steps: int, pairs: int, limit: MonitorConfig) -> Monitor:
+    """Optimiser steps of the challenger's training, on so many `pairs`."""
+    name, threshold = "steps_low", f"< {limit.steps_low} steps"
+    if not steps:
+        return unmeasured(name, threshold, "no training steps were logged")
+    return Monitor(name, float(steps), threshold, steps < limit.steps_low, f"{steps} steps on {pairs} pairs")
+
+
+def judge_up(
+    judge: tuple[float, float], measures: Mapping[str, tuple[float, float]], items: int, limit: MonitorConfig
+) -> Monitor:
+    """Does the challenger please the judge that labels, and nobody else?
+
+    `judge`: the labelling judge's mean on the champion's and on the challenger's answers to the same gate questions,
+    `items` in number; `measures`: what other judges and metrics say of the same answers, by name. The value is the
+    labelling judge's gain. A gain that only this judge sees is the sign of one that is being gamed (Gao et al. 2023,
+    arXiv 2210.10760).
+    """
+    gain = judge[1] - judge[0]
+    threshold = f"> {limit.judge_gain:g}, and no independent measure higher"
+    others = "".join(f", {name} {before:.3f} -> {now:.3f}" for name, (before, now) in measures.items())
+    detail = f"the labelling judge's mean {judge[0]:.3f} -> {judge[1]:.3f}{others}, on {items} gate questions"
+    red = gain > limit.judge_gain and bool(measures) and all(now <= before for before, now in measures.values())
+    return Monitor("judge_up", gain, threshold, red, detail)
 
 
 def kl_to_sft(logratios: Sequence[float], tokens: int, limit: MonitorConfig) -> Monitor:

@@ -71,7 +71,12 @@ def bars(questions: Iterable[Sequence[float]], sem: float, settings: PairsConfig
     if settings.min_best_quantile > 0 and scored:
         best = float(np.quantile([s for scores in scored for s in scores], settings.min_best_quantile))
     wanted = settings.min_margin if quantile is None else min(settings.min_margin, quantile)
-    return Bars(max(wanted, 1.645 * math.sqrt(2) * sem), best, quantile)
+    return Bars(max(wanted, sure_margin(sem)), best, quantile)
+
+
+def sure_margin(sem: float) -> float:
+    """The margin from which on the order of two scores is certain at 95%; `sem` as for :func:`bars`."""
+    return 1.645 * math.sqrt(2) * sem
 
 
 def in_order(scored: Sequence[Scored]) -> list[Pair]:

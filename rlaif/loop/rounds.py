@@ -17,7 +17,7 @@ from rlaif.data.leaks import summary
 from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.evals.carried import carry
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
-from rlaif.evals.quality import gate_judge_config, gate_quality
+from rlaif.evals.quality import gate_judge_config, gate_quality, labelled_quality
 from rlaif.evals.stored import results
 from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.gate.decide import Check, Checks, Look, decide
@@ -40,6 +40,7 @@ from rlaif.screen import Screen
 from rlaif.train import stages
 from rlaif.train.material import best_answers, reference_pairs
 from rlaif.types import Candidate, Decision, Judge, Preference, Question, Verdict
+from rlaif.wording import setting_words
 
 if TYPE_CHECKING:
     from judges.pairwise import PairwiseJudge
@@ -127,7 +128,7 @@ def preference_round(loop: Loop, round: int) -> None:
     champion = start_round(run, round, run.champion())
     untuned, loop = loop, replace(loop, run=monitor_round.tuned(run, round))
     if settings := controller.settings_for(monitor_round.decisions(run), round):
-        shown = ", ".join(f"{key} = {value:g}" for key, value in settings.items())
+        shown = ", ".join(f"{key} = {setting_words(value)}" for key, value in settings.items())
         loop.screen.line(f"  set by the controller  {shown}")
     run = loop.run
     questions = draw(run, round)
@@ -262,6 +263,8 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     settings = run.config.gate
     carry(run, loop.prompt, loop.screen)
     gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
+    if round:
+        labelled_quality(run, loop.judge, (champion, challenger), round, loop.prompt, loop.screen)
     judge_id = loop.gate_judge.identity.judge_id if loop.gate_judge else ""
     champion_results = results(run, champion, loop.prompt, judge_id)
     challenger_results = results(run, challenger, loop.prompt, judge_id)

@@ -96,6 +96,7 @@ def sample_round(
                 "questions": len(questions),
                 "batches": len(batches),
                 "tokens": int(total),
+                "room": window(model) - max(lengths),  # that the window leaves behind the longest prompt
             } | ({"too_long": too_long} if too_long else {})
         bar.finish(
             f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each"

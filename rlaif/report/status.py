@@ -8,7 +8,7 @@ from rlaif.evals import sealed
 from rlaif.report.snapshot import Snapshot, champion, state, take, time_spent
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.wording import Rows
+from rlaif.wording import Rows, setting_words
 
 # The gate's metrics in the order of the summary's columns.
 METRICS = ("quality", "token_f1", "accuracy", "macro_f1")
@@ -127,7 +127,7 @@ def watch_words(snapshot: Snapshot) -> str:
     settings = json.loads(last["evidence"]).get("settings", {})
     text = f"after round {last['round']}: red monitors: {red or 'none'}; next: {last['action']}"
     if settings:
-        text += "; in force: " + ", ".join(f"{key} = {value:g}" for key, value in settings.items())
+        text += "; in force: " + ", ".join(f"{key} = {setting_words(value)}" for key, value in settings.items())
     return text
 
 

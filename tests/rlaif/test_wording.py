@@ -96,3 +96,10 @@ def test_join_and_control_characters() -> None:
     assert words.printable("a\x00b\x1b[31m\n\t") == "a�b�[31m\n\t"
     for steering in "\x7f\x85\x9b\u061c\u200e\u200f\u202a\u202e\u2066\u2069":
         assert words.printable(f"a{steering}b") == "a�b", ascii(steering)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.25, "0.25"), (6, "6"), (True, "true"), (False, "false"), ("cut", "cut")]
+)
+def test_a_setting_is_written_as_in_a_profile(value, text):
+    assert words.setting_words(value) == text

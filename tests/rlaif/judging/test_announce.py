@@ -50,10 +50,15 @@ def test_a_judge_elsewhere_says_what_leaves_and_where_to(fake_chat_model: Callab
 def test_calls_cost_and_time_are_said_beforehand(fake_chat_model: Callable[..., Any]) -> None:
     text = said(LangChainJudge("fake", chat_model=fake_chat_model(["x"])), "sampling.questions=50", "sampling.k=4")
     assert (
-        "at most 400 calls, about" in text and "cost unknown (judge.price_in" in text and "time unknown before" in text
+        "at most 850 calls, about" in text and "cost unknown (judge.price_in" in text and "time unknown before" in text
     )
+    none = said(
+        LangChainJudge("fake", chat_model=fake_chat_model(["x"])),
+        "sampling.questions=50", "sampling.k=4", "monitors.judge_items=0",
+    )  # fmt: skip
+    assert "at most 400 calls, about" in none, "150 answers of two challengers and a champion less"
     priced = LangChainJudge("fake", JudgeSettings(price_in=1.0, price_out=1.0), chat_model=fake_chat_model(["x"]))
-    assert "cost about 0.3" in said(priced, "sampling.questions=50", "sampling.k=4")
+    assert "cost about 0.7" in said(priced, "sampling.questions=50", "sampling.k=4")
     assert (
         describe(Forecast(10, 1000, 20, 1.0, 600.0))
         == "10 calls, about 1,000 tokens in and 20 out, cost about 1.00, about 10 min"

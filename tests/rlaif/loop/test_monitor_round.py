@@ -65,28 +65,31 @@ def pairs(round: int, questions: int, kept: int) -> list[dict[str, Any]]:
     return rows
 
 
-def results(policy: str, texts: list[str], value: float) -> list[dict[str, Any]]:
+def results(
+    policy: str, texts: list[str], value: float, metric: str = "token_f1", judge: str = ""
+) -> list[dict[str, Any]]:
     return [
-        {"policy_id": policy, "benchmark": "medquad_style", "split": "gate", "item_id": f"i{n}", "metric": "token_f1",
+        {"policy_id": policy, "benchmark": "medquad_style", "split": "gate", "item_id": f"i{n}", "metric": metric,
         "prediction": text,
-         "target": "t", "value": value, "status": "scored", "judge_id": "", "protocol_hash": "x", "data_sha256": "y"}
+         "target": "t", "value": value, "status": "scored", "judge_id": judge, "protocol_hash": "x",
+         "data_sha256": "y"}
         for n, text in enumerate(texts)
     ]  # fmt: skip
 
 
 def training(policy: str, chosen: float, rejected: float, again: float | None = None) -> list[dict[str, Any]]:
-    """The log of three steps, one epoch, in which half of the pairs were right; where `again` is given, three more with
+    """The log of six steps, one epoch, in which half of the pairs were right; where `again` is given, six more with
     that accuracy.
     """
     rows = []
-    for step in range(1, 4 if again is None else 7):
-        accuracy = 0.5 if step <= 3 or again is None else again
-        done = min(step, 3) - 1
+    for step in range(1, 7 if again is None else 13):
+        accuracy = 0.5 if step <= 6 or again is None else again
+        done = (min(step, 6) - 1) // 2
         values = {
             "rewards/chosen": chosen * done,
             "rewards/rejected": rejected * done,
             "rewards/accuracies": accuracy,
-            "epoch": step / 3,
+            "epoch": step / 6,
         }
         rows += [{"policy_id": policy, "step": step, "name": name, "value": value} for name, value in values.items()]
     return rows
@@ -132,16 +135,24 @@ def run(made: Path, tmp_path: Path) -> Run:
 
 
 def second(
-    run: Run, *, spread=0.2, mean=0.6, cut=0, kept=16, texts=ROUGH, chosen=0.1, rejected=-0.1, again=None, drift=0.5
-):
-    """Round 2 as it would be without a fault, but for what is named; returns its monitors."""
+    run: Run, *, spread=0.2, cut=0, kept=16, texts=ROUGH, chosen=0.1, rejected=-0.1, again=None, drift=0.5, steps=6,
+    labels=(0.6, 0.61), value=0.56,
+):  # fmt: skip
+    """Round 2 as it would be without a fault, but for what is named; returns its monitors.
+
+    `labels`: what the labelling judge says of both policies on the gate's items; `value`: the challenger's token F1.
+    """
     detail = {"champion": D1, "logratios": [drift] * 4, "tokens": 40}
     run.store.write(
         {
-            **answers(2, D1, 20, spread, mean, cut),
+            **answers(2, D1, 20, spread, cut=cut),
             "preferences": pairs(2, 20, kept),
-            "eval_items": results("d2", texts, 0.56),
-            "train_log": training("d2", chosen, rejected, again),
+            "eval_items": [
+                *results("d2", texts, value),
+                *results(D1, ROUGH, labels[0], "labelling_quality", "j"),
+                *results("d2", texts, labels[1], "labelling_quality", "j"),
+            ],
+            "train_log": [r for r in training("d2", chosen, rejected, again) if r["step"] <= steps or again],
             "stages": [{"round": 2, "stage": "drift", "status": "done", "detail": detail}],
         }
     )
@@ -157,7 +168,7 @@ def closed(run: Run, found: list[Any], action: str = "INCONCLUSIVE") -> str:
     close_round(SimpleNamespace(run=run, screen=Screen()), 2, D1, "d2", action, "the gate's reason", {}, monitors=found)  # type: ignore[arg-type]
     out = run.store.query("SELECT champion_out FROM rounds WHERE round = 2")[0]["champion_out"]
     assert out == run.champion()
-    assert winner in (out, D1)
+    assert out in (winner, D1)
     return str(out)
 
 
@@ -167,15 +178,15 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
         (name, False, False)
         for name in (
             "logps_falling", "overfit", "length_ratio", "distinct_2", "pair_yield", "score_spread", "judge_up",
-            "kl_to_sft", "truncated",
+            "kl_to_sft", "truncated", "yield_low", "lost_to", "steps_low",
         )
     ]  # fmt: skip
     values = {m.name: m.value for m in found}
-    assert values["logps_falling"] == pytest.approx(0.2 / 0.1 / 20), "the last third of three steps, over 20 tokens"
+    assert values["logps_falling"] == pytest.approx(0.2 / 0.1 / 20), "the last third of six steps, over 20 tokens"
     assert values["kl_to_sft"] == pytest.approx(0.05)
     closed(run, found, "PROMOTE")
     assert run.store.query("SELECT count(*) AS n, count_if(red) AS red FROM monitors WHERE round = 2") == [
-        {"n": 9, "red": 0}
+        {"n": 12, "red": 0}
     ]
     made = [d for d in watch.decisions(run) if d["round"] == 2]
     assert [(d["kind"], d["action"]) for d in made] == [("gate", "PROMOTE"), ("controller", "continue")]
@@ -187,7 +198,8 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
     [
         ({"kept": 5}, "pair_yield", "more_candidates", {"sampling.k": 6}),
         ({"spread": 0.05}, "score_spread", "more_candidates", {"sampling.k": 6}),
-        ({"cut": 5}, "truncated", "add_nll_weight", {"dpo.sft_weight": 1.5}),
+        ({"cut": 5}, "truncated", "longer_answers", {"sampling.max_new_tokens": 108}),
+        ({"steps": 4}, "steps_low", "more_questions", {"sampling.questions": 384}),
         ({"texts": LONGER}, "length_ratio", "higher_margin", {"pairs.min_margin": CONFIG.pairs.min_margin + 0.05}),
         (
             {"texts": ["rest and water help most people"] * 3},
@@ -222,21 +234,88 @@ def test_a_red_monitor_is_a_decision_and_changes_the_next_round(
     )
 
 
-def test_a_gamed_judge_rolls_the_champion_back(run: Run) -> None:
-    run.store.execute([("UPDATE eval_items SET value = 0.49 WHERE policy_id = ?", [D1])])
-    found = second(run, mean=0.75)
+GAMED = {"labels": (0.6, 0.75), "value": 0.54}
+
+
+def test_a_challenger_that_pleases_the_labelling_judge_alone_is_held_up(run: Run) -> None:
+    found = second(run, **GAMED)
     assert [m.name for m in found if m.red] == ["judge_up"]
-    assert closed(run, found) == "sft"
-    made = [d for d in watch.decisions(run) if d["round"] == 2]
-    assert [(d["kind"], d["action"]) for d in made[2:]] == [("controller", "roll_back"), ("controller", "PROMOTE")]
-    assert made[3]["evidence"] == {"policy_id": "sft", "previous": D1}
-
-
-def test_what_a_person_promoted_is_not_rolled_back(run: Run) -> None:
-    run.decide(Decision(1, "manual", "PROMOTE", "I prefer it", {"policy_id": D1}))
-    run.store.execute([("UPDATE eval_items SET value = 0.49 WHERE policy_id = ?", [D1])])
-    assert closed(run, second(run, mean=0.75)) == D1
+    assert {g.name for g in watch.guards(found, run.config) if g.red and g.blocking} == {"judge_up"}
+    assert closed(run, found) == D1
     assert [d["action"] for d in watch.decisions(run) if d["kind"] == "controller"][-1] == "higher_margin"
+
+
+def test_where_that_does_not_block_the_promotion_is_taken_back(run: Run) -> None:
+    found = second(run, **GAMED)
+    assert closed(run, found, "PROMOTE") == D1
+    made = [d for d in watch.decisions(run) if d["round"] == 2]
+    assert [(d["kind"], d["action"]) for d in made[1:]] == [
+        ("gate", "PROMOTE"),
+        ("controller", "roll_back"),
+        ("controller", "PROMOTE"),
+    ]
+    assert made[3]["evidence"] == {"policy_id": D1, "previous": "d2"}
+
+
+def test_one_independent_measure_that_rises_is_enough(run: Run) -> None:
+    """Quality and token F1 are both asked, on the items that the labelling judge has marked and on no others."""
+    judged = {"metric": "quality", "judge": "g"}
+    run.store.write({"eval_items": [*results(D1, ROUGH, 0.5, **judged), *results("d2", ROUGH, 0.52, **judged)]})
+    found = {m.name: m for m in second(run, **GAMED)}
+    assert not found["judge_up"].red and "quality 0.500 -> 0.520, token_f1 0.550 -> 0.540" in found["judge_up"].detail
+    run.store.execute([("DELETE FROM eval_items WHERE metric = 'labelling_quality' AND item_id <> 'i1'", [])])
+    run.store.execute([("DELETE FROM eval_items WHERE metric = 'quality' AND item_id = 'i1'", [])])
+    found = {m.name: m for m in watch.monitor_round(run, 2, D1, "d2")}
+    assert found["judge_up"].red and found["judge_up"].detail.endswith("token_f1 0.550 -> 0.540, on 1 gate questions")
+
+
+def test_what_levers_look_at(run: Run) -> None:
+    second(run, cut=10, spread=0.05)
+    run.store.write(
+        {
+            "stages": [
+                {"round": 2, "stage": "sample", "status": "done", "detail": {"room": 300}},
+                {"round": 2, "stage": "pairs", "status": "done", "detail": {"sem": 0.1}},
+            ]
+        }
+    )
+    found = watch.found(run, 2)
+    assert (found.cut, found.room, found.questions) == (0.25, 300, None)
+    assert (found.best, found.margin) == (pytest.approx(0.65), pytest.approx(0.1))
+    assert found.noise == pytest.approx(1.645 * 2**0.5 * 0.1)
+
+
+def test_a_low_yield_is_put_down_to_the_most_frequent_reason(run: Run) -> None:
+    run.store.execute([("DELETE FROM preferences", [])])
+    lost = [
+        {**row, "reason": "all_bad: best 0.10 < 0.50" if n % 2 else "tie: both 0.00"} if n > 4 else row
+        for n, row in enumerate(pairs(1, 20, 2))
+    ]
+    run.store.write({"preferences": lost})
+    found = {m.name: m for m in watch.monitor_round(run, 1, "sft", D1)}
+    assert (found["yield_low"].value, found["yield_low"].red) == (0.1, True)
+    assert (found["lost_to"].cause, found["lost_to"].detail) == ("tie", "tie: 10 of 20 questions, 50%")
+    assert found["lost_to"].red and found["lost_to"].value == 0.5
+
+
+def test_what_did_not_help_goes_back_two_rounds_later(run: Run) -> None:
+    made = {"key": "sampling.k", "from": 4, "to": 6, "because": "pair_yield", "cause": "", "value": 0.3}
+    run.store.execute([("DELETE FROM decisions WHERE kind = 'controller'", [])])
+    run.decide(
+        Decision(
+            1, "controller", "more_candidates", "pair_yield is red", {"settings": {"sampling.k": 6}, "change": made}
+        )
+    )
+    run.store.write({"rounds": [{"round": 3, "champion_in": D1}]})
+    found = second(run, kept=4)  # 25% of round 1's 80%, below what it was when k was raised
+    assert watch.control(run, 2, found, "INCONCLUSIVE", D1, "d2")[0][0].action == "more_candidates", "one round later"
+    run.store.write({"preferences": pairs(3, 20, 4)} | answers(3, D1, 20, 0.2))
+    (decision,), _ = watch.control(run, 3, watch.monitor_round(run, 3, D1, "d2"), "INCONCLUSIVE", D1, "d2")
+    assert decision.action == "undo" and decision.evidence["settings"] == {}
+    assert decision.evidence["undone"] == made | {
+        "round": 1, "action": "more_candidates", "now": pytest.approx(0.25), "measure": "pair_yield"
+    }  # fmt: skip
+    assert "pair_yield was 0.3 then and is 0.25 now" in decision.reason and "sampling.k 6 -> 4" in decision.reason
 
 
 def test_only_the_configured_guards_block(run: Run) -> None:
@@ -255,10 +334,12 @@ def test_without_a_challenger_what_looks_at_it_is_not_measured(run: Run) -> None
         "overfit",
         "length_ratio",
         "distinct_2",
+        "judge_up",
         "kl_to_sft",
+        "steps_low",
     ]
     assert [m.name for m in found if m.red] == ["pair_yield"]
-    assert len(watch.guards(found, run.config)) == 4
+    assert len(watch.guards(found, run.config)) == 5
 
 
 def test_three_rejections_in_a_row_end_the_loop_until_a_person_promotes(run: Run) -> None:
@@ -295,7 +376,7 @@ def test_round_1_is_measured_against_itself(run: Run) -> None:
     run.store.write({"train_log": training(D1, 0.1, -0.1)})
     found = {m.name: m for m in watch.monitor_round(run, 1, "sft", D1)}
     assert (found["pair_yield"].value, found["score_spread"].value, found["kl_to_sft"].value) == (1.0, 1.0, 0.0)
-    assert found["judge_up"].value is None and "no other champion" in found["judge_up"].detail
+    assert found["judge_up"].value is None and "has not marked" in found["judge_up"].detail
 
 
 def test_pairs_excluded_by_hand_count_as_kept(run: Run) -> None:

@@ -86,17 +86,45 @@ def test_score_spread_against_round_1():
 
 
 @pytest.mark.parametrize(
-    ("judge", "measure", "red"),
+    ("judge", "measures", "red"),
     [
-        ((0.6, 0.7), (0.5, 0.5), True),
-        ((0.6, 0.7), (0.5, 0.49), True),
-        ((0.6, 0.7), (0.5, 0.51), False),
-        ((0.6, 0.61), (0.5, 0.4), False),
+        ((0.6, 0.7), {"token_f1": (0.5, 0.5)}, True),
+        ((0.6, 0.7), {"quality": (0.5, 0.5), "token_f1": (0.5, 0.49)}, True),
+        ((0.6, 0.7), {"quality": (0.5, 0.45), "token_f1": (0.5, 0.51)}, False),
+        ((0.6, 0.7), {"quality": (0.5, 0.51), "token_f1": (0.5, 0.49)}, False),
+        ((0.6, 0.61), {"token_f1": (0.5, 0.4)}, False),
+        ((0.6, 0.7), {}, False),
     ],
 )
-def test_judge_up_while_the_independent_measure_is_not(judge, measure, red):
-    found = monitors.judge_up(judge, measure, "token_f1", LIMIT)
+def test_judge_up_while_no_independent_measure_is(judge, measures, red):
+    found = monitors.judge_up(judge, measures, 150, LIMIT)
     assert found.red == red and found.value == pytest.approx(judge[1] - judge[0])
+    assert found.detail.endswith(", on 150 gate questions")
+
+
+def test_a_low_yield_is_one_that_was_low_in_round_1_too():
+    assert monitors.yield_low(30, 100, 30, 100, LIMIT).red
+    assert not monitors.yield_low(40, 100, 30, 100, LIMIT).red, "40% is not under 40%"
+    later = monitors.yield_low(30, 100, 55, 100, LIMIT)
+    assert not later.red and later.value == 0.3, "a better champion's answers differ less: pair_yield watches that"
+    assert monitors.yield_low(0, 0, 0, 0, LIMIT).value is None
+
+
+def test_the_reason_that_takes_most_questions_is_named_where_the_yield_is_low():
+    lost = {"all_bad": 44, "truncated": 18, "length_ratio": 12}
+    found = monitors.lost_to(lost, 100, True, LIMIT)
+    assert (found.red, found.value, found.cause) == (True, 0.44, "all_bad")
+    assert found.detail == "all_bad: 44 of 100 questions, 44%"
+    assert not monitors.lost_to(lost, 100, False, LIMIT).red
+    assert not monitors.lost_to({"tie": 30}, 100, True, LIMIT).red
+    assert monitors.lost_to({}, 100, True, LIMIT).value == 0.0
+    assert monitors.lost_to({}, 0, True, LIMIT).value is None
+
+
+def test_few_steps():
+    assert monitors.steps_low(4, 30, LIMIT).red and not monitors.steps_low(5, 40, LIMIT).red
+    assert monitors.steps_low(4, 30, LIMIT).detail == "4 steps on 30 pairs"
+    assert monitors.steps_low(0, 0, LIMIT).value is None
 
 
 def test_kl_is_a_mean_over_tokens():

@@ -72,6 +72,7 @@ def test_an_answer_of_the_configured_length_must_fit(run: Run, base: Base) -> No
         run, base, "5f70000000000000", 2, [fits, not_quite], PROMPT, Screen(Console(file=io.StringIO()))
     )
     assert {c.question_id for c in made} == {first.question_id}
+    assert (run.done(2, "sample") or {})["room"] == 8, "what the controller may raise the limit to"
 
 
 def test_a_round_of_long_contexts_alone_stops_with_one_line(run: Run, base: Base) -> None:

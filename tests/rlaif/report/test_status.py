@@ -354,3 +354,11 @@ def test_these_modules_import_no_torch() -> None:
     root = Path(rlaif.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_settings_of_every_kind_are_in_force(finished: Run) -> None:
+    settings = {"sampling.k": 6, "pairs.truncated": "retry", "pairs.length_by_choice": True}
+    finished.decide(Decision(2, "controller", "more_candidates", "yield_low is red", {"settings": settings}))
+    assert status.watch_words(take(finished.store)).endswith(
+        "in force: sampling.k = 6, pairs.truncated = retry, pairs.length_by_choice = true"
+    )
