@@ -283,7 +283,7 @@ def test_a_larger_number_of_rounds_goes_on(run: Path, tmp_path: Path) -> None:
 def test_another_configuration_is_refused(run: Path) -> None:
     before = tables(run)
     code, out, err = call("loop", "--rounds", 2, "--run", run, "--profile", TINY, "--set", "seed=1")
-    assert (code, out) == (2, "") and len(err.splitlines()) == 1 and "seed: 0 there, 1 now" in err
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1 and "seed: 3 there, 1 now" in err
     assert tables(run) == before
 
 
