@@ -106,8 +106,8 @@ def report(name: str, made: Sequence[Try], worst: int) -> None:
         )
     for key in ("frame, all", "soup", "suffix, all") if worst else ():
         wordings: dict[str, list[float]] = {}
-        for _, rise, t in rows[key]:
-            wordings.setdefault(t.by, []).append(rise)
+        for _, gain, t in rows[key]:
+            wordings.setdefault(t.by, []).append(gain)
         print(f"\n{key}, by wording: share above, highest rise")
         ranked = sorted(((np.mean(np.array(r) > 0.0), max(r), by) for by, r in wordings.items()), reverse=True)
         for share, top, by in ranked[:worst]:

@@ -54,7 +54,7 @@ def items(number: int) -> list[JudgeItem]:
     denied.
     """
     rng = random.Random(0)
-    made = []
+    made: list[JudgeItem] = []
     for question in (q for q in medquad_style.load() if q.split == "gate"):
         prose = medquad_style.second_reference(question)
         half = corrupt.drop_half(question.reference, rng) or question.reference[: len(question.reference) // 2]

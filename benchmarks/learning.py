@@ -303,7 +303,7 @@ def compare_variants(
                     after.append(ask(questions, run, model, name))
                 screen.line(f"{name}: {run.folder}, seed {seed}: {one.what}, {one.steps} steps, {one.seconds:.0f} s")
         found = compared(again, after, runs[0].config.seed)
-        figures = {
+        figures: dict[str, Any] = {
             "variant": name,
             "settings": text.partition(":")[2],
             "what": [one.what for one in made],

@@ -41,7 +41,7 @@ from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import load_prompt
 from rlaif.render import beginning
 from rlaif.text_metrics import corpus_bleu, rouge_l, sentence_bleu
-from rlaif.types import Question
+from rlaif.types import LABELS, Question
 
 TIE = 1e-3  # nats
 TOLERANCE = 1e-6
@@ -86,11 +86,11 @@ def pubmedqa_scores(base: Base, questions: Sequence[Question], template: str) ->
     from lm_eval.tasks.pubmedqa.preprocess_pubmedqa import doc_to_text
 
     rows = [{"QUESTION": q.question, "CONTEXTS": q.context.split("\n"), "final_decision": q.label} for q in questions]
-    task = {"doc_to_text": doc_to_text, "doc_to_target": "final_decision", "doc_to_choice": list(pubmedqa.LABELS)}
+    task = {"doc_to_text": doc_to_text, "doc_to_target": "final_decision", "doc_to_choice": list(LABELS)}
     theirs = lm_eval_scores(base, task, rows, chat=template == "chat")
     blank = " " if template == "raw" else ""
     prompts = [pubmedqa.prompt_text(base.tokenizer, q, template) for q in questions]
-    ours = our_scores(base, prompts, [[blank + label for label in pubmedqa.LABELS]] * len(prompts))
+    ours = our_scores(base, prompts, [[blank + label for label in LABELS]] * len(prompts))
     return f"pubmedqa, {template}", [q.source_id for q in questions], ours, theirs
 
 
@@ -239,7 +239,7 @@ def main() -> int:
             good &= compare(name, pubmedqa_scores(base, questions[: arguments.limit], "chat"))
         for benchmark, file in (("medqa", arguments.medqa), ("mmlu", arguments.mmlu)):
             if file:
-                found = load_questions(benchmark, file).questions  # type: ignore[arg-type]
+                found = load_questions(benchmark, file).questions
                 same_kind = [q for q in found if q.qtype == found[0].qtype and isinstance(q, ChoiceQuestion)][
                     : arguments.limit
                 ]

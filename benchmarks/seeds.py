@@ -33,19 +33,19 @@ def cli(*args: str) -> str:
     return done.stdout
 
 
-def sealed_test(folder: Path, limit: int) -> Opening:
-    """The run's sealed test, opened now unless it was before."""
+def sealed_test(folder: Path) -> Opening:
+    """The run's sealed test, opened now unless it was before; the command line was the question."""
     opening = last_opening(open_run(folder))
     if opening is None or opening.unfinished:
-        return run_sealed_test(folder, False, limit, Screen())
+        return run_sealed_test(folder, False, lambda what: print(f"opening {what}", file=sys.stderr), Screen())
     if opening.rows is None:
         sys.exit(f"{folder}: its sealed test was opened by an older version, policy by policy; make a new run")
     return opening
 
 
-def report(folder: Path, seed: int, limit: int) -> list[str]:
+def report(folder: Path, seed: int) -> list[str]:
     lines = []
-    for row in sealed_test(folder, limit).rows or ():
+    for row in sealed_test(folder).rows or ():
         cells = [f"{mean:.4f}" for mean in row["means"].values()]
         gains = [difference(row["differences"][pair]) for pair in ("SFT - base", "champion - SFT")]
         lines.append(f"| {seed} | {row['benchmark']} {row['metric']} (n={row['n']}) | {' | '.join(cells + gains)} |")
@@ -74,9 +74,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--limit", type=int, default=0, help="sealed items of each benchmark, in the order of their ids; 0: all"
-    )
     parser.add_argument("--profile", default="embedded")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
@@ -98,7 +95,7 @@ def main() -> None:
     print("| seed | sealed items | base | SFT | champion | SFT - base | champion - SFT |")
     print("|---|---|---|---|---|---|---|")
     for seed in args.seeds:
-        print("\n".join(report(args.out / f"seed-{seed}", seed, args.limit)), flush=True)
+        print("\n".join(report(args.out / f"seed-{seed}", seed)), flush=True)
     print("\n| seed | decisions of rounds 0, 1, ... | pairs kept | seconds | peak MB |")
     print("|---|---|---|---|---|")
     for seed in args.seeds:
