@@ -109,7 +109,7 @@ def test_a_database_of_the_version_before_opens_with_nothing_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = migrations.available()
-    before = [m for m in known if not m.name.endswith("_settings")]
+    before = [m for m in known if m.name < "0009"]
     assert len(before) < len(known)
     monkeypatch.setattr(migrations, "available", lambda: before)
     store = Store.create(tmp_path / "run", {"run_id": "r", "profile": "p", "config": {}, "config_hash": "", "seed": 0})

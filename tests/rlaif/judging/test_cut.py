@@ -14,7 +14,7 @@ from rlaif.report.data import read
 from rlaif.review import label
 from rlaif.review.compare import compare
 from rlaif.share.export_preferences import preference_rows
-from rlaif.train.stages import dpo_pairs
+from rlaif.train.material import dpo_pairs
 from rlaif.types import Verdict
 
 ENDS = [
@@ -115,7 +115,7 @@ def reported(run):
 
 def trained(run):
     run.store.write({"policies": [{"policy_id": "p", "kind": "sft", "round": 0}]})
-    return [row["chosen"] for row in dpo_pairs(run, "p", 1)]
+    return [row["chosen"] for row in dpo_pairs(run, "p", 1, run.config)]
 
 
 @pytest.mark.parametrize("texts", [labelled, compared, exported, reported, trained])

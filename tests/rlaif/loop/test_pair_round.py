@@ -17,7 +17,7 @@ from rlaif.loop.rounds import Loop, pair_round
 from rlaif.records import load_candidates, load_questions
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.train.stages import dpo_pairs
+from rlaif.train.material import dpo_pairs
 from rlaif.types import Judge
 from stores.cache import AnswerCache
 
@@ -39,7 +39,7 @@ def paired(run: Run, judge: Judge | None = None, **settings: Any) -> tuple[Run, 
     questions = load_questions(run, "true", [])
     candidates = as_judged(load_candidates(run, 1), run.config.pairs)
     verdicts = judge_round(run, judge, 1, questions, candidates, loop.screen)
-    kept = pair_round(loop, 1, questions, candidates, verdicts)
+    kept = pair_round(loop, 1, "p", questions, candidates, verdicts)
     detail = run.done(1, "pairs")
     assert detail is not None and detail["kept"] == kept
     return run, detail
@@ -56,7 +56,7 @@ def test_the_stage_says_which_bars_held_and_where_the_noise_comes_from(unpaired:
 def test_dpo_trains_on_narrow_pairs_that_the_rounds_own_margin_let_through(unpaired: Run) -> None:
     run, detail = paired(unpaired, margin_quantile=0.5)
     assert detail["quantile_margin"] == pytest.approx(0.02) == detail["margin"]
-    rows = sorted(dpo_pairs(run, "p", 1), key=lambda row: row["chosen"])
+    rows = sorted(dpo_pairs(run, "p", 1, run.config), key=lambda row: row["chosen"])
     assert [r["chosen"][:8] + " over " + r["rejected"][:8] for r in rows] == [
         "answer a over answer b", "answer c over answer d",
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def test_several_pairs_of_a_question_count_as_one_question(unpaired: Run) -> Non
     (summary,) = run.store.query("SELECT pairs_kept, pairs_dropped, pair_yield FROM round_summary WHERE round = 1")
     assert (summary["pairs_kept"], summary["pairs_dropped"]) == (3, 2)
     assert summary["pair_yield"] == pytest.approx(1 / 3)
-    assert len(dpo_pairs(run, "p", 1)) == 3
+    assert len(dpo_pairs(run, "p", 1, run.config)) == 3
 
 
 def test_dpo_trains_on_the_text_that_the_judge_saw(unpaired: Run) -> None:
@@ -85,9 +85,9 @@ def test_dpo_trains_on_the_text_that_the_judge_saw(unpaired: Run) -> None:
     ])  # fmt: skip
     scores = {"a": 0.5, "b": 0.5, "c": 0.9, "d": 0.2, "e": 0.9, "f": 0.1}
     run, _ = paired(unpaired, ScriptedJudge(scores, name="cut"), truncated="cut", max_length_ratio=9)
-    found = {row["chosen"][:8]: row["rejected"] for row in dpo_pairs(run, "p", 1)}
+    found = {row["chosen"][:8]: row["rejected"] for row in dpo_pairs(run, "p", 1, run.config)}
     assert found["c helps."].startswith("answer d") and found["answer e"] == "f helps."
-    assert all(row["chosen"] != "c helps. And it" for row in dpo_pairs(run, "p", 1))
+    assert all(row["chosen"] != "c helps. And it" for row in dpo_pairs(run, "p", 1, run.config))
 
 
 def test_a_noisy_judge_is_asked_again_and_holds_its_pairs_to_it(unpaired: Run, fake_chat_model: Any) -> None:
