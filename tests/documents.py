@@ -63,7 +63,9 @@ class Page:
 
     def statements(self) -> Iterator[str]:
         """The SQL: arguments of the command `sql`, blocks and inline code that begin with a word of SQL."""
-        yield from (arguments[1] for arguments in self.commands() if arguments[0] == "sql")
+        for command, *arguments in self.commands():
+            if command == "sql":
+                yield next(argument for argument in arguments if " " in argument)  # options may stand before it
         for text in (*self.spans, *(" ".join(block.split()) for block in self.blocks)):
             if re.match(r"SELECT |SHOW TABLES|DESCRIBE ", text):
                 yield text

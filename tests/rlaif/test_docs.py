@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,13 @@ STATEMENTS = [(page.name, sql) for page in map(Page, PAGES) for sql in page.stat
 
 def test_statements_are_found() -> None:
     assert len(STATEMENTS) > 10 and {"README.md", "docs/sql.md", "docs/judges.md"} <= {name for name, _ in STATEMENTS}
+
+
+def test_a_statement_is_found_wherever_its_options_stand(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    lines = 'sql "SELECT 1"', 'sql --run runs/bad "SELECT 2"', 'sql --format csv "SHOW TABLES" --run runs/bad'
+    page.write_text("```sh\n" + "".join(f"python cli.py {line}\n" for line in lines) + "```\n", "utf-8")
+    assert [*Page(page).statements()] == ["SELECT 1", "SELECT 2", "SHOW TABLES"]
 
 
 def test_every_statement_shown_runs(paired_run: Run) -> None:
@@ -31,7 +39,8 @@ def test_columns_named_in_a_sentence_exist(paired_run: Run) -> None:
         for span in page.spans:
             name = re.fullmatch(r"(\w+)\.(\w+)", span)
             if name and name[1] in tables and page.name != "CHANGELOG.md" and name[2] not in ("md", "py"):
-                assert name.groups() in columns, f"{page.name}: `{span}`"
+                setting = hasattr(getattr(paired_run.config, name[1], None), name[2])  # `[monitors]` is a section too
+                assert setting or name.groups() in columns, f"{page.name}: `{span}`"
 
 
 DRY_RUNS = [words for page in map(Page, PAGES) for words in page.commands() if {"judge", "--dry-run"} <= {*words}]
