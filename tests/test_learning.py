@@ -83,7 +83,12 @@ def test_what_each_was_trained_on(folder: Path) -> None:
         "(policy_id) LEFT JOIN preferences p ON p.pair_id = i.item_id WHERE policies.round = 1"
     )
     count = {role: len([r for r in rows if r["role"] == role]) for role in ("raft", "dpo", "dpo:heldout")}
-    assert count["raft"] == 32 and len([r for r in rows if r["item_id"].startswith("reference:")]) == 8
+    references = {r["item_id"].removeprefix("reference:") for r in rows if r["item_id"].startswith("reference:")}
+    usable = run.store.query(
+        "SELECT DISTINCT question_id FROM candidates JOIN verdicts USING (candidate_id) WHERE round = 1 "
+        "AND finish_reason = 'stop' AND score > 0"
+    )
+    assert len(references) == 8 and count["raft"] == len({r["question_id"] for r in usable} | references) > 8
     kept = run.store.query("SELECT kind, count(*) AS n FROM preferences WHERE status = 'kept' GROUP BY kind")
     assert {r["kind"]: r["n"] for r in kept}["reference"] == 16
     assert count["dpo"] + count["dpo:heldout"] == sum(r["n"] for r in kept) and count["dpo:heldout"] > 0

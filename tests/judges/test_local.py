@@ -59,7 +59,7 @@ def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_marks_are_those_of_plain_forward_passes(judge: LocalJudge, trusting: None) -> None:
     with torch.inference_mode():
-        for verdict, one in zip(judge.score(ITEMS), ITEMS, strict=True):
+        for verdict, one in zip(judge._score(ITEMS), ITEMS, strict=True):  # one reading of each
             row = judge._row(0, one)
             scores = {}
             for criterion in PROMPT.criteria:
