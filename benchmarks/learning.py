@@ -33,6 +33,7 @@ from rlaif.evals.compare import difference
 from rlaif.evals.evaluate import benchmark_questions, data_hash
 from rlaif.evals.quality import mark, measuring_judge
 from rlaif.evals.results import MetricResults, pair
+from rlaif.judging.cut import as_judged
 from rlaif.loop.monitor_round import tuned
 from rlaif.loop.pairs import prefer
 from rlaif.models.adapter import fast_copy, load_adapter
@@ -118,7 +119,8 @@ def pairs_for(run: Run, champion: str, round: int, anew: bool) -> list[dict[str,
         answers |= {r["candidate_id"]: r["text"] for r in texts}
     if anew:
         judge_id = (run.done(round, "judge") or {})["judge_id"]
-        candidates, verdicts = load_candidates(run, round), load_verdicts(run, round, judge_id)
+        candidates = as_judged(load_candidates(run, round), run.config.pairs)
+        verdicts = load_verdicts(run, round, judge_id)
         pairs = prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=run.config.pairs)
         made += [dataclasses.asdict(p) for p in pairs if p.status == "kept"]
         rows = []

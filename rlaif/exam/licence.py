@@ -9,13 +9,12 @@ from judges.settings import JudgeStopped
 from rlaif.config import flat
 from rlaif.exam.embedded import embedded_exam
 from rlaif.exam.hold import hold, rows
-from rlaif.exam.rules import RULES
+from rlaif.exam.rules import TYPES
 from rlaif.judging.server import changed_servers
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, Judge, RlaifError, UsageError
 
-HUMAN = "human"  # this type of item is of an exam of its own
 EXAM = "embedded"  # the exam that licenses; medquad and human are reported
 
 
@@ -96,8 +95,7 @@ def _not_asked(run: Run, judge_id: str) -> list[str]:
         "SELECT DISTINCT item_type FROM exam_items WHERE judge_id = ? AND exam = ?", [judge_id, EXAM]
     )
     known = {row["item_type"] for row in asked}
-    types = dict.fromkeys(rule.item_type for rule in RULES if rule.item_type != HUMAN)
-    return [t for t in types if t not in known] if known else []
+    return [t for t in TYPES[EXAM] if t not in known] if known else []
 
 
 def command(run: Run) -> str:

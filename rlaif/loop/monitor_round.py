@@ -123,7 +123,7 @@ def found(run: Run, round: int) -> Found:
     )[0]
     pool = run.store.query(f"SELECT count(*) AS n FROM questions WHERE {POOL}")[0]["n"]
     best, margin = reached(_scores(run, round))
-    sem = (run.done(round, "pairs") or {}).get("sem", 0.0)
+    sem = (run.done(round, "pairs") or {}).get("sem") or 0.0  # None: not measured
     return Found(
         cut=answers["cut"] / answers["n"] if answers["n"] else 0.0,
         room=(run.done(round, "sample") or {}).get("room"),

@@ -23,7 +23,7 @@ from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.gate.decide import Check, Checks, Look, decide
 from rlaif.judging.configured import judge_item, members
 from rlaif.judging.cut import as_judged
-from rlaif.judging.noise import measure_noise
+from rlaif.judging.noise import UNMEASURED, measure_noise
 from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
 from rlaif.loop.draw import draw
@@ -207,7 +207,7 @@ def pair_round(
             held = bars_of(candidates, verdicts, judge_id, noise.sem, settings)
             stage.rows = {"preferences": pairs}
             stage.detail = detail = counted(pairs) | {
-                "sem": noise.sem,
+                "sem": None if noise.origin == UNMEASURED else noise.sem,
                 "sem_from": noise.origin,
                 "margin": held.margin,
                 "best": held.best,

@@ -106,3 +106,11 @@ def test_a_noisy_judge_is_asked_again_and_holds_its_pairs_to_it(unpaired: Run, f
     assert len(asked) == 12 and detail["sem"] > 0.1 and detail["sem_from"] == "measured, answers judged twice: 6"
     # a and b lie one mark apart, which is within the noise; c and d lie four marks apart
     assert detail["margin"] > 0.25 and detail["kept"] == 1 and detail["dropped"]["below_margin"] == 1
+
+
+def test_a_noise_that_nobody_measured_is_no_number(unpaired: Run, fake_chat_model: Any) -> None:
+    marks = '{"rationale": "r", "factual_accuracy": 4, "completeness": 4, "key_point_coverage": 4}'
+    settings = JudgeSettings(concurrency=1, retries=0, backoff=0)
+    judge = LangChainJudge("fake", settings, AnswerCache(unpaired.store), chat_model=fake_chat_model(lambda _: marks))
+    _, detail = paired(unpaired, judge)
+    assert detail["sem"] is None and detail["sem_from"].startswith("not measured") and detail["margin"] == 0.1
