@@ -13,7 +13,7 @@ from stores.store import Store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TINY = Path(__file__).parent / "tiny.toml"
-BAD = {"pairs.min_best": 0.5, "sampling.max_new_tokens": 40, "sampling.k": 2}
+BAD = {"pairs.min_best": 0.9, "sampling.max_new_tokens": 24, "sampling.k": 2}
 # tiny.toml lets every pair through; these are the embedded profile's own
 BARS = {"pairs.min_margin": 0.05, "pairs.max_length_ratio": 1.5, "pairs.max_rouge_l": 0.9}
 

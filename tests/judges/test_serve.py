@@ -104,9 +104,12 @@ def test_what_the_judge_writes_can_be_read_and_agrees_with_its_logits(base_url: 
     assert all(v.tokens_in > 0 and v.tokens_out > 0 for v in written), "the server reports what it used"
 
     read = load_local_judge(str(JUDGE), PROMPT).score(items)
+    # The local judge reads talk about an answer in several ways, and the lowest mark counts; the server's reads it once.
     pairs = [
-        (w.score, r.score) for w, r in zip(written, read, strict=True) if w.score is not None and r.score is not None
+        (w.score, r.score)
+        for w, r in zip(written, read, strict=True)
+        if w.score is not None and r.score is not None and "lowest of several readings" not in r.rationale
     ]
-    assert len(pairs) >= 0.95 * N
+    assert len(pairs) >= 0.5 * N
     # Loose: one is the likeliest mark and sees the marks before it, the other the mean of a mark without them.
-    assert spearmanr(*zip(*pairs, strict=True)).statistic > 0.7
+    assert spearmanr(*zip(*pairs, strict=True)).statistic > 0.8
