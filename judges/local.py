@@ -28,9 +28,10 @@ from judges.shield import shield
 from rlaif import embedded
 from rlaif.models.generate import sample, window
 from rlaif.models.logprobs import read_on
+from rlaif.models.settings import settings_of
 from rlaif.prompts import JudgePrompt
 from rlaif.render import encode, render
-from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict
+from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict, content_id
 
 with quiet():
     import torch
@@ -60,8 +61,8 @@ class _Row:
 
 
 class LocalJudge:
-    """Scores with `model`. `name` is for people; what counts for `judge_id` are the weights' hash, the prompt and the
-    way of scoring.
+    """Scores with `model`. `name` is for people; what counts for `judge_id` are the hash of the weights, that of the
+    settings beside them (`settings_id`: chat template, tokenizer, configuration), the prompt and the way of scoring.
 
     `batch_size` answers are read together. Raises UsageError for a prompt that is not pointwise, a scale with marks
     above 9, and a tokenizer that writes a mark as more than one token.
@@ -78,6 +79,7 @@ class LocalJudge:
         *,
         name: str,
         weights_sha256: str,
+        settings_id: str = "",
         batch_size: int = 64,
     ) -> None:
         low, high = prompt.scale
@@ -88,6 +90,7 @@ class LocalJudge:
             )
         self._model, self._tokenizer, self._prompt = model, tokenizer, prompt
         self._name, self._sha256, self._batch_size = name, weights_sha256, batch_size
+        self._settings = {"settings": settings_id} if settings_id else {}
         self._starts = {c: self._encode(f'{{"{c}": ') for c in prompt.criteria}
         self._values = torch.arange(low, high + 1, dtype=torch.float32, device=model.device)
         self._marks = {
@@ -108,7 +111,7 @@ class LocalJudge:
             "asking": ASKING,
             "parse": FALL_BACK,
             "dtype": str(self._model.dtype).removeprefix("torch."),
-        }
+        } | self._settings
         return JudgeIdentity(f"local:{self._name}", self._sha256, self._prompt.name, self._prompt.sha256, decoding)
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
@@ -282,7 +285,11 @@ def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
     except RlaifError as error:
         raise type(error)(str(error).replace("model.path", "judge.model")) from error
     name = path if path == "embedded" else folder.name
-    return LocalJudge(loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256)
+    # "rope_theta" or a template changes what a model reads, and no hash of its weights.
+    settings = content_id("settings", settings_of(folder))
+    return LocalJudge(
+        loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256, settings_id=settings
+    )
 
 
 def _rounded(score: float | None) -> float | None:

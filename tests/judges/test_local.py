@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,22 @@ def test_the_weights_say_who_it_is_not_the_folder(judge: LocalJudge, tmp_path: P
     assert other.identity.judge_id == judge.identity.judge_id
     prompt = replace(PROMPT, sha256="other words")
     assert load_local_judge(str(BASE), prompt).identity.judge_id != judge.identity.judge_id
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("chat_template.jinja", lambda text: text + "Be kind. "),
+        ("config.json", lambda text: json.dumps(json.loads(text) | {"rope_theta": 5000.0})),
+        ("tokenizer_config.json", lambda text: json.dumps(json.loads(text) | {"add_prefix_space": True})),
+    ],
+)
+def test_settings_beside_the_weights_make_another_judge(
+    judge: LocalJudge, tmp_path: Path, file: str, change: Callable[[str], str]
+) -> None:
+    path = Path(shutil.copytree(BASE, tmp_path / "elsewhere")) / file
+    path.write_text(change(path.read_text("utf-8")), "utf-8")
+    assert load_local_judge(str(path.parent), PROMPT).identity.judge_id != judge.identity.judge_id
 
 
 @pytest.mark.parametrize("change", [{"mode": "pairwise"}, {"scale": (1, 10)}])
