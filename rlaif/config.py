@@ -214,6 +214,7 @@ class PairsConfig(Section):
     has none is retried.
     """
 
+    consensus: Share = 0.0  # weight of the answers' agreement with each other beside the judge's score; 0: none
     min_margin: Share = 0.10
     margin_quantile: Share = 0.0  # of the round's best-against-worst margins: enough where below min_margin; 0: off
     max_length_ratio: Ratio = 1.5

@@ -17,18 +17,20 @@ from rlaif.types import Candidate
 
 ROUNDING = 1e-9  # 0.6 - 0.5 is a margin of 0.10
 # The rules that another pair of the question may pass; `truncated` joins them unless pairs.truncated is "drop".
-RETRIED = ("jury_disagreement", "length_ratio", "near_duplicate", "less_factual")
+RETRIED = ("against_judge", "jury_disagreement", "length_ratio", "near_duplicate", "less_factual")
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate with the mean of its scored verdicts; `factual` is None where the judge gives no such criterion.
+    """A candidate with its score: `judged`, the mean of its scored verdicts, unless `pairs.consensus` has a part in it.
 
-    `members`: the mean score of each member of the jury, in one order for all candidates; empty for a single judge.
+    `factual` is None where the judge gives no such criterion. `members`: the mean score of each member of the jury, in
+    one order for all candidates; empty for a single judge.
     """
 
     candidate: Candidate
     score: float
+    judged: float
     factual: float | None
     members: tuple[float, ...]
 
@@ -107,6 +109,10 @@ def fault(chosen: Scored, rejected: Scored, bars: Bars, settings: PairsConfig) -
         return f"all_bad: best {_show(chosen.score, bars.best)} < {_show(bars.best)}"
     if difference < bars.margin - ROUNDING:
         return f"below_margin: {_show(difference, bars.margin)} < {_show(bars.margin)}"
+    if chosen.judged < rejected.judged - ROUNDING:
+        return (
+            f"against_judge: it gives chosen {_show(chosen.judged, rejected.judged)}, rejected {_show(rejected.judged)}"
+        )
     disagreeing = sum(c < r - ROUNDING for c, r in zip(chosen.members, rejected.members, strict=True))
     if disagreeing:
         return f"jury_disagreement: {disagreeing} of {len(chosen.members)} members prefer the rejected answer"

@@ -1,8 +1,9 @@
 """Verdicts to preferences: the pairs of each question, kept for training or dropped with a reason. Pure.
 
-A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, truncated,
-jury_disagreement, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is not its
-question's best against worst says why in `reason`, after "fallback: " or, where it is not the only one, "further: ".
+A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, against_judge,
+jury_disagreement, truncated, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is
+not its question's best against worst says why in `reason`, after "fallback: " or, where it is not the only one,
+"further: ".
 The rules are in `pair_rules`, the balance of lengths in `lengths`.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlaif.config import PairsConfig
+from rlaif.loop.consensus import consensus
 from rlaif.loop.lengths import Fits, balance_lengths
 from rlaif.loop.pair_rules import ROUNDING, Bars, Pair, Scored, bars, fault, in_order, retried
 from rlaif.types import Candidate, Preference, RlaifError, Verdict, content_id
@@ -48,9 +50,10 @@ def prefer(
     has up to `settings.per_question` kept pairs, its first choice first, or exactly one dropped one.
 
     A candidate's score is the mean over the scored verdicts of judge `judge_id`; verdicts on other candidates are left
-    aside. Best against worst is kept if it passes every rule (`pair_rules.fault`, with the bars of `pair_rules.bars`);
-    `sem` is the standard error of one score under re-judging (0.0 for a deterministic judge). Where it fails on a rule
-    that another pair may pass (`pair_rules.retried`), the question's other pairs are tried in order of margin
+    aside. With `settings.consensus` w it is (1 - w) times that plus w times the answer's `consensus.consensus`. Best
+    against worst is kept if it passes every rule (`pair_rules.fault`, with the bars of `pair_rules.bars`); `sem` is the
+    standard error of one verdict under re-judging (0.0 for a deterministic judge). Where it fails on a rule that
+    another pair may pass (`pair_rules.retried`), the question's other pairs are tried in order of margin
     (`pair_rules.in_order`), and the first that passes every rule is kept; if none does, the question is dropped with
     best-against-worst's ids and reason. Last, `lengths.balance_lengths` over the whole round.
 
@@ -69,12 +72,11 @@ def prefer(
         if candidate.round != round:
             raise RlaifError(f"candidate {candidate.candidate_id} is of round {candidate.round}, not of round {round}")
     rules = Round(round, judge_id, bars_of(candidates, verdicts, judge_id, sem, settings), settings)
-    means: dict[str, _Means] = {key: (*mean, ()) for key, mean in _mean_verdicts(verdicts, judge_id).items()}
-    if members:
-        means = _with_members(means, members)
+    scores, means = _scores(candidates, verdicts, judge_id, settings), _mean_verdicts(verdicts, judge_id)
+    voted = _votes(scores, members or {})
     sampled = _by_question(candidates)
     questions = {
-        key: [Scored(a, *means[a.candidate_id]) for a in answers if a.candidate_id in means]
+        key: [Scored(a, scores[i], *means[i], voted[i]) for a in answers if (i := a.candidate_id) in scores]
         for key, answers in sampled.items()
     }
     preferences = [p for key, scored in questions.items() for p in _of_question(key, scored, len(sampled[key]), rules)]
@@ -106,10 +108,10 @@ def bars_of(
     """What :func:`prefer` asks of the round's pairs, from the same arguments; raises the same errors."""
     if not (math.isfinite(sem) and sem >= 0):
         raise RlaifError(f"the standard error of the judge's scores is {sem}: pass 0.0 for a deterministic judge")
-    means = _mean_verdicts(verdicts, judge_id)
+    means = _scores(candidates, verdicts, judge_id, settings)
     questions = _by_question(candidates).values()
-    scores = [[means[a.candidate_id][0] for a in answers if a.candidate_id in means] for answers in questions]
-    return bars(scores, sem, settings)
+    scores = [[means[a.candidate_id] for a in answers if a.candidate_id in means] for answers in questions]
+    return bars(scores, (1 - settings.consensus) * sem, settings)
 
 
 def _by_question(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
@@ -135,20 +137,27 @@ def _confirmed(preferences: list[Preference], confirm: Confirm | None, settings:
     ]
 
 
-_Means = tuple[float, float | None, tuple[float, ...]]  # score, factual accuracy, each jury member's score
-
-
-def _with_members(means: Mapping[str, _Means], members: Mapping[str, Sequence[Verdict]]) -> dict[str, _Means]:
+def _votes(scored: Iterable[str], members: Mapping[str, Sequence[Verdict]]) -> dict[str, tuple[float, ...]]:
+    """candidate_id -> the score of each member of the jury; empty for a single judge."""
     by_member = {judge_id: _mean_verdicts(verdicts, judge_id) for judge_id, verdicts in members.items()}
     for judge_id, member_means in by_member.items():
-        if missing := sorted(means.keys() - member_means.keys()):
+        if missing := sorted(set(scored) - member_means.keys()):
             raise RlaifError(
                 f"the jury scored candidate {missing[0]}, its member {judge_id} did not; judge the round again"
             )
-    return {
-        key: (score, factual, tuple(m[key][0] for m in by_member.values()))
-        for key, (score, factual, _) in means.items()
-    }
+    return {key: tuple(m[key][0] for m in by_member.values()) for key in scored}
+
+
+def _scores(
+    candidates: Sequence[Candidate], verdicts: Sequence[Verdict], judge_id: str, settings: PairsConfig
+) -> dict[str, float]:
+    """candidate_id -> what orders the answers: the judge's mean score, and with `settings.consensus` what the answers
+    agree on. An answer without a verdict has none, but the consensus of the others counts it.
+    """
+    judged = {key: score for key, (score, _) in _mean_verdicts(verdicts, judge_id).items()}
+    weight = settings.consensus
+    agreed = consensus(candidates) if weight else {}
+    return {k: (1 - weight) * s + weight * agreed[k] for k, s in judged.items() if k in agreed} if weight else judged
 
 
 def _mean_verdicts(verdicts: Sequence[Verdict], judge_id: str) -> dict[str, tuple[float, float | None]]:

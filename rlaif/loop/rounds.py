@@ -26,6 +26,7 @@ from rlaif.judging.cut import as_judged
 from rlaif.judging.noise import UNMEASURED, measure_noise
 from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
+from rlaif.loop.consensus import consensus
 from rlaif.loop.draw import draw
 from rlaif.loop.drift import measure_drift
 from rlaif.loop.monitor_sft import sft_monitors
@@ -205,7 +206,9 @@ def pair_round(
                 confirm=confirmation(loop, questions, candidates),
             )
             held = bars_of(candidates, verdicts, judge_id, noise.sem, settings)
-            stage.rows = {"preferences": pairs}
+            agreed = consensus(candidates) if settings.consensus else {}
+            agreement = [{"candidate_id": key, "token_f1": value} for key, value in agreed.items()]
+            stage.rows = {"preferences": pairs, "consensus": agreement}
             stage.detail = detail = counted(pairs) | {
                 "sem": None if noise.origin == UNMEASURED else noise.sem,
                 "sem_from": noise.origin,
@@ -215,7 +218,7 @@ def pair_round(
             }
             if run.config.dpo.reference_chosen:
                 added, texts = reference_pairs(run, champion, round, run.config)
-                stage.rows = {"preferences": [*map(asdict, pairs), *added], "imported_answers": texts}
+                stage.rows = {**stage.rows, "preferences": [*map(asdict, pairs), *added], "imported_answers": texts}
                 detail["references"] = len(added)
         dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())
         kept, asked, given = detail["kept"], detail["questions"], detail["questions_kept"]

@@ -22,6 +22,7 @@ REASONS = {
     "further": "kept, further pair",
     "all_bad": "all bad",
     "below_margin": "below margin",
+    "against_judge": "against the judge",
     "length_ratio": "length ratio",
     "length_balance": "length balance",
     "less_factual": "less factual",

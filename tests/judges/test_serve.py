@@ -104,7 +104,7 @@ def test_what_the_judge_writes_can_be_read_and_agrees_with_its_logits(base_url: 
     assert all(v.tokens_in > 0 and v.tokens_out > 0 for v in written), "the server reports what it used"
 
     read = load_local_judge(str(JUDGE), PROMPT).score(items)
-    # The local judge reads talk about an answer in several ways, and the lowest mark counts; the server's reads it once.
+    # The local judge reads talk about an answer in several ways, and the lowest mark counts.
     pairs = [
         (w.score, r.score)
         for w, r in zip(written, read, strict=True)

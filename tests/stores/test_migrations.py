@@ -110,3 +110,15 @@ def test_policies_of_an_older_run_are_kept_and_those_of_best_of_k_are_taken(tmp_
     assert store.query("SELECT kind FROM leaderboard") == [{"kind": "dpo"}], "views read the new table"
     with pytest.raises(RlaifError, match="CHECK"):
         store.write({"policies": [{"policy_id": "x", "kind": "other", "round": 1}]})
+
+
+def test_an_older_run_gets_an_empty_table_for_what_answers_agree_on(tmp_path, version, rows):
+    known = migrations.available()
+    version(*[m for m in known if m.name < "0012"])
+    old = Store.create(tmp_path, {"run_id": "old", "profile": "p", "config": {}, "config_hash": "c", "seed": 1})
+    old.write({"candidates": [rows.candidate("a"), rows.candidate("b")]})
+    version(*known)
+    new = Store.open(tmp_path)
+    assert new.query("SELECT * FROM consensus") == [] and len(new.query("SELECT * FROM candidates")) == 2
+    new.write({"consensus": [{"candidate_id": "a", "token_f1": 0.5}]})
+    assert new.query("SELECT * FROM consensus") == [{"candidate_id": "a", "token_f1": 0.5}]

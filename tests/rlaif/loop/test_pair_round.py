@@ -114,3 +114,16 @@ def test_a_noise_that_nobody_measured_is_no_number(unpaired: Run, fake_chat_mode
     judge = LangChainJudge("fake", settings, AnswerCache(unpaired.store), chat_model=fake_chat_model(lambda _: marks))
     _, detail = paired(unpaired, judge)
     assert detail["sem"] is None and detail["sem_from"].startswith("not measured") and detail["margin"] == 0.1
+
+
+def test_what_the_answers_agree_on_is_on_record_where_it_counts(unpaired: Run) -> None:
+    run, _ = paired(unpaired)
+    assert run.store.query("SELECT * FROM consensus") == []
+    run.store.execute([("DELETE FROM preferences", []), ("DELETE FROM stages WHERE stage = 'pairs'", [])])
+    run, _ = paired(unpaired, consensus=0.5)
+    scores = run.store.query(
+        "SELECT p.chosen_score AS score, 0.5 * v.score + 0.5 * c.token_f1 AS made_of FROM preferences p "
+        "JOIN verdicts v ON (v.candidate_id, v.judge_id) = (p.chosen_id, p.judge_id) "
+        "JOIN consensus c ON c.candidate_id = p.chosen_id"
+    )
+    assert scores and all(row["score"] == pytest.approx(row["made_of"]) for row in scores)

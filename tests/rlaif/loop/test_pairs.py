@@ -387,3 +387,47 @@ def test_all_rules_hold_for_further_pairs_and_exchanged_ones(questions, most, ch
     if len(kept) >= 20:
         diff = [length[p.chosen_id] - length[p.rejected_id] for p in kept]
         assert 0.4 - 1e-9 <= sum(0.5 if d == 0 else d > 0 for d in diff) / len(kept) <= 0.6 + 1e-9
+
+
+def test_with_consensus_half_of_the_score_is_what_the_answers_agree_on():
+    """Two say the same; the third, which the judge likes a little better, says something of its own."""
+    answers = [
+        answer("q", 0, 0.8, text="rest water sleep"),
+        answer("q", 1, 0.7, text="rest water sleep"),
+        answer("q", 2, 0.9, text="salt heart liver"),
+    ]
+    alone = only(*answers, max_rouge_l=1.0)
+    assert (alone.chosen_id, alone.rejected_id) == ("q-2", "q-1")
+    both = only(*answers, consensus=0.25, max_rouge_l=1.0)
+    assert (both.chosen_id, both.rejected_id, both.status) == ("q-0", "q-1", "dropped")  # 0.1 of the judge, 0 of theirs
+    assert (both.chosen_score, both.rejected_score) == pytest.approx((0.75 * 0.8 + 0.125, 0.75 * 0.7 + 0.125))
+
+
+def test_no_pair_that_the_judge_orders_the_other_way_round():
+    answers = [
+        answer("q", 0, 0.6, text="rest water sleep"),
+        answer("q", 1, 0.5, text="rest water sleep diet"),
+        answer("q", 2, 0.7, text="salt heart liver"),
+    ]
+    pair = only(*answers, consensus=0.5, min_best=0.0, max_length_ratio=10)
+    assert pair.reason.startswith("against_judge: it gives chosen 0.60, rejected 0.70")
+    answers[2] = answer("q", 2, 0.6, text="salt heart liver")  # it sees no difference, and disagrees with nothing
+    assert only(*answers, consensus=0.5, min_best=0.0, max_length_ratio=10).status == "kept"
+
+
+def test_the_noise_of_the_judge_counts_as_far_as_its_score_does():
+    answers = [answer("q", 0, 0.9, text="rest water"), answer("q", 1, 0.5, text="rest water")]
+    settings = {"sem": 0.14, "min_best": 0.0, "max_rouge_l": 1.0, "min_margin": 0.0}
+    assert only(*answers, **settings).status == "kept"  # 0.40 over 1.645 * sqrt(2) * 0.14 = 0.33
+    assert only(*answers, consensus=0.5, **settings).status == "kept"  # half of both
+    assert only(*answers, consensus=0.5, **(settings | {"sem": 0.18})).reason.startswith("below_margin: 0.20 < 0.21")
+
+
+def test_an_answer_without_a_score_is_in_the_consensus_of_the_others():
+    answers = [
+        answer("q", 0, 0.6, text="rest water"),
+        answer("q", 1, 0.6, text="salt heart"),
+        answer("q", 2, None, text="rest water", status="failed"),
+    ]
+    pair = only(*answers, consensus=0.5, min_best=0.0)
+    assert (pair.status, pair.chosen_id, pair.margin) == ("kept", "q-0", pytest.approx(0.25))
