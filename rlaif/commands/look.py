@@ -65,7 +65,7 @@ def runs(
         return
     columns, rows = admin.list_runs(root)
     if rows:
-        screen.table("", columns, rows)
+        screen.table("", columns, rows, spare=("seed", "size", "champion"))
     else:
         screen.line(f"no runs in {root}; start one with the command loop")
 
@@ -82,7 +82,7 @@ def profiles() -> None:
         gb = "not known" if used is None else f"{used.total:.1f} GB"
         data = ", ".join(data_names(config))
         rows.append([name, config.model.path.rpartition("/")[2], config.train.method, gb, data])
-    stdout_screen().table("", ["profile", "base", "method", "memory, an estimate", "data"], rows)
+    stdout_screen().table("", ["profile", "base", "method", "memory, an estimate", "data"], rows, spare=("base",))
 
 
 def doctor(run: RunOption = DEFAULT_RUN) -> None:
