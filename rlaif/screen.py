@@ -7,6 +7,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -78,13 +79,21 @@ class _Bars(Progress):
             yield Text(f"  {text}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
+class Forecast(Protocol):
+    """A line about the work as a whole; `refresh` is called when a stage begins."""
+
+    def refresh(self) -> None: ...
+
+    def __call__(self) -> str: ...
+
+
 class Screen:
     """Where the loop reports to."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.bars: _Bars | None = None
-        self.of_all: Callable[[], str] | None = None  # what `whole` says
+        self.forecast: Forecast | None = None
 
     @contextmanager
     def live(self) -> Iterator[Screen]:
@@ -113,7 +122,7 @@ class Screen:
 
     def whole(self) -> str:
         """What stands under the bars about the work as a whole; asked ten times per second."""
-        return self.of_all() if self.of_all else ""
+        return self.forecast() if self.forecast else ""
 
     @contextmanager
     def busy(self, what: str) -> Iterator[None]:
@@ -127,6 +136,8 @@ class Screen:
             yield
 
     def bar(self, label: str, total: int | None = None) -> Bar:
+        if self.forecast:
+            self.forecast.refresh()
         return Bar(self, label, total)
 
     def line(self, text: str, style: str = "") -> None:

@@ -153,11 +153,21 @@ def test_something_moves_before_there_is_anything_to_count() -> None:
     assert out.getvalue() == ""
 
 
+class Whole:
+    refreshed = 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def __call__(self) -> str:
+        return "round 2 of 3, about 4 min left"
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_bar_fits_the_terminal_with_its_figures(width: int) -> None:
     out = io.StringIO()
     screen = Screen(Console(file=out, highlight=False, width=width, force_terminal=True, color_system=None))
-    screen.of_all = lambda: "round 2 of 3, about 4 min left"
+    screen.forecast = whole = Whole()
     with screen.live():
         assert screen.bars is not None
         bar = screen.bar("evaluate pubmedqa", 1024)
@@ -166,4 +176,4 @@ def test_a_bar_fits_the_terminal_with_its_figures(width: int) -> None:
         (line,) = screen.bars.console.render_lines(screen.bars.make_tasks_table(screen.bars.tasks))
         text = "".join(segment.text for segment in line)
         assert "550/1024" in text and "mean 0.880" in text and "ETA" in text and ("0:00:00" in text or width == 80)
-    assert "round 2 of 3, about 4 min left" in out.getvalue()
+    assert "round 2 of 3, about 4 min left" in out.getvalue() and whole.refreshed == 1
