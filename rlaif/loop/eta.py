@@ -86,7 +86,8 @@ class Forecast:
 
     def __call__(self) -> str:
         left = self.left
-        return f"round {self._round} of {self._rounds}" + (f", {left} left of the whole run" if left else "")
+        where = f"round {self._round} of {self._rounds}" if self._round else f"SFT, then {self._rounds} rounds"
+        return where + (f", {left} left of the whole run" if left else "")
 
     @property
     def left(self) -> str:

@@ -61,7 +61,7 @@ def test_in_words(seconds: float, words: str) -> None:
 def test_the_forecast_reads_the_run_and_counts_down(judged_run: Run) -> None:
     now = [0.0]
     forecast = Forecast(judged_run, 3, True, lambda: now[0])
-    assert forecast() == "round 0 of 3"
+    assert forecast() == "SFT, then 3 rounds"
     stages = [
         {"round": r, "stage": f"{kind}:x", "status": "done", "seconds": s}
         for (r, kind), s in (FIRST | of_round(1)).items()
