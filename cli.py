@@ -115,10 +115,12 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def show(text: str) -> None:
-    """On stderr, without what could steer a terminal: messages quote what files and databases hold."""
-    from rlaif.screen import clean  # here, because it brings rich, which --help does without
+    """On stderr, without what could steer a terminal: messages quote what files and databases hold. A terminal gets
+    lines broken between words.
+    """
+    from rlaif.screen import Screen  # here, because it brings rich, which --help does without
 
-    print(clean(text), end="", file=sys.stderr)
+    Screen().line(text.removesuffix("\n"))
 
 
 if __name__ == "__main__":

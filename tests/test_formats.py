@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from command_line import call
+from documents import ROOT
 from rlaif.commands import output
 from rlaif.commands.output import FORMATS
 from stores.store import Store
@@ -143,3 +147,18 @@ def test_h_is_help(words: tuple[str, ...]) -> None:
 
 def test_no_command_is_cut_off_in_the_list() -> None:
     assert "..." not in call("--help")[1].partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("sta", {"status"}), ("judge ex", {"exam"}), ("sql --fo", {"--format"}), ("", {"loop", "sql"})],
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: set[str]) -> None:
+    """What the script of `rlaif --install-completion` asks for when the Tab key is pressed in bash."""
+    words = f"rlaif {typed}"
+    asked = {"_RLAIF_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = "import sys; sys.argv = ['rlaif']; import cli; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | asked, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and offered <= set(done.stdout.split()), done.stderr
