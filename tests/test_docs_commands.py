@@ -104,8 +104,7 @@ def test_its_help_answers(words: list[str]) -> None:
 def finished_run(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
     """A run of one preference round, small enough for a test."""
     folder = tmp_path_factory.mktemp("docs") / "run"
-    short = ("--set", "sampling.max_new_tokens=24", "--set", "evaluation.max_new_tokens=24")
-    code, _, err = call("loop", "--rounds", 1, "--run", folder, "--profile", ROOT / "tests" / "tiny.toml", *short)
+    code, _, err = call("loop", "--rounds", 1, "--run", folder, "--profile", ROOT / "tests" / "tiny.toml")
     assert code == 0, err
     return folder
 
