@@ -15,11 +15,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from rlaif.commands import by_hand, gate, judge, look, make, measure, share, talk
+from rlaif.logs import configure
 from rlaif.types import RlaifError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="RLAIF for medical question answering that can be audited. Research software: nothing it prints is "
@@ -63,11 +64,15 @@ def version_and_exit(asked: bool) -> None:
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log stages, sessions and models on stderr; see RLAIF_LOG.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=version_and_exit, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     context.obj = debug
+    configure(verbose)
 
 
 def main() -> None:
@@ -110,10 +115,12 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def show(text: str) -> None:
-    """On stderr, without what could steer a terminal: messages quote what files and databases hold."""
-    from rlaif.screen import clean  # here, because it brings rich, which --help does without
+    """On stderr, without what could steer a terminal: messages quote what files and databases hold. A terminal gets
+    lines broken between words.
+    """
+    from rlaif.screen import Screen  # here, because it brings rich, which --help does without
 
-    print(clean(text), end="", file=sys.stderr)
+    Screen().line(text.removesuffix("\n"))
 
 
 if __name__ == "__main__":

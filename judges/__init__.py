@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from judges.jury import Jury
@@ -26,6 +28,42 @@ def kind_of(model: str) -> Literal["jury", "words", "local", "chat"]:
     return "local" if model.startswith("local:") else "chat"
 
 
+def check_model(model: str, settings: JudgeSettings = DEFAULT_SETTINGS) -> None:
+    """UsageError for a name that :func:`make_judge` would refuse, as far as that can be told in milliseconds: without
+    torch and LangChain, and without a call.
+    """
+    kind = kind_of(model)
+    if kind == "jury":
+        for name in jury_names(model):
+            check_model(name, settings)
+    elif kind == "local" and model != EMBEDDED_JUDGE:
+        folder = Path(local_folder(model)).expanduser()
+        hub_id = re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder))  # is looked up when it is loaded
+        if not folder.is_dir() and not hub_id:
+            raise UsageError(f"judge.model: no folder {folder}; give a model folder with --set judge.model=local:...")
+        if folder.is_dir() and not (folder / "config.json").is_file():
+            raise UsageError(f"judge.model: {folder} has no config.json; give the folder of a transformers model")
+    elif kind == "chat":
+        from judges.chat_models import check_provider
+
+        check_provider(model, settings.base_url)
+
+
+def jury_names(model: str) -> list[str]:
+    """The members of a jury by name. UsageError where one is empty."""
+    names = [name.strip() for name in model.split(",")]
+    if not all(names):
+        raise UsageError(f"judge.model = {model!r}: a jury is named as a,b with a judge on both sides of each comma")
+    return names
+
+
+def local_folder(model: str) -> str:
+    """FOLDER of "local:FOLDER". UsageError where it is empty."""
+    if not (folder := model.removeprefix("local:")):
+        raise UsageError("judge.model = 'local:': name the folder of a model, such as local:path/to/model")
+    return folder
+
+
 def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Cache | None = None) -> Judge:
     """The judge called `model` (the configuration's `judge.model`).
 
@@ -37,20 +75,13 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
     """
     kind = kind_of(model)
     if kind == "jury":
-        names = [name.strip() for name in model.split(",")]
-        if not all(names):
-            raise UsageError(
-                f"judge.model = {model!r}: a jury is named as a,b with a judge on both sides of each comma"
-            )
-        return Jury(tuple(make_judge(name, settings, cache) for name in names))
+        return Jury(tuple(make_judge(name, settings, cache) for name in jury_names(model)))
     if kind == "words":
         return WORD_JUDGES[model]()
     usual = EMBEDDED_JUDGE_PROMPT if model == EMBEDDED_JUDGE else DEFAULT_JUDGE_PROMPT
     settings = replace(settings, prompt=settings.prompt or load_judge_prompt(usual))
     if kind == "local":
-        folder = model.removeprefix("local:")
-        if not folder:
-            raise UsageError("judge.model = 'local:': name the folder of a model, such as local:path/to/model")
+        folder = local_folder(model)
         from judges.local import load_local_judge
 
         return load_local_judge(folder, settings.prompt)  # type: ignore[arg-type]  # set above

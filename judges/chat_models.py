@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
 import os
@@ -27,6 +28,13 @@ PROVIDERS = tuple(
     "google_vertexai groq huggingface ibm litellm mistralai nvidia ollama openai openrouter perplexity "
     "together upstage xai".split()
 )
+PACKAGES = {  # of LangChain, where they are not called as the provider
+    "anthropic_bedrock": "aws",
+    "azure_openai": "openai",
+    "bedrock": "aws",
+    "bedrock_converse": "aws",
+    "nvidia": "nvidia_ai_endpoints",
+}
 LASTING = ("id", "root", "parent", "owned_by", "max_model_len", "digest", "meta")  # what servers say of their models
 HINT = (
     "use 'reference', 'support', 'provider:name' such as 'openai:gpt-4o-mini', or the name of a served model with "
@@ -61,6 +69,25 @@ def split_name(model: str, base_url: str) -> tuple[str, str]:
     if base_url and model.strip():
         return "openai", model.strip()
     raise UsageError(f"judge.model = {model!r} names no judge; {HINT}")
+
+
+def check_provider(model: str, base_url: str) -> None:
+    """UsageError where `model` cannot be asked for want of a known name, its provider's package or OpenAI's key. Asks
+    nobody, and imports no LangChain.
+    """
+    provider, _ = split_name(model, base_url)
+    package = f"langchain_{PACKAGES.get(provider, provider)}"
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"judge.model = {model!r} cannot be used: it needs the package {package.replace('_', '-')}; "
+            "install it with pip"
+        )
+    key = any(os.environ.get(name) for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"))
+    if provider == "openai" and not key and not is_loopback(base_url):
+        raise UsageError(
+            f"judge.model = {model!r} cannot be used: there is no key; keys are read from the environment only, e.g. "
+            "OPENAI_API_KEY"
+        )
 
 
 def check_url(base_url: str) -> None:

@@ -20,6 +20,7 @@ from judges.reasoning import CUT
 from judges.redact import redact, redact_known
 from judges.settings import JudgeSettings
 from judges.wire import plausible, too_slow
+from rlaif.logs import LOG
 from stores.cache import Answer, Usage
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ class Client:
         # Only the raw message counts: "parsed" may be None without an error, and is more lenient than judges.parse.
         message: AIMessage = answer["raw"] if isinstance(answer, dict) else answer
         text, finish = _text(message), _finish(message)
+        LOG.debug("a judge's reply: %d characters, %s, %s", len(text), finish or "no reason", message.usage_metadata)
         usage: Any = message.usage_metadata or {}
         return text, finish, (usage.get("input_tokens"), usage.get("output_tokens"))
 

@@ -33,6 +33,9 @@ def quiet_logs() -> Iterator[None]:
     gptqmodel, when it loads a model, sends everybody's messages from INFO on to stderr: each call of a judge behind an
     endpoint would be a line between the progress bars.
     """
+    if os.environ.get("RLAIF_LOG", "").strip().lower() == "debug":  # they are wanted, see rlaif.logs
+        yield
+        return
     root = logging.root
     disabled, level, handlers = root.manager.disable, root.level, list(root.handlers)
     logging.disable(logging.WARNING)

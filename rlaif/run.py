@@ -21,6 +21,7 @@ from typing import Any
 
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
 from rlaif.config_file import to_toml, validate
+from rlaif.logs import LOG
 from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 
@@ -117,6 +118,7 @@ class Run:
         stage, started, clock = Stage(round, name), now(), time.monotonic()
         row = {"round": round, "stage": name, "status": "running", "started_at": started}
         self.store.write({"stages": [row]}, replace=["stages"])
+        LOG.info("round %d, stage %s: begun", round, name)
         yield stage
         row |= {
             "status": "done",
@@ -128,6 +130,7 @@ class Run:
         }
         replace = ["stages", *(t for t in ("rounds",) if t in stage.rows)]
         self.store.write({**stage.rows, "stages": [row]}, replace=replace)
+        LOG.info("round %d, stage %s: done in %.1f s, %.0f MB at most", round, name, row["seconds"], peak_memory_mb())
 
     def champion(self) -> str:
         """The policy that was promoted last, by the gate or by hand; the base before any was."""
@@ -253,6 +256,7 @@ def session(run: Run, started: datetime) -> Iterator[str]:
         "overrides": changed,
     }
     run.store.write({"sessions": [row]})
+    LOG.info("session %s on %s, commit %s, %s", session_id, run.folder, row["commit"] or "unknown", row["versions"])
     code = 1
     try:
         yield session_id
@@ -264,6 +268,7 @@ def session(run: Run, started: datetime) -> Iterator[str]:
         code = 130
         raise
     finally:
+        LOG.info("session %s: exit code %d", session_id, code)
         ended = [("UPDATE sessions SET ended_at = ?, exit_code = ? WHERE session_id = ?", [now(), code, session_id])]
         try:
             run.store.execute(ended)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+from rlaif.table import CONTROL, clean, make_table
+
+__all__ = ["CONTROL", "Bar", "Screen", "clean", "make_table"]
 PLAIN_EVERY = 15.0  # seconds between plain progress lines of a long stage
-
-
-def clean(text: str) -> str:
-    """Text from a model or a data set, safe for a terminal: no control or direction-changing characters."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+WIDE = 100  # columns of a terminal that shows bars in full
 
 
 class Bar:
@@ -61,12 +68,32 @@ class Bar:
         self._screen.line(f"  {self._label:<22} {result}  ({seconds:.1f} s){note}")
 
 
+class _Bars(Progress):
+    """Bars, and under them a line about the work as a whole."""
+
+    whole: Callable[[], str] = staticmethod(str)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if text := self.whole():
+            yield Text(f"  {text}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+class Forecast(Protocol):
+    """A line about the work as a whole; `refresh` is called when a stage begins."""
+
+    def refresh(self) -> None: ...
+
+    def __call__(self) -> str: ...
+
+
 class Screen:
     """Where the loop reports to."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
-        self.bars: Progress | None = None
+        self.bars: _Bars | None = None
+        self.forecast: Forecast | None = None
 
     @contextmanager
     def live(self) -> Iterator[Screen]:
@@ -74,65 +101,82 @@ class Screen:
         if not self.console.is_terminal:
             yield self
             return
-        with Progress(
+        wide = self.console.width >= WIDE
+        elapsed: list[ProgressColumn] = [TimeElapsedColumn()] if wide else []
+        with _Bars(
             TextColumn("  {task.description}", markup=False),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=28 if wide else 8),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            *elapsed,
             TextColumn("ETA"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False, style="cyan"),
             console=self.console,
             transient=True,
         ) as self.bars:
+            self.bars.whole = self.whole
             try:
                 yield self
             finally:
                 self.bars = None
 
+    def whole(self) -> str:
+        """What stands under the bars about the work as a whole; asked ten times per second."""
+        return self.forecast() if self.forecast else ""
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Something that moves while there is nothing to count, with the seconds so far; only in a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            progress.add_task(clean(what), total=None)
+            yield
+
     def bar(self, label: str, total: int | None = None) -> Bar:
+        if self.forecast:
+            self.forecast.refresh()
         return Bar(self, label, total)
 
     def line(self, text: str, style: str = "") -> None:
-        """One line, shown as it is: no markup."""
-        self.console.print(Text(clean(text), style=style), soft_wrap=True)
+        """One line, shown as it is: no markup. A terminal gets it broken between words, what follows indented."""
+        shown = hanging(clean(text), self.console.width) if self.console.is_terminal else clean(text)
+        self.console.print(Text(shown, style=style), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         self.line("")
         self.line(text, style="bold")
 
-    def table(self, title: str, columns: list[str], rows: list[list[str]], lines: bool = False) -> None:
-        self.console.print(make_table(title, columns, rows, self.console.width, lines))
+    def table(
+        self,
+        title: str,
+        columns: list[str],
+        rows: list[list[str]],
+        lines: bool = False,
+        spare: Sequence[str] = (),
+    ) -> None:
+        """A table of texts; see `rlaif.table.make_table`."""
+        self.console.print(make_table(title, columns, rows, self.console.width, lines, spare))
 
 
-LONGEST_ID = 16  # characters; such a cell is not broken
-NARROWEST = 8  # a column of several words
+def hanging(text: str, width: int) -> str:
+    """`text` broken between words to `width` columns, the further lines of each line under where its text begins.
 
-
-def make_table(title: str, columns: list[str], rows: list[list[str]], width: int, lines: bool = False) -> Table:
-    """A rich table whose cells are plain text, for a screen of `width` columns; with `lines`, one between any two rows.
-    Where all does not fit, words are folded before ids and numbers; where not even these fit, everything is.
+    That is behind the label of a stage's line. No word is broken: a path stays one that can be copied.
     """
-    table = Table(
-        title=Text(clean(title)) if title else None, title_justify="left", title_style="bold", show_lines=lines
-    )
-    cells = [[row[index] for row in rows] for index in range(len(columns))]
-    short = [
-        _numeric(rows, i) or all(len(c) <= LONGEST_ID and " " not in c for c in cells[i]) for i in range(len(columns))
-    ]
-    needed = [
-        max(map(len, [name, *column]), default=0) if s else NARROWEST
-        for name, column, s in zip(columns, cells, short, strict=True)
-    ]
-    fits = sum(needed) + 3 * len(columns) + 1 <= width
-    for index, name in enumerate(columns):
-        justify: Literal["left", "right"] = "right" if index and _numeric(rows, index) else "left"
-        table.add_column(Text(clean(name)), justify=justify, overflow="fold", no_wrap=fits and short[index])
-    for row in rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
-    return table
-
-
-def _numeric(rows: list[list[str]], index: int) -> bool:
-    cells = [row[index] for row in rows if row[index]]
-    return bool(cells) and all(re.fullmatch(r"[-+]?[\d,.]+%?( s| MB)?", cell) for cell in cells)
+    lines = []
+    for line in text.split("\n"):
+        label = re.match(r"  \S[^:]{0,20}? {2,}(?=\S)", line)
+        indent = len(label[0]) if label and len(label[0]) <= width // 2 else len(line) - len(line.lstrip()) + 2
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+            replace_whitespace=False,
+        ) or [""]
+    return "\n".join(lines)

@@ -20,6 +20,7 @@ METRICS = {
 }
 # Stored by `evaluate`, `compare` and `train` for each item, and of interest only summed up.
 PARTS = ("sentence_bleu", "reference_nats", "reference_tokens")
+_COUNT = re.compile(r"(?<![\w.,:/#-])[1-9]\d{3,8}(?![\w:/-]|[.,]\d)")
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
 # A slash that no word stands before: "a/b", "and/or" and prompts/judge/strict.md stay.
 _PATH = re.compile(r"(?<![\w.\-/])~?/[^\s'\",;:()]+|\b[A-Za-z]:\\[^\s'\",;()]+")
@@ -58,6 +59,11 @@ def p_value(value: float | None) -> str:
 def interval(low: float | None, high: float | None, *, plus: bool = True) -> str:
     write = signed if plus else number
     return NONE if low is None or high is None else f"{write(low)} to {write(high)}"
+
+
+def thousands(text: str) -> str:
+    """A sentence with its counts of 1,000 and more written so; ids, years in dates and decimals stay."""
+    return _COUNT.sub(lambda found: f"{int(found[0]):,}", text)
 
 
 def metric(name: str) -> str:

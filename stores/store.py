@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from rlaif.logs import LOG
 from rlaif.types import RlaifError, UsageError
 from stores import migrations
 from stores.ask import DEFAULT_LIMIT, Answer, as_arrow, ask
@@ -114,6 +115,7 @@ class Store:
             raise RlaifError(f"replace names a table without rows: {', '.join(sorted(unused))}")
         with _plain_errors(self.path), writing(self.path, self.on_wait) as con, _transaction(con):
             _insert_all(con, rows, replace)
+        LOG.debug("%s: wrote %s", self.path, ", ".join(f"{len(batch)} {table}" for table, batch in rows.items()))
 
     def execute(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         """Run UPDATE, DELETE or INSERT statements in one transaction; returns how many rows each of them touched.

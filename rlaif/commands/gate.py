@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, RunOption, one_of
-from rlaif.commands.output import print_json, stdout_screen
+from rlaif.commands.options import DEFAULT_RUN, FormatOption, RunOption, one_of
+from rlaif.commands.output import FORMATS, print_json, stdout_screen
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What the promotion gate saw, and what it can see.")
 
@@ -18,12 +18,12 @@ def gate_explain(
         int | None, typer.Option(help="The round; 0 is SFT against the base. The latest one if not given.")
     ] = None,
     run: RunOption = DEFAULT_RUN,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """Why a round's challenger was promoted or not: every condition in plain English, and how small a gain would have
     been seen.
     """
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     from rlaif.gate.explain import explain, show
     from rlaif.run import open_run
 
@@ -31,7 +31,7 @@ def gate_explain(
     if format == "json":
         print_json(result)
     else:
-        show(result, stdout_screen())
+        show(result, stdout_screen(format))
 
 
 @app.command("simulate")

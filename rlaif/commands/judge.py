@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, RunOption, SetOption, not_negative, one_of
-from rlaif.commands.output import print_json, stdout_screen
+from rlaif.commands.options import DEFAULT_RUN, FormatOption, RunOption, SetOption, not_negative, one_of
+from rlaif.commands.output import FORMATS, print_json, stdout_screen
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Examine judges, compare them, and let people label."
@@ -27,7 +27,7 @@ def judge_exam(
         str, typer.Option(help="Hold it on this file of answers scored by people: question, answer, score 1-4.")
     ] = "",
     limit: Annotated[int, typer.Option(help="At most so many items of a type; 0: the exam's own size.")] = 0,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has
     not.
@@ -38,7 +38,7 @@ def judge_exam(
 
     --set judge.model=local:FOLDER, provider:name or a,b: a model here, a chat model, a jury.
     """
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     from rlaif.exam import command
     from rlaif.screen import Screen
 
@@ -46,8 +46,9 @@ def judge_exam(
     if format == "json":
         print_json(command.as_json(judge, held))
     else:
+        out = stdout_screen(format)
         for one in held:
-            command.show(judge, one, stdout_screen())
+            command.show(judge, one, out)
     if not all(one.result.passed for one in held):
         raise typer.Exit(1)
 
@@ -57,10 +58,10 @@ def judge_compare(
     a: Annotated[str, typer.Argument(help="A judge_id or its beginning, a model or a prompt's name.")],
     b: Annotated[str, typer.Argument(help="Another one.")],
     run: RunOption = DEFAULT_RUN,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """Compare two judges, or two prompts, on the candidates that both have scored."""
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     from rlaif.review import compare
     from rlaif.run import open_run
 
@@ -68,7 +69,7 @@ def judge_compare(
     if format == "json":
         print_json(result)
     else:
-        compare.show(result, stdout_screen())
+        compare.show(result, stdout_screen(format))
 
 
 @app.command("rescore")
@@ -78,12 +79,12 @@ def judge_rescore(
     round: Annotated[int, typer.Option(help="Only the candidates of this round; 0: of all rounds.")] = 0,
     limit: Annotated[int, typer.Option(help="At most so many questions; 0: all.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """Score existing candidates with another judge, and show the pairs that would result. Preferences stay as they
     are.
     """
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     not_negative("--round", round)
     not_negative("--limit", limit)
     from rlaif.review import rescore
@@ -97,7 +98,7 @@ def judge_rescore(
     if format == "json":
         print_json(result)
     elif not dry_run:
-        rescore.show(result, stdout_screen())
+        rescore.show(result, stdout_screen(format))
 
 
 @app.command("label")
@@ -131,12 +132,12 @@ def judge_align(
     ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     limit: Annotated[int, typer.Option(help="At most so many pairs, drawn by a hash; 0: all.")] = 0,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """How far the judge, and policies, agree with the preferences of a data set such as UltraMedical-Preference. Trains
     nothing.
     """
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     not_negative("--limit", limit)
     from rlaif.review import align
     from rlaif.run import open_run
@@ -147,4 +148,4 @@ def judge_align(
     if format == "json":
         print_json(result)
     else:
-        align.show(result, stdout_screen(None if sys.stdout.isatty() else 160))
+        align.show(result, stdout_screen(format, None if sys.stdout.isatty() else 160))

@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, RunOption, one_of
-from rlaif.commands.output import print_rows, stdout_screen
+from rlaif.commands.options import DEFAULT_RUN, FormatOption, RunOption, one_of
+from rlaif.commands.output import FORMATS, print_json, print_rows, print_table, stdout_screen
+from rlaif.types import UsageError
 
 
 def sql(
-    statement: Annotated[str, typer.Argument(help='One SELECT, e.g. "SELECT * FROM preference_pairs LIMIT 5".')],
+    statement: Annotated[
+        str, typer.Argument(help='One SELECT, e.g. "SELECT * FROM preference_pairs LIMIT 5"; - reads it from stdin.')
+    ] = "",
     run: RunOption = DEFAULT_RUN,
+    file: Annotated[Path | None, typer.Option("--file", help="Read the statement from this file.")] = None,
     format: Annotated[
-        str, typer.Option(help="table, csv or json (where two columns have one name, the second is NAME_1).")
+        str,
+        typer.Option(
+            help="table, json, csv, markdown or jsonl (in JSON the second of two columns of one name is NAME_1)."
+        ),
     ] = "table",
     timeout: Annotated[float, typer.Option(min=0, help="Stop the statement after so many seconds; 0: never.")] = 300,
 ) -> None:
     """Ask the run's database, read-only, also while the loop runs. Tables and views: SHOW TABLES; DESCRIBE name."""
-    one_of("--format", format, ("table", "csv", "json"))
+    one_of("--format", format, FORMATS)
+    text = _statement(statement, file)
     from stores.store import Store
 
-    columns, rows = Store.open(run).query_user(statement, timeout)
+    columns, rows = Store.open(run).query_user(text, timeout)
     print_rows(columns, rows, format)
 
 
-def status(run: RunOption = DEFAULT_RUN) -> None:
-    """Where a run stands: rounds, scores, decisions, time, who works on it."""
-    from rlaif.report.status import show
+def _statement(statement: str, file: Path | None) -> str:
+    """The SQL: the argument, standard input where it is "-", or a file. UsageError without one, and with two."""
+    if bool(statement) == (file is not None):
+        raise UsageError("sql: give one statement, as SQL in quotes, as - to read it from stdin, or with --file FILE")
+    if file is None:
+        return sys.stdin.read() if statement == "-" else statement
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--file {file}: is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise UsageError(f"--file {file}: {error.strerror}") from error
+
+
+def status(run: RunOption = DEFAULT_RUN, format: FormatOption = "table") -> None:
+    """Where a run stands: rounds, scores, decisions, time."""
+    one_of("--format", format, FORMATS)
+    from rlaif.report.status import as_json, show
     from rlaif.run import open_run
 
-    show(open_run(run), stdout_screen())
+    opened = open_run(run)
+    if format == "json":
+        print_json(as_json(opened))
+    else:
+        show(opened, stdout_screen(format))
 
 
 def report(run: RunOption = DEFAULT_RUN) -> None:
-    """Write report.html into the run's folder: the verdict with its evidence, for a browser or a phone. Prints its
-    path.
+    """Write report.html: the verdict with its evidence.
+
+    It goes into the run's folder and is for a browser or a phone. Prints its path.
     """
     from rlaif.report.page import write_report
 
@@ -53,8 +82,10 @@ def runs(
         ),
     ] = False,
     run: RunOption = DEFAULT_RUN,
+    format: FormatOption = "table",
 ) -> None:
-    """List the runs, or free the disk space of one run's rejected policies."""
+    """List the runs, or prune the weights of one."""
+    one_of("--format", format, FORMATS)
     from rlaif import admin
     from rlaif.run import open_run
 
@@ -64,14 +95,18 @@ def runs(
             screen.line(f"pruned {policy_id}: {size / 2**20:.1f} MB")
         return
     columns, rows = admin.list_runs(root)
-    if rows:
-        screen.table("", columns, rows)
+    if rows or format != "table":
+        print_table(columns, rows, format, spare=("seed", "size", "champion"))
     else:
         screen.line(f"no runs in {root}; start one with the command loop")
 
 
-def profiles() -> None:
-    """The profiles that ship with rlaif: base, method, memory for training on a GPU (an estimate), data."""
+def profiles(format: FormatOption = "table") -> None:
+    """The profiles that ship: base, method, memory, data.
+
+    Memory is that for training on a GPU, an estimate.
+    """
+    one_of("--format", format, FORMATS)
     from rlaif.config_file import load_config, profile_names
     from rlaif.train.estimate import data_names, memory
 
@@ -82,12 +117,16 @@ def profiles() -> None:
         gb = "not known" if used is None else f"{used.total:.1f} GB"
         data = ", ".join(data_names(config))
         rows.append([name, config.model.path.rpartition("/")[2], config.train.method, gb, data])
-    stdout_screen().table("", ["profile", "base", "method", "memory, an estimate", "data"], rows)
+    print_table(["profile", "base", "method", "memory, an estimate", "data"], rows, format, spare=("base",))
 
 
-def doctor(run: RunOption = DEFAULT_RUN) -> None:
-    """What is installed, which device and kernels, disk, whether the hub answers, what would run."""
+def doctor(run: RunOption = DEFAULT_RUN, format: FormatOption = "table") -> None:
+    """What is installed, and what this machine can run.
+
+    Packages, device, kernels, disk, whether the hub answers.
+    """
+    one_of("--format", format, FORMATS)
     from rlaif.doctor import report
 
     rows = [[f.level, f.name, f.value, f.hint] for f in report(run)]
-    stdout_screen().table("", ["", "what", "found", "hint"], rows)
+    print_table(["level", "what", "found", "hint"], rows, format)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, ProfileOption, RunOption, SetOption, one_of
-from rlaif.commands.output import print_json, stdout_screen
+from rlaif.commands.options import DEFAULT_RUN, FormatOption, ProfileOption, RunOption, SetOption, one_of
+from rlaif.commands.output import FORMATS, print_json, stdout_screen
 from rlaif.types import UsageError
 
 
@@ -22,8 +22,9 @@ def loop(
         typer.Option("--after-sealed-test", help="Go on although the sealed test was opened; marks the run for ever."),
     ] = False,
 ) -> None:
-    """Run the loop: SFT, then rounds of sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped
-    run.
+    """Run the loop: SFT, then preference rounds, each gated.
+
+    A round is sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run.
     """
     from rlaif.config_file import load_config
 
@@ -47,12 +48,13 @@ def train(
         bool, typer.Option("--dry-run", help="Only say what would be loaded, downloaded and trained.")
     ] = False,
     set_: SetOption = [],  # noqa: B006
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
-    """Fine-tune one policy by a published method and score it before and after. `loop` on the same run goes on with
-    it.
+    """Fine-tune one policy by a published method.
+
+    It is scored before and after. `loop` on the same run goes on with it.
     """
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     from rlaif.config_file import load_config
     from rlaif.train.methods import with_method
 
@@ -66,7 +68,7 @@ def train(
         if format == "json":
             print_json(asdict(planned))
         else:
-            stdout_screen().table("", ["train", "what it would take"], [list(line) for line in planned.lines()])
+            stdout_screen(format).table("", ["train", "what it would take"], [list(line) for line in planned.lines()])
         return
     from rlaif.train.command import show, train_from_command_line
 
@@ -74,7 +76,7 @@ def train(
     if format == "json" and result:
         print_json(result)
     elif result:
-        show(result, stdout_screen())
+        show(result, stdout_screen(format))
 
 
 def quantize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, RunOption, not_negative, one_of
-from rlaif.commands.output import print_json, stdout_screen
+from rlaif.commands.options import DEFAULT_RUN, FormatOption, RunOption, not_negative, one_of
+from rlaif.commands.output import FORMATS, print_json, stdout_screen
 from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
 from rlaif.types import UsageError
 
@@ -43,11 +44,11 @@ def evaluate(
             help="medquad: marks by evaluation.judge, else judge.model; unasked where that is free.",
         ),
     ] = None,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """Score a policy of the run on a benchmark."""
     one_of("--benchmark", benchmark, tuple(BENCHMARKS))
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     one_of("--mode", mode, ("loglik", "generate"))
     one_of("--template", template, ("raw", "chat"))
     if split:
@@ -70,7 +71,7 @@ def evaluate(
     else:
         from rlaif.evals.summary import show
 
-        show(result, stdout_screen())
+        show(result, stdout_screen(format))
 
 
 def sealed_test(
@@ -80,12 +81,16 @@ def sealed_test(
         int, typer.Option(help="Only try it, on so many of the gate's items per benchmark; the test stays sealed.")
     ] = 0,
     yes: Annotated[bool, typer.Option("--yes", help="Open it without asking.")] = False,
+    format: FormatOption = "table",
 ) -> None:
-    """The sealed test, once: base, SFT policy and champion together on items that no gate has seen. Recorded for
-    ever.
+    """The sealed test, once, on items that no gate has seen.
+
+    Base, SFT policy and champion together. Recorded for ever.
     """
+    one_of("--format", format, FORMATS)
     not_negative("--limit", limit)
     from rlaif.evals import compare as comparing
+    from rlaif.evals.sealed import last_opening
     from rlaif.evals.sealed_test import rehearse, run_sealed_test
     from rlaif.report.status import print_sealed
     from rlaif.run import open_run
@@ -95,11 +100,20 @@ def sealed_test(
     if limit:
         screen = Screen()
         screen.line(f"trying on {limit:,} gate items per benchmark: the sealed test stays sealed", style="yellow")
-        for result in rehearse(run, limit, screen):
-            comparing.show(result, stdout_screen(wide))
+        tried = rehearse(run, limit, screen)
+        if format == "json":
+            print_json(tried)
+            return
+        out = stdout_screen(format, wide)
+        for result in tried:
+            comparing.show(result, out)
         return
     run_sealed_test(run, force, _yes if yes else _ask_to_open, Screen())
-    print_sealed(open_run(run), stdout_screen(wide))
+    opened = open_run(run)
+    if format == "json":
+        print_json(asdict(opening) if (opening := last_opening(opened)) else None)
+    else:
+        print_sealed(opened, stdout_screen(format, wide))
 
 
 def _yes(what: str) -> None:
@@ -125,14 +139,15 @@ def compare(
     split: Annotated[str, typer.Option(help="train or gate.")] = "gate",
     limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
     plots: Annotated[Path | None, typer.Option(help="Also write charts as PNG into this folder.")] = None,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
-    """Compare policies on the same items, with paired intervals against the first. What they lack is evaluated
-    first.
+    """Compare policies on the same items, with paired intervals.
+
+    The intervals are against the first. What the policies lack is evaluated before.
     """
     one_of("--benchmark", benchmark, AT_THE_GATE)
     one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     not_negative("--limit", limit)
     from rlaif.evals.compare import compare as measure_and_compare
     from rlaif.evals.compare import show
@@ -150,4 +165,4 @@ def compare(
     if format == "json":
         print_json(result)
     else:
-        show(result, stdout_screen(None if sys.stdout.isatty() else 200))
+        show(result, stdout_screen(format, None if sys.stdout.isatty() else 200))

@@ -16,6 +16,7 @@ ProfileOption = Annotated[
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key, e.g. --set seed=3.")
 ]
+FormatOption = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or jsonl.")]
 DEFAULT_RUN = Path("runs/default")
 
 

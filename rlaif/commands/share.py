@@ -23,7 +23,7 @@ def export(
     dtype: Annotated[str, typer.Option(help="Weights of merged: float32, bfloat16 or float16.")] = "float32",
     run: RunOption = DEFAULT_RUN,
 ) -> None:
-    """Take a policy away, as a model that needs no rlaif; or the preferences, as data."""
+    """Take a policy away as a model, or the preferences as data."""
     if context.invoked_subcommand:
         return
     from rlaif.share.export_model import DTYPES, FORMATS
@@ -70,7 +70,10 @@ def import_(
     run: RunOption = DEFAULT_RUN,
     limit: Annotated[int, typer.Option(help="At most so many rows, drawn by a hash; 0: all.")] = 0,
 ) -> None:
-    """Take preference pairs from a file into the run; the next DPO round trains on them too. Recorded in decisions."""
+    """Take preference pairs from a file into the run.
+
+    The next DPO round trains on them too. Recorded in decisions.
+    """
     not_negative("--limit", limit)
     from rlaif.run import open_run
     from rlaif.share.import_preferences import import_preferences

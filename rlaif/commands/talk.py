@@ -20,7 +20,10 @@ def chat(
         str, typer.Option(help="A text to answer from, such as an abstract; @FILE reads it from a file.")
     ] = "",
 ) -> None:
-    """Ask the champion, or any policy, in the terminal: answers appear as they are made. Not medical advice."""
+    """Ask the champion, or any policy, in the terminal.
+
+    Answers appear as they are made. Not medical advice.
+    """
     if question is not None and not question.strip():
         raise UsageError("the question is empty; leave it out for a session")
     from rlaif.chat.session import start
@@ -40,7 +43,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
 ) -> None:
-    """Serve the run's policies as an OpenAI-compatible endpoint until Ctrl-C. Needs the extra serving."""
+    """Serve the policies as an OpenAI-compatible endpoint.
+
+    Until Ctrl-C. Needs the extra serving.
+    """
     from rlaif.share.serve import serve as until_stopped
 
     until_stopped(run, policy, host, port)

@@ -5,32 +5,37 @@ That is means, corpus figures, the confusion matrix, and means by kind of questi
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlaif.evals.loss import LOSS, of_rows, perplexity
 from rlaif.screen import Screen
-from rlaif.stats import grouped_mean, macro_f1
+from rlaif.stats import bootstrap_macro_f1, grouped_mean, macro_f1
 from rlaif.text_metrics import corpus_bleu
 from rlaif.types import LABELS, EvalItem
 
 UNPARSED = "unparsed"
+UNBOUNDED = ("sentence_bleu", "item_loss")  # all others are in 0-1
 
 
 def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) -> dict[str, float]:
     """Name -> number over rows of one policy on one benchmark.
 
-    The mean of every metric over its scored items. For PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion
-    matrix as counts `confusion.<target>.<prediction>`. For MedQuAD, where the rows are there, `bleu` (of the corpus,
-    0-100), `loss` (nats per token over all tokens of the references) and `perplexity` (its exponential). A judge's
-    marks come with `<metric>.low` and `.high`, the 95% interval of the mean (see `stats.mean_interval`; `groups` maps
-    item ids to groups), and `<metric>.unscored`, a count of items without a mark.
+    The mean of every metric over its scored items, with `<metric>.low` and `.high`, its 95% interval clustered by group
+    (see `stats.mean_interval`; `groups` maps item ids to groups; there is none over one group, and none for BLEU). For
+    PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion matrix as counts `confusion.<target>.<prediction>`.
+    For MedQuAD, where the rows are there, `bleu` (of the corpus, 0-100), `loss` (nats per token over all tokens of the
+    references) and `perplexity` (its exponential). A judge's marks come with `<metric>.unscored`, a count of items
+    without a mark.
     """
-    numbers = {metric: sum(v) / len(v) for metric, v in _values(items).items()}
+    numbers = _means(items, groups)
     targets = [(i.target, i.prediction) for i in items if i.metric == "accuracy" and i.benchmark.startswith("pubmedqa")]
     if targets:
         numbers["macro_f1"] = macro_f1([t for t, _ in targets], [p for _, p in targets])
+        labelled = [i for i in items if i.metric == "accuracy" and i.benchmark.startswith("pubmedqa")]
+        numbers |= _macro_f1_interval(labelled, groups)
         numbers["unparsed"] = sum(p == UNPARSED for _, p in targets)
         counts = Counter(targets)
         for target in LABELS:
@@ -42,8 +47,8 @@ def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) 
         numbers["bleu"] = corpus_bleu([i.prediction for i in answers], [i.target for i in answers])
     loss, _ = of_rows(items)
     if loss is not None:
-        numbers |= {"loss": loss, "perplexity": perplexity(loss)}
-    return numbers | _judged(items, groups)
+        numbers |= {"loss": loss, "perplexity": perplexity(loss)} | _loss_interval(items, groups)
+    return numbers | _unscored(items)
 
 
 def by_type(
@@ -51,46 +56,74 @@ def by_type(
 ) -> dict[str, dict[str, float]]:
     """Kind of question -> {"n": items, metric: mean}; `qtypes` maps item ids to kinds.
 
-    It is empty where fewer than two kinds are known. A judge's marks come with interval and count as in
-    :func:`metrics`.
+    It is empty where fewer than two kinds are known. Intervals and counts are as in :func:`metrics`.
     """
     kinds = sorted({kind for kind in qtypes.values() if kind})
     if len(kinds) + ("" in qtypes.values()) < 2:
         return {}
     rows = {kind: [i for i in items if qtypes[i.item_id] == kind] for kind in [*kinds, ""]}
     return {
-        kind or "other": {"n": len({i.item_id for i in of_kind})}
-        | {m: sum(v) / len(v) for m, v in _values(of_kind).items()}
-        | _judged(of_kind, groups)
+        kind or "other": {"n": len({i.item_id for i in of_kind})} | _means(of_kind, groups) | _unscored(of_kind)
         for kind, of_kind in rows.items()
         if of_kind
     }
 
 
-def _values(items: Sequence[EvalItem]) -> dict[str, list[float]]:
-    """Metric -> the values there are. The nats of references become `item_loss`, nats per token of each."""
+def _means(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
+    """The mean of every metric over the values there are, with `.low` and `.high` where there are two groups. The nats
+    of references become `item_loss`, nats per token of each.
+    """
     tokens = {item.item_id: item.value for item in items if item.metric == LOSS[1]}
-    values: dict[str, list[float]] = {}
+    values: dict[str, list[tuple[str, float]]] = {}
     for item in items:
         if item.value is not None:
             count = tokens.get(item.item_id) if item.metric == LOSS[0] else None
             name, value = ("item_loss", item.value / count) if count else (item.metric, item.value)
-            values.setdefault(name, []).append(value)
-    return values
-
-
-def _judged(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
-    """Interval and missing marks of the metrics that a judge gave. An item without a group is one of its own."""
+            values.setdefault(name, []).append((item.item_id, value))
     numbers: dict[str, float] = {}
-    for metric in dict.fromkeys(i.metric for i in items if i.judge_id):
-        rows = [i for i in items if i.metric == metric]
-        row_groups = [(groups or {}).get(i.item_id, i.item_id) for i in rows]
-        interval = grouped_mean([i.value for i in rows], row_groups).interval
-        if interval:
-            # Marks are in 0-1.
-            numbers |= {f"{metric}.low": max(interval[0], 0.0), f"{metric}.high": min(interval[1], 1.0)}
-        numbers[f"{metric}.unscored"] = sum(i.value is None for i in rows)
+    for metric, of_metric in values.items():
+        owners, found = _owners([i for i, _ in of_metric], groups), [v for _, v in of_metric]
+        numbers[metric] = sum(found) / len(found)
+        interval = grouped_mean(found, owners, share=metric == "accuracy").interval
+        if interval and metric not in LOSS:
+            most = math.inf if metric in UNBOUNDED else 1.0
+            numbers |= {f"{metric}.low": max(interval[0], 0.0), f"{metric}.high": min(interval[1], most)}
     return numbers
+
+
+def _owners(item_ids: Sequence[str], groups: Mapping[str, str] | None) -> list[str]:
+    """The group of each item; one without a group is a group of its own."""
+    return [(groups or {}).get(i, i) for i in item_ids]
+
+
+def _macro_f1_interval(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
+    """95% interval of macro-F1 with whole groups resampled: of the difference to one that answers nothing, which has
+    macro-F1 0 in every resample.
+    """
+    owners = _owners([i.item_id for i in items], groups)
+    if len(set(owners)) < 2:
+        return {}
+    targets, given = [i.target for i in items], [i.prediction for i in items]
+    found = bootstrap_macro_f1(targets, [UNPARSED] * len(items), given, owners, seed=0)
+    return {"macro_f1.low": found.ci_low, "macro_f1.high": found.ci_high}
+
+
+def _loss_interval(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
+    """95% interval of the loss over all tokens, with the number of tokens taken as it is, and that of perplexity."""
+    nats, tokens = ({i.item_id: i.value for i in items if i.metric == metric} for metric in LOSS)
+    known = [i for i, value in nats.items() if value is not None and tokens.get(i)]
+    each = sum(float(tokens[i] or 0.0) for i in known) / max(len(known), 1)
+    interval = grouped_mean([float(nats[i] or 0.0) / each for i in known], _owners(known, groups)).interval
+    if interval is None:
+        return {}
+    low, high = max(interval[0], 0.0), interval[1]
+    return {"loss.low": low, "loss.high": high, "perplexity.low": perplexity(low), "perplexity.high": perplexity(high)}
+
+
+def _unscored(items: Sequence[EvalItem]) -> dict[str, int]:
+    """`<metric>.unscored` of the metrics that a judge gave: how many items have no mark."""
+    metrics = dict.fromkeys(i.metric for i in items if i.judge_id)
+    return {f"{metric}.unscored": sum(i.value is None for i in items if i.metric == metric) for metric in metrics}
 
 
 def show(result: Mapping[str, Any], screen: Screen) -> None:
@@ -131,15 +164,14 @@ def judge_words(judge: Mapping[str, Any]) -> str:
 
 
 def _cells(means: Mapping[str, float]) -> dict[str, str]:
-    """Name -> number as text; the interval and the missing marks of a judge's metric stand in its own cell."""
-    judged = [name.removesuffix(".unscored") for name in means if name.endswith(".unscored")]
-    parts = {f"{name}.{part}" for name in judged for part in ("low", "high", "unscored")}
-    cells = {name: _number(value) for name, value in means.items() if name not in parts}
-    for name in judged:
+    """Name -> number as text; its interval and the number of missing marks stand in its own cell."""
+    suffixes = (".low", ".high", ".unscored")
+    cells = {name: _number(value) for name, value in means.items() if not name.endswith(suffixes)}
+    for name in dict.fromkeys(name.rpartition(".")[0] for name in means if name.endswith(suffixes)):
         text = cells.get(name, "no mark")
         if f"{name}.low" in means:
             text += f" ({means[f'{name}.low']:.4f} to {means[f'{name}.high']:.4f})"
-        missing = int(means[f"{name}.unscored"])
+        missing = int(means.get(f"{name}.unscored", 0))
         cells[name] = text + (f", {missing} unscored" if missing else "")
     return cells
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from judges import check_model, make_judge
 from rlaif.config import Config
 from rlaif.config_file import apply_override, load_config, validate
 from rlaif.exam.embedded import embedded_exam
@@ -87,9 +88,10 @@ def configured_judge(config: Config, run: Run | None) -> Judge:
 
     Raises UsageError when it cannot be made.
     """
-    from judges import make_judge
-
-    return make_judge(config.judge.model, judge_settings(config), AnswerCache(run.store) if run else None)
+    settings = judge_settings(config)
+    check_model(config.judge.model, settings)
+    with Screen().busy("loading the judge"):
+        return make_judge(config.judge.model, settings, AnswerCache(run.store) if run else None)
 
 
 def announce_exams(judge: Judge, exams: Sequence[Exam], screen: Screen) -> None:

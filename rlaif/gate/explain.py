@@ -19,6 +19,10 @@ QUESTIONS = {
     "ordered": "does the order of its words matter?",
     "gain_possible": "may there still be a gain worth having?",
 }
+NOT_NEEDED = {  # once a gain is shown on one measure
+    "better": "is it better here too? (not needed)",
+    "gain_possible": "may it be better here too? (not needed)",
+}
 ALIKE = {
     "same_items": "the same items",
     "same_protocol": "the same prompt and decoding",
@@ -171,7 +175,8 @@ def show(result: dict[str, Any], screen: Screen) -> None:
             shown = ", ".join(dict.fromkeys(NAMES.get(metric, metric) for metric in metrics))
             table.append(["yes", QUESTIONS[name], f"{shown}: {text}"])
         table += [_line(c) for c in notable]
-    table += [_line(c) for c in result["conditions"] if c["condition"] not in settled]
+    enough = any(c["condition"] == "better" and c["passed"] for c in result["conditions"])
+    table += [_line(c, enough) for c in result["conditions"] if c["condition"] not in settled]
     screen.table("", ["met", "condition", "found"], table)
     for line in result["power"]:
         screen.line(line)
@@ -188,7 +193,10 @@ def _says_no_more(condition: Row) -> bool:
     return condition["passed"] and (check in ALIKE or all_scored)
 
 
-def _line(condition: Row) -> list[str]:
+def _line(condition: Row, enough: bool = False) -> list[str]:
+    """`enough`: a gain was shown on one measure, and no other is needed."""
+    if enough and condition["condition"] in NOT_NEEDED and not condition["passed"]:
+        return ["–", NOT_NEEDED[condition["condition"]], condition["words"]]
     return ["yes" if condition["passed"] else "NO", condition["question"], condition["words"]]
 
 

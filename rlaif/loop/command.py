@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from judges import check_model, make_judge
 from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
 from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.evals.evaluate import check_benchmarks
-from rlaif.evals.quality import make_gate_judge, with_cache
+from rlaif.evals.quality import gate_judge_config, make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
 from rlaif.judging.announce import announce, mean_chars, whole_loop
 from rlaif.judging.configured import chat_judges, check_pairwise, judge_settings, pairwise_judge
@@ -34,6 +35,10 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         screen.line(f"  {message}", style="yellow")
 
     settings = judge_settings(config)
+    check_model(config.judge.model, settings)
+    if config.evaluation.judge:
+        gate_config = gate_judge_config(config)
+        check_model(gate_config.judge.model, judge_settings(gate_config))
     check_pairwise(config)
     run = find(folder, config, waiting)
     if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
@@ -48,26 +53,28 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
 
     # Said before the imports, which take seconds.
     screen.line(f"rlaif: profile {config.profile}, seed {config.seed}, run {folder}")
-    from judges import make_judge
-    from rlaif.loop.rounds import Loop, run_loop
-    from rlaif.models.adapter import check_targets
-    from rlaif.models.base import load_base
-    from rlaif.policies import check_prompt
-
-    started = now()  # after the imports
-    # All that can be wrong with the input is found before a run folder is made, and before models are loaded what needs
-    # none.
+    # All that can be wrong with the input is found before a run folder is made, and before torch is imported and models
+    # are loaded what needs neither.
     prompt = load_prompt(config.prompts.policy)
-    if run and run.done(0, "prepare") is not None:
-        check_prompt(run, prompt)
-    data = None if run else prepare_questions(config, AT_THE_GATE)
+    check_disk(folder)
+    with screen.busy("reading and checking the data"):
+        data = None if run else prepare_questions(config, AT_THE_GATE)
     if data:
         check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
-    check_disk(folder)
-    judge = make_judge(config.judge.model, settings)
-    gate_judge = make_gate_judge(config, judge)
-    base = load_base(config.model)
-    check_targets(base, config.model)
+    with screen.busy("loading PyTorch"):
+        from rlaif.loop.rounds import Loop, run_loop
+        from rlaif.models.adapter import check_targets
+        from rlaif.models.base import load_base
+        from rlaif.policies import check_prompt
+
+    started = now()  # after the imports
+    if run and run.done(0, "prepare") is not None:
+        check_prompt(run, prompt)
+    with screen.busy("loading the judge and the model"):
+        judge = make_judge(config.judge.model, settings)
+        gate_judge = make_gate_judge(config, judge)
+        base = load_base(config.model)
+        check_targets(base, config.model)
     with run_lock(folder):
         run = open_or_create(folder, config, waiting)
         if opening := goes_on_after(run, rounds, after_sealed_test):  # asked again, now that nobody else can open it

@@ -29,6 +29,7 @@ from rlaif.loop import controller, monitor_round
 from rlaif.loop.consensus import consensus
 from rlaif.loop.draw import draw
 from rlaif.loop.drift import measure_drift
+from rlaif.loop.eta import Forecast, time_left
 from rlaif.loop.monitor_sft import sft_monitors
 from rlaif.loop.monitors import Monitor
 from rlaif.loop.pairs import bars_of, prefer
@@ -91,6 +92,7 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     `data` is what a new run starts with; where it is missing and needed, it is read as configured.
     """
     prepare(loop.run, loop.base, loop.prompt, loop.screen, data)
+    loop.screen.forecast = Forecast(loop.run, rounds, loop.judge.local)
     check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
     ensure_licence(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
     if loop.gate_judge:  # its word decides promotions, so it sits the same exam
@@ -102,7 +104,7 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
         if not finished(loop.run, round) and (why := monitor_round.halted(loop.run)):
             loop.screen.line(monitor_round.stop_words(why), style="bold yellow")
             return
-        preference_round(loop, round)
+        preference_round(loop, round, rounds)
 
 
 def first_round(loop: Loop) -> None:
@@ -119,12 +121,12 @@ def first_round(loop: Loop) -> None:
     gate_round(loop, 0, base, challenger)
 
 
-def preference_round(loop: Loop, round: int) -> None:
-    """One round: the champion's answers, judged and paired, train a challenger that the gate promotes or not."""
+def preference_round(loop: Loop, round: int, rounds: int) -> None:
+    """One round of `rounds`: the champion's answers, judged and paired, train a challenger for the gate."""
     run = loop.run
     if finished(run, round):
         return
-    loop.screen.heading(f"Round {round}")
+    loop.screen.heading(f"Round {round} of {rounds}{time_left(loop.screen)}")
     check_disk(run.folder)
     champion = start_round(run, round, run.champion())
     untuned, loop = loop, replace(loop, run=monitor_round.tuned(run, round))

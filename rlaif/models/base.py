@@ -24,6 +24,7 @@ from rlaif.quiet import quiet
 
 from rlaif import embedded
 from rlaif.config import ModelConfig
+from rlaif.logs import LOG
 from rlaif.models.fourbit import to_plain_layers
 from rlaif.models.weights import weights_sha256
 from rlaif.render import check_template
@@ -136,6 +137,7 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
         raise RlaifError(
             f"model.path: cannot load {folder}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
         ) from error
+    LOG.info("base %s: %s weights, %s on %s", folder, kind, dtype, device)
     if tokenizer.eos_token is None:
         raise UsageError(f"model.path: {folder} names no end token; set eos_token in its tokenizer_config.json")
     try:

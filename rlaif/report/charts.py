@@ -64,6 +64,42 @@ def scores(title: str, points: Sequence[tuple[str, Score, bool]], prefix: str) -
     return Chart(title, svg(figure, prefix, f"{title}: {text}"), f"n = {smallest_and_largest}")
 
 
+def decided(panels: Sequence[tuple[str, Sequence[tuple[str, dict[str, Any]]]]], prefix: str) -> Chart:
+    """All that the gate tested, in one figure: for each measure a panel of (round's name, gate row `better`), each with
+    its figure at the right. Panels have scales of their own.
+    """
+    context, figure, found = axes(sum(0.75 + 0.3 * len(rows) for _, rows in panels), len(panels))
+    figure.get_layout_engine().set(hspace=0.12)
+    texts = []
+    with context:
+        for ax, (name, rows) in zip([found] if len(panels) == 1 else found, panels, strict=True):
+            ax.axvline(0, color=FAINT, linewidth=1)
+            for y, (_, row) in enumerate(rows):
+                _gain(ax, y, row)
+                ax.annotate(
+                    words.signed(row["delta"]), (1.02, y), xycoords=("axes fraction", "data"), va="center", color=INK
+                )
+            ax.set_yticks(range(len(rows)), [label for label, _ in rows])
+            ax.set_ylim(len(rows) - 0.4, -0.6)
+            ax.grid(axis="y", visible=False)
+            ax.locator_params(axis="x", nbins=5)
+            ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
+            ax.set_title(f"gain in {name}", loc="left", color=INK)
+            spans = [
+                f"{label} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})" for label, r in rows
+            ]
+            texts.append(f"{name}: {'; '.join(spans)}")
+    caption = "difference to the champion it met, with its 95% interval; filled: it passed the test"
+    return Chart("What the gate decided by", svg(figure, prefix, f"Gains. {'. '.join(texts)}"), caption)
+
+
+def _gain(ax: Any, y: float, row: dict[str, Any]) -> None:
+    """One paired difference with its interval, on the line `y`."""
+    ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=2, solid_capstyle="butt")
+    fill = BLUE if row["passed"] else PAPER
+    ax.plot(row["delta"], y, "o", markersize=7.5, color=BLUE, markerfacecolor=fill, markeredgewidth=1.8)
+
+
 def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -> Chart:
     """Paired difference to the champion that was met, with its 95% interval: (round's name, gate row `better`)."""
     context, figure, ax = axes(1.0 + 0.42 * len(rows))
@@ -73,16 +109,7 @@ def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -
         if least is not None:
             ax.axvline(least, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)))
         for y, (_, row) in enumerate(rows):
-            ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=2, solid_capstyle="butt")
-            ax.plot(
-                row["delta"],
-                y,
-                "o",
-                markersize=7.5,
-                color=BLUE,
-                markerfacecolor=BLUE if row["passed"] else PAPER,
-                markeredgewidth=1.8,
-            )
+            _gain(ax, y, row)
         ax.set_yticks(range(len(rows)), [name for name, _ in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.grid(axis="y", visible=False)

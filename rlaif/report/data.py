@@ -15,6 +15,7 @@ from rlaif.wording import Rows
 from stores.store import Store
 
 PAIRS_TO_READ = 10
+ANSWERS_TO_READ = 3
 BINS = 20  # of the judge's scores, over 0-1
 CURVE_POINTS = 150  # a training curve with more steps is averaged down to about so many
 LONGEST_TEXT = 2_000  # characters of a text that is printed
@@ -105,6 +106,20 @@ _QUERIES = {
         LEFT JOIN verdicts vc ON vc.candidate_id = f.chosen_id AND vc.judge_id = f.judge_id AND vc.replicate = 0
         LEFT JOIN verdicts vr ON vr.candidate_id = f.rejected_id AND vr.judge_id = f.judge_id AND vr.replicate = 0
         ORDER BY f.round, f.place
+    """,
+    # Questions that most policies answered, drawn by a hash; a policy that was scored twice shows its last protocol's.
+    "answers_to_read": f"""
+        WITH given AS (
+            SELECT e.item_id, e.policy_id, left(arg_max(e.prediction, e.protocol_hash) FILTER (e.judge_id = ''),
+                   {LONGEST_TEXT}) AS text, avg(e.value) FILTER (e.metric = 'quality') AS quality
+            FROM eval_items e JOIN questions q ON q.question_id = e.item_id
+            WHERE e.split = 'gate' AND q.label = '' AND e.metric <> 'accuracy' GROUP BY ALL
+        )
+        SELECT item_id, any_value(left(q.question, {LONGEST_TEXT})) AS question,
+               any_value(left(q.reference, {LONGEST_TEXT})) AS reference,
+               list({{policy_id: policy_id, text: text, quality: quality}} ORDER BY policy_id) AS answers
+        FROM given JOIN questions q ON q.question_id = item_id WHERE text <> '' GROUP BY item_id
+        ORDER BY count(*) DESC, md5(item_id) LIMIT {ANSWERS_TO_READ}
     """,
     "gates": "SELECT * FROM gates ORDER BY round, look, condition, benchmark, metric",
     "monitors": "SELECT * FROM monitors ORDER BY name, round",

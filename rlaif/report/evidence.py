@@ -15,6 +15,9 @@ from rlaif.report import charts
 from rlaif.report.charts import Chart
 from rlaif.report.data import Data, Score
 from rlaif.report.verdict import RESULTS, last_look
+from rlaif.wording import Rows
+
+DECIDING = ("quality", "accuracy")  # what the gate looks for a gain in stands first
 
 CONDITIONS = {
     "better": "Better",
@@ -35,6 +38,11 @@ class Condition:
     needed: str
     detail: str
     passed: bool | None
+    enough: bool = False  # not passed, and not needed: another measure's gain was enough
+
+    @property
+    def result(self) -> str:
+        return "✓ passed" if self.passed else "not shown" if self.enough else "✗ failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +86,27 @@ def gate_rounds(data: Data) -> list[GateRound]:
         if not gates:
             continue
         gates.sort(key=lambda g: order.index(g["condition"]) if g["condition"] in order else len(order))
-        reasons = [d["reason"] for d in data.snapshot.decisions if d["round"] == row["round"] and d["kind"] == "gate"]
         challenger, met = names.get(row["challenger"], "the challenger"), names.get(row["champion_in"], "the champion")
         result = RESULTS.get(row["decision"] or "", "undecided")
-        reason = words.hide_places(reasons[-1]) if reasons else ""
-        measured = tuple(_condition(g) for g in gates if g["condition"] not in ("valid", "guard"))
+        one_gain = any(g["condition"] == "better" and g["passed"] for g in gates)
+        measured = tuple(_condition(g, one_gain) for g in gates if g["condition"] not in ("valid", "guard"))
         validity = tuple(_condition(g) for g in gates if g["condition"] == "valid")
         guards = tuple(_condition(g) for g in gates if g["condition"] == "guard")
-        out.append(GateRound(f"{challenger} against {met}", result, reason, measured, validity, guards))
+        out.append(GateRound(f"{challenger} against {met}", result, _look(gates), measured, validity, guards))
     return out
 
 
-def _condition(g: dict[str, Any]) -> Condition:
+def _look(gates: Rows) -> str:
+    """Which look it was, and what a gain needs at it."""
+    tests = [g for g in gates if g["condition"] == "better" and g["alpha"] is not None]
+    if not tests:
+        return ""
+    kind = "SFT" if tests[0]["round"] == 0 else "the preference rounds"
+    level = words.p_value(tests[0]["alpha"])
+    return f"Look {tests[0]['look']} of {kind}: a gain counts with p at or below {level}, and on one measure is enough."
+
+
+def _condition(g: dict[str, Any], one_gain: bool = False) -> Condition:
     needed = ""
     if g["condition"] == "better":
         needed = f"≥ {words.signed(g['threshold'])}, p ≤ {words.p_value(g['alpha'])}"
@@ -117,7 +134,9 @@ def _condition(g: dict[str, Any]) -> Condition:
     if check:
         measure += f", {check.replace('_', ' ')}"
     condition = CONDITIONS.get(g["condition"], g["condition"].replace("_", " "))
-    return Condition(condition, measure, change, difference, needed, "; ".join(detail), g["passed"])
+    enough = one_gain and g["condition"] in ("better", "gain_possible") and not g["passed"]
+    told = words.thousands("; ".join(detail))
+    return Condition(condition, measure, change, difference, needed, told, g["passed"], enough)
 
 
 def compared(data: Data) -> dict[tuple[str, str, str], list[Score]]:
@@ -153,13 +172,25 @@ def score_charts(data: Data, split: str) -> list[Chart]:
     There is none for what other metrics are made of.
     """
     names, promoted = words.policy_names(data["policies"]), promoted_ids(data)
-    first = [*words.METRICS]
+    first = [*DECIDING, *words.METRICS]
     shown = {key: scores for key, scores in compared(data).items() if key[1] == split and key[2] not in words.PARTS}
     panels = []
     for i, key in enumerate(sorted(shown, key=lambda k: (first.index(k[2]) if k[2] in first else len(first), k))):
         points = [(names[s.policy_id], s, s.policy_id in promoted) for s in shown[key]]
         panels.append(charts.scores(f"{key[0]}: {words.metric(key[2])}", points, f"{split}{i}"))
     return panels
+
+
+def decided_chart(data: Data) -> Chart | None:
+    """Everything that the gate tested for a gain, SFT included; None before it has."""
+    panels: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for row in data.snapshot.rounds:
+        for g in last_look(data["gates"], row["round"]):
+            if g["condition"] == "better" and g["delta"] is not None and g["ci_low"] is not None:
+                name = words.metric(g["metric"].removeprefix(f"{g['benchmark']} "))
+                label = "SFT" if row["round"] == 0 else f"round {row['round']}"
+                panels.setdefault(f"{name}, {g['benchmark']}", []).append((label, g))
+    return charts.decided([*panels.items()], "decided") if panels else None
 
 
 def gain_charts(data: Data) -> list[Chart]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rlaif import wording as words
 from rlaif.report import charts, evidence, tables
+from rlaif.report.answers import side_by_side
 from rlaif.report.charts import CURVES, Chart
 from rlaif.report.data import LONGEST_TEXT, Data, read
 from rlaif.report.verdict import verdict
@@ -72,6 +73,8 @@ def render(data: Data) -> str:
         sealed=evidence.score_charts(data, "sealed") if data["sealed"] else [],
         sealed_result=tables.sealed_result(data),
         gains=evidence.gain_charts(data),
+        decided=evidence.decided_chart(data),
+        asked=side_by_side(data),
         measurements=tables.measurements(data),
         gate=evidence.gate_rounds(data),
         matrices=evidence.matrices(data),

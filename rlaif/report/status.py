@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from rlaif.evals import sealed
 from rlaif.report.snapshot import Snapshot, champion, state, take, time_spent
@@ -42,6 +43,27 @@ def show(run: Run, screen: Screen) -> None:
             screen.line(f"  {line}")
     _print_summary(snapshot, screen)
     _print_sealed(snapshot, screen)
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """What `show` tells, JSON-ready and with every figure in full: rows of the tables and views that it reads."""
+    snapshot = take(run.store)
+    columns, times = stage_times(snapshot)
+    return {
+        "run": str(run.folder),
+        **{key: snapshot.run[key] for key in ("profile", "seed", "run_id", "created_at")},
+        "champion": champion(snapshot),
+        "state": state(snapshot),
+        "rounds": snapshot.summary,
+        "outcomes": snapshot.outcomes,
+        "policies": snapshot.policies,
+        "means": snapshot.means,
+        "gates": snapshot.gates,
+        "red_monitors": snapshot.red,
+        "decisions": [d | {"evidence": json.loads(d["evidence"])} for d in snapshot.decisions],
+        "sealed_tests": snapshot.sealed,
+        "time": [dict(zip(columns, [row[0], *map(float, row[1:])], strict=True)) for row in times],
+    }
 
 
 def print_sealed(run: Run, screen: Screen) -> None:

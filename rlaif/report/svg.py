@@ -54,8 +54,10 @@ SETTINGS = {
 }
 
 
-def axes(height: float = HEIGHT) -> tuple[Any, Any, Any]:
-    """(context, figure, axes): draw inside the context, then hand the figure to :func:`svg`. `height` in inches."""
+def axes(height: float = HEIGHT, panels: int = 1) -> tuple[Any, Any, Any]:
+    """(context, figure, axes): draw inside the context, then hand the figure to :func:`svg`. `height` in inches; more
+    than one of `panels`, on top of each other, are an array.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -63,7 +65,7 @@ def axes(height: float = HEIGHT) -> tuple[Any, Any, Any]:
     with context:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_visible(False)
-        return mpl.rc_context(SETTINGS), figure, figure.add_subplot()  # type: ignore[arg-type]
+        return mpl.rc_context(SETTINGS), figure, figure.subplots(panels)  # type: ignore[arg-type]
 
 
 def svg(figure: Any, prefix: str, title: str) -> Markup:

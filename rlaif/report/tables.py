@@ -15,6 +15,7 @@ from rlaif.evals import sealed
 from rlaif.report.data import Data, Score
 from rlaif.report.snapshot import champion, duration
 from rlaif.report.status import stage_times
+from rlaif.report.verdict import verdict
 
 REASONS = {
     "kept": "kept",
@@ -259,8 +260,14 @@ def measurements(data: Data) -> Table | None:
 
 def decisions(data: Data) -> Table | None:
     """Everything that was decided, in order: the gate's, the controller's and what a person did by hand."""
+    sentences = {step.round: step.sentence for step in verdict(data).steps}
     rows = tuple(
-        (str(d["round"]), d["kind"], d["action"].replace("_", " ").lower(), words.hide_places(d["reason"]))
+        (
+            str(d["round"]),
+            d["kind"],
+            d["action"].replace("_", " ").lower(),
+            sentences.get(d["round"], "") if d["kind"] == "gate" else words.thousands(words.hide_places(d["reason"])),
+        )
         for d in data.snapshot.decisions
     )
     return Table("All decisions", ("round", "by", "action", "reason"), rows, "words") if rows else None

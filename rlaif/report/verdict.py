@@ -12,6 +12,7 @@ from rlaif.report.data import Data
 from rlaif.report.snapshot import champion, state
 from rlaif.wording import Rows
 
+MOST_TIMES = 100  # times the gate's items: a larger number of items says nothing that a person could act on
 RESULTS = {"PROMOTE": "promoted", "REJECT": "rejected", "INCONCLUSIVE": "inconclusive"}
 
 
@@ -134,7 +135,11 @@ def _change(g: dict[str, Any]) -> str:
 def _items_needed(round: int, data: Data) -> int | None:
     of_round = [d for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
     items = json.loads(of_round[-1]["evidence"]).get("items_needed") if of_round else None
-    return items if isinstance(items, int) else None
+    tests = [g for g in last_look(data["gates"], round) if g["condition"] == "better" and g["delta"] is not None]
+    # Without a gain, or with answers right on the same items, more of them would settle nothing worth having.
+    gained = any(g["delta"] > 0 and (g["b"], g["c"]) != (0, 0) for g in tests)
+    most = MOST_TIMES * max((g["n"] or 0 for g in tests), default=0)
+    return items if isinstance(items, int) and gained and items <= most else None
 
 
 def last_look(gates: Rows, round: int) -> Rows:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from judges import make_judge
+from judges import check_model, make_judge
 from judges.chat_models import endpoint, is_loopback
 from judges.jury import Jury
 from judges.llm import LangChainJudge
@@ -114,3 +115,47 @@ def test_names_with_commas_are_a_jury() -> None:
 def test_a_local_judge_needs_a_folder() -> None:
     with pytest.raises(UsageError, match="name the folder of a model"):
         make_judge("local:")
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "opnai:gpt-4o", "openai:", "local:", "a,", ",", "reference,gpt-4o"])
+def test_a_bad_name_is_found_without_loading_anything(name: str) -> None:
+    with pytest.raises(UsageError) as made:
+        make_judge(name)
+    with pytest.raises(UsageError) as checked:
+        check_model(name)
+    assert str(made.value) == str(checked.value)
+
+
+def test_what_is_missing_is_named_before_anything_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_ADMIN_KEY", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "langchain_anthropic" else name)
+    for name, part in (
+        (f"local:{tmp_path / 'none'}", "no folder"),
+        (f"local:{tmp_path}", "has no config.json"),
+        ("openai:gpt-4o-mini", "no key"),
+        ("anthropic:claude", "needs the package langchain-anthropic"),
+    ):
+        with pytest.raises(UsageError, match=part):
+            check_model(name)
+
+
+@pytest.mark.parametrize("name", ["reference", "support", "reference,support", "local:embedded", "local:owner/name"])
+def test_a_good_name_passes(name: str) -> None:
+    check_model(name)
+
+
+def test_a_served_model_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    check_model("tiny", LOCAL)
+
+
+def test_the_loop_finds_a_bad_judge_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys, cli\n"
+        f"sys.argv = ['cli.py', 'loop', '--run', {str(tmp_path / 'run')!r}, '--set', 'judge.model=gpt-4o']\n"
+        "try: cli.main()\nexcept SystemExit as exit: print(exit.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "2 False\n" and "names no judge" in done.stderr
+    assert not (tmp_path / "run").exists()

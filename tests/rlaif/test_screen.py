@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from rlaif import screen as progress
-from rlaif.screen import Screen, clean, make_table
+from rlaif.screen import Screen, clean
 
 BIDI_CONTROLS = (
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # Unicode property Bidi_Control
@@ -105,31 +105,11 @@ def test_table_cells_are_shown_as_they_are() -> None:
         assert text in out.getvalue()
 
 
-def test_columns_of_numbers_stand_to_the_right() -> None:
-    table = make_table(
-        "", ["name", "mean", "size", "what"], [["1", "0.5", "3.0 MB", "a"], ["2", "", "1,200.5 MB", "5"]], 80
-    )
-    assert [c.justify for c in table.columns] == ["left", "right", "right", "left"]
-
-
 def test_a_long_cell_is_folded_and_not_cut() -> None:
     screen, out = plain()
     screen.table("", ["answer"], [["word" * 40]])
     assert out.getvalue().count("word") >= 36
     assert "…" not in out.getvalue()
-
-
-@pytest.mark.parametrize("width, whole", [(30, True), (20, False)])
-def test_ids_are_folded_last_and_nothing_is_lost(width: int, whole: bool) -> None:
-    out = io.StringIO()
-    Console(file=out, width=width).print(
-        make_table("", ["run", "state"], [["runs/default", "finished round 3 of several"]], width)
-    )
-    lines = out.getvalue().splitlines()
-    assert all(len(line) <= width for line in lines)
-    assert ("runs/default" in out.getvalue()) == whole
-    for column, text in ((1, "runs/default"), (2, "finishedround3ofseveral")):
-        assert "".join(line.split("\u2502")[column].replace(" ", "") for line in lines if "\u2502" in line) == text
 
 
 def test_names_of_columns_titles_and_stages_are_cleaned_too() -> None:
@@ -140,3 +120,60 @@ def test_names_of_columns_titles_and_stages_are_cleaned_too() -> None:
     bar.step(1, tokens=3, note="no\x9bte")
     bar.finish("result")
     assert not set("\x1b\x9b\u202e") & set(out.getvalue())
+
+
+SENTENCE = "round 1, gate: PROMOTE: accuracy 0.3364 -> 0.8873 (+0.5509, n=550), not worse on the others, runs/default/x"
+
+
+@pytest.mark.parametrize("label", ["  ", "  gate                   ", "", "  evaluate pubmedqa      "])
+def test_a_terminal_gets_whole_words_and_indented_lines(label: str) -> None:
+    screen, out = terminal()
+    screen.line(label + SENTENCE)
+    lines = out.getvalue().splitlines()
+    assert len(lines) > 1 and all(len(line) <= 80 for line in lines)
+    assert " ".join(out.getvalue().split()) == " ".join((label + SENTENCE).split())
+    indent = len(label) if label.strip() else len(label) + 2
+    assert all(line[:indent].isspace() and line[indent] != " " for line in lines[1:])
+
+
+def test_a_path_wider_than_the_terminal_can_still_be_copied() -> None:
+    screen, out = terminal()
+    screen.line("wrote /" + "folder/" * 20)
+    assert "/" + "folder/" * 20 in out.getvalue()
+
+
+def test_something_moves_before_there_is_anything_to_count() -> None:
+    screen, out = terminal()
+    with screen.busy("loading [the] model"):
+        pass
+    assert "loading [the] model" in out.getvalue() and "0:00:00" in out.getvalue()
+    screen, out = plain()
+    with screen.busy("loading"):
+        pass
+    assert out.getvalue() == ""
+
+
+class Whole:
+    refreshed = 0
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def __call__(self) -> str:
+        return "round 2 of 3, about 4 min left"
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_bar_fits_the_terminal_with_its_figures(width: int) -> None:
+    out = io.StringIO()
+    screen = Screen(Console(file=out, highlight=False, width=width, force_terminal=True, color_system=None))
+    screen.forecast = whole = Whole()
+    with screen.live():
+        assert screen.bars is not None
+        bar = screen.bar("evaluate pubmedqa", 1024)
+        bar.step(550, note="1,383 tok/s  mean 0.880")
+        screen.bars.refresh()
+        (line,) = screen.bars.console.render_lines(screen.bars.make_tasks_table(screen.bars.tasks))
+        text = "".join(segment.text for segment in line)
+        assert "550/1024" in text and "mean 0.880" in text and "ETA" in text and ("0:00:00" in text or width == 80)
+    assert "round 2 of 3, about 4 min left" in out.getvalue() and whole.refreshed == 1

@@ -103,3 +103,15 @@ def test_join_and_control_characters() -> None:
 )
 def test_a_setting_is_written_as_in_a_profile(value, text):
     assert words.setting_words(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("4278 kinds in 9809, the champion", "4,278 kinds in 9,809, the champion"),
+        ("n=12345; 999 of 1000", "n=12,345; 999 of 1,000"),
+        ("0.12345 and 1234.5, 2026-11-27 18:24, id 10756775cafe, 1,234, port:8000, a/1234", None),
+    ],
+)
+def test_thousands_are_separated_and_nothing_else(text: str, shown: str | None) -> None:
+    assert words.thousands(text) == (shown or text)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from rich.console import Console
 from rlaif.evals import summary
 from rlaif.evals.loss import LOSS
 from rlaif.screen import Screen
-from rlaif.stats import grouped_mean
+from rlaif.stats import grouped_mean, wilson_interval
 from rlaif.text_metrics import corpus_bleu
 from rlaif.types import EvalItem
 
@@ -76,7 +77,7 @@ def test_means_by_kind_of_question() -> None:
     rows = [row("a", "token_f1", 0.2), row("b", "token_f1", 0.4), row("c", "token_f1", 0.9), row("c", "rouge_l", 0.5)]
     found = summary.by_type(rows, {"a": "causes", "b": "causes", "c": ""})
     assert found == {
-        "causes": {"n": 2, "token_f1": pytest.approx(0.3)},
+        "causes": {"n": 2, "token_f1": pytest.approx(0.3), "token_f1.low": 0.0, "token_f1.high": 1.0},
         "other": {"n": 1, "token_f1": 0.9, "rouge_l": 0.5},
     }
     assert (
@@ -104,7 +105,8 @@ def test_a_judges_marks_have_an_interval_and_what_has_no_mark_is_counted() -> No
         == grouped_mean([m.value for m in many], [m.item_id for m in many]).interval[0]
         > 0.3
     )  # type: ignore[index]
-    assert not any(name.startswith("token_f1.") for name in found), "only marks can be missing"
+    assert "token_f1.unscored" not in found, "only marks can be missing"
+    assert "token_f1.low" not in found, "one group has no interval"
 
 
 def test_marks_by_kind_of_question() -> None:
@@ -150,5 +152,27 @@ def test_what_is_shown() -> None:
     summary.show(result, Screen(Console(file=out, width=80)))
     lines = [" ".join(line.replace("│", " ").split()) for line in out.getvalue().splitlines()]
     assert "p on 5 items of pubmedqa_style (gate)" in lines
-    assert {"accuracy 0.4000", "unparsed 1", "no 0 1 0 1", "causes 2 0.2500"} <= set(lines)
+    assert {"unparsed 1", "no 0 1 0 1", "causes 2 0.2500"} <= set(lines)
+    low, high = wilson_interval(2, 5)
+    assert f"accuracy 0.4000 ({low:.4f} to {high:.4f})" in lines
+    assert any(re.fullmatch(r"macro_f1 0.3333 \(0.0000 to 0\.\d{4}\)", line) for line in lines)
     assert not any("confusion" in line for line in lines)
+
+
+def test_macro_f1_has_an_interval_that_knows_the_groups() -> None:
+    rows = [
+        label(str(i), "yes no maybe".split()[i % 3], "yes" if i % 4 == 0 else "yes no maybe".split()[i % 3])
+        for i in range(60)
+    ]
+    each, few = summary.metrics(rows), summary.metrics(rows, {str(i): str(i % 4) for i in range(60)})
+    assert each["macro_f1.low"] < each["macro_f1"] < each["macro_f1.high"] <= 1.0
+    assert each["accuracy.low"] < each["accuracy"] < each["accuracy.high"]
+    assert few["macro_f1"] == each["macro_f1"] and few["macro_f1.low"] < each["macro_f1.low"], "whole groups vary more"
+
+
+def test_loss_and_perplexity_have_the_same_interval() -> None:
+    rows = [row(str(i), m, v) for i in range(20) for m, v in zip(LOSS, (20.0 + i, 10.0), strict=True)]
+    found = summary.metrics(rows)
+    assert found["loss.low"] < found["loss"] < found["loss.high"]
+    assert found["perplexity.low"] == pytest.approx(math.exp(found["loss.low"]))
+    assert not any(name.startswith("reference_nats.") for name in found)

@@ -106,6 +106,16 @@ def test_every_condition_is_a_row_with_words(run: Run) -> None:
     )
 
 
+def test_a_gain_that_was_not_needed_is_no_failure(run: Run) -> None:
+    judged(run, 0, policy("chall", gained(60), SCORE))
+    result = explain(run, 0)
+    tests = {c["metric"]: c["passed"] for c in result["conditions"] if c["condition"] == "better"}
+    assert result["action"] == "PROMOTE" and tests == {"accuracy": True, "token_f1": False}
+    lines = shown(result).splitlines()
+    assert any("is it better here too? (not needed)" in line for line in lines)
+    assert not any("NO" in line.split() for line in lines)
+
+
 def test_round_0_and_the_latest_round(run: Run) -> None:
     judged(run, 0, policy("sft", gained(25), SCORE))
     judged(run, 1, policy("chall", RIGHT, SCORE))

@@ -87,13 +87,14 @@ def test_a_finished_run(finished: Store) -> None:
         "What is gout?",
         "Answer 1.",
         "2 of 3 key points",
-        "about 900 items",
+        "Look 1 of the preference rounds: a gain counts with p at or below 0.010",
         "kept",
         "tie",
         "medical advice",
     ):
         assert words in found.text, words
-    assert found.tags.count("svg") == 2 + 2 + 3 + 3  # scores, gains; scores, pairs, lengths of answers; curves
+    # what decided; scores, gains; scores, pairs, lengths of answers; curves
+    assert found.tags.count("svg") == 1 + 2 + 2 + 3 + 3
     assert found.tags.count("text") > 30  # the charts' words are words, not outlines
     ids = [value for _, name, value in found.attributes if name == "id"]
     assert len(ids) == len(set(ids))

@@ -33,9 +33,30 @@ def test_what_was_promoted_and_by_how_much(finished: Store) -> None:
     )
     assert found.steps[1].sentence == (
         "Not shown to be better than SFT: token F1 0.600 → 0.595, −0.005 (95% interval −0.030 to +0.020, n = 40); "
-        "accuracy 0.600, the same on each of 40 items. About 900 items would be needed to tell."
+        "accuracy 0.600, the same on each of 40 items."
     )
     assert found.warnings == ()
+
+
+def test_how_many_items_would_tell_is_said_only_where_that_means_something(finished: Store) -> None:
+    """Round 1 lost: more items would settle nothing. With a gain they would, unless they are more than anybody has."""
+
+    def sentence(delta: float, items: int) -> str:
+        finished.execute(
+            [
+                ("UPDATE gates SET delta = ? WHERE round = 1 AND metric = 'token_f1'", [delta]),
+                (
+                    "UPDATE decisions SET evidence = json_object('policy_id', 'sft00000bb', 'items_needed', ?) "
+                    "WHERE round = 1",
+                    [items],
+                ),
+            ]
+        )
+        return verdict(read(finished)).steps[1].sentence
+
+    assert "items would be needed" not in sentence(-0.005, 900)
+    assert sentence(0.004, 1_234).endswith("About 1,200 items would be needed to tell.")
+    assert "items would be needed" not in sentence(0.00001, 13_612_365)
 
 
 def test_nothing_was_promoted(store: Store, rows: SimpleNamespace) -> None:
