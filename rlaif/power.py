@@ -47,6 +47,11 @@ def mean_mde(standard_error: float, n_clusters: int, alpha: float, power: float 
     return float((t.isf(alpha) + t.isf(1 - power)) * standard_error)
 
 
+def mean_power(standard_error: float, gain: float, alpha: float) -> float:
+    """Power of a one-sided test of a paired mean at `alpha` for a true `gain`; normal approximation, error above 0."""
+    return float(scipy.stats.norm.sf(scipy.stats.norm.isf(alpha) - gain / standard_error))
+
+
 def items_needed(n: int, standard_error: float, effect: float, alpha: float, power: float = 0.8) -> int:
     """How many items find a true `effect` > 0 with `power` at one-sided `alpha`, if `n` items gave this standard error.
 

@@ -101,7 +101,7 @@ def _step(row: dict[str, Any], data: Data, names: dict[str, str]) -> Step:
     else:
         sentence = _not_promoted(row["decision"], met, tests, last_look(data["gates"], round))
         if needed := _items_needed(round, data):
-            sentence += f" About {words.about(needed)} items would be needed to tell."
+            sentence += f" {needed[0].upper()}{needed[1:]}."
     return Step(round, title, result, sentence, reason)
 
 
@@ -131,10 +131,11 @@ def _change(g: dict[str, Any]) -> str:
     )
 
 
-def _items_needed(round: int, data: Data) -> int | None:
+def _items_needed(round: int, data: Data) -> str:
+    """In words; "" where none are recorded."""
     of_round = [d for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
     items = json.loads(of_round[-1]["evidence"]).get("items_needed") if of_round else None
-    return items if isinstance(items, int) else None
+    return words.items_words(items) if items else ""
 
 
 def last_look(gates: Rows, round: int) -> Rows:

@@ -22,7 +22,7 @@ def test_every_condition_of_the_gate_is_a_row_with_its_result(finished: Store) -
     assert better.change == "0.500 → 0.600"
     assert better.difference == "+0.100 (95%: +0.020 to +0.180)"
     assert better.needed == "≥ +0.005, p ≤ 0.010"
-    assert better.detail == "p 0.0040, after Holm 0.0080"
+    assert better.detail == "p 0.0040, adjusted 0.0080"
     assert "2 items won, 1 lost" in next(c for c in first.conditions if not c.passed).detail
 
 

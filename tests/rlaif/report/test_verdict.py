@@ -33,7 +33,7 @@ def test_what_was_promoted_and_by_how_much(finished: Store) -> None:
     )
     assert found.steps[1].sentence == (
         "Not shown to be better than SFT: token F1 0.600 → 0.595, −0.005 (95% interval −0.030 to +0.020, n = 40); "
-        "accuracy 0.600, the same on each of 40 items. About 900 items would be needed to tell."
+        "accuracy 0.600, the same on each of 40 items. About 900 items would settle it."
     )
     assert found.warnings == ()
 
