@@ -141,3 +141,17 @@ def setting_words(value: float | bool | str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def items_words(items: int | tuple[int, int | None] | None) -> str:
+    """How many items would settle an INCONCLUSIVE, as recorded with it: (from, to), (more than, None) or nothing; one
+    number in runs of an older gate.
+    """
+    if isinstance(items, int):
+        return f"about {about(items)} items would settle it"
+    if not items:
+        return "these items do not say how many would settle it"
+    low, high = items
+    if high is None:
+        return f"it would take more than {about(low)} items, twice these, to settle it"
+    return f"between {about(low)} and {about(high)} items would settle it"

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from rlaif import power, stats
 from rlaif.config import GateConfig
 from rlaif.evals.results import Paired, PolicyResults, pair
+from rlaif.gate.levels import Arm, Level, least_p, shared
 
 POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
 TRUE_GAIN = 0.03  # the true gain in accuracy whose power is printed each time
@@ -20,8 +21,8 @@ class GateRow:
     """One condition, as in the table `gates`. `delta` is challenger minus champion; None where it does not apply.
 
     `ci_low` and `ci_high` are the two-sided 95% interval for `better`, and the two one-sided 95% bounds for `not_worse`
-    and `gain_possible`, because those decide there. `mde`: the true gain found with 80% power at alpha / 2, the level
-    that the smaller of the two p-values has to meet under Holm.
+    and `gain_possible`, because those decide there. `test` and `p_value` are of the test that decides, `alpha` is the
+    look's. `mde`: the true gain found with 80% power at the test's share of alpha; None where it has none.
     """
 
     condition: str
@@ -50,6 +51,7 @@ class GateRow:
 class Measured:
     """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
 
+    `least` are the least p-values that accuracy and the score could have (see `rlaif.gate.levels`).
     `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None. So is
     `consistency`, which only a simulation may lack. `others` are (metric, benchmark, estimate, margin) of the
     benchmarks that may only not get worse.
@@ -63,8 +65,19 @@ class Measured:
     score_name: str
     order_name: str
     benchmarks: tuple[str, str]
+    least: tuple[float, float]
     others: tuple[tuple[str, str, stats.PairedBootstrap, float], ...] = ()
     consistency: stats.PairedBootstrap | None = None
+
+    @property
+    def p_accuracy(self) -> float:
+        """The larger of McNemar's p, which takes items as independent, and the one over groups, where there are any."""
+        grouped = self.accuracy.n_clusters < self.accuracy.n
+        return max(self.mcnemar.p_value, self.accuracy.p_value) if grouped else self.mcnemar.p_value
+
+    def levels(self, alpha: float) -> tuple[Level, Level]:
+        """Of accuracy and of the score, at a look with `alpha`."""
+        return shared(Arm(self.p_accuracy, self.least[0]), Arm(self.score.p_value, self.least[1]), alpha)
 
     def bounded(self, settings: GateConfig) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
         """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
@@ -97,6 +110,9 @@ def measure(
     def mean(paired: Paired) -> stats.PairedBootstrap:
         return stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
 
+    def least(paired: Paired) -> float:
+        return least_p(paired.champion, paired.challenger, paired.groups)
+
     return Measured(
         stats.mcnemar_exact(before, after),
         mean(accuracy),
@@ -106,46 +122,81 @@ def measure(
         score.source.metric,
         order.source.metric if order else "",
         (accuracy.source.benchmark, score.source.benchmark),
+        (least(accuracy), least(score)),
         tuple((o.source.metric, o.source.benchmark, mean(o), o.source.margin) for o in others),
         mean(consistency) if consistency else None,
     )
 
 
 def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow]:
-    """Is the challenger better on accuracy, is it on the score? Holm over the two p-values."""
-    p_accuracy, p_score = stats.holm([m.mcnemar.p_value, m.score.p_value])
+    """Is the challenger better on accuracy, is it on the score? Two tests that share alpha as `levels` says."""
+    accuracy, score = m.levels(alpha)
     n, discordance = m.accuracy.n, (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
+    grouped = m.accuracy.n_clusters < n
     detail = f"{discordance:.1%} of the items discordant"
-    if discordance >= TRUE_GAIN:
-        probability = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha / 2)
+    if discordance >= TRUE_GAIN and accuracy.share:
+        probability = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha * accuracy.share)
+        if grouped:
+            probability = min(
+                probability, power.mean_power(m.accuracy.standard_error, TRUE_GAIN, alpha * accuracy.share)
+            )
         detail += f"; a true gain of {TRUE_GAIN} would be found with probability {probability:.2f}"
-    if m.accuracy.n_clusters < n:
-        detail += f"; McNemar takes items as independent: clustered bootstrap p {m.accuracy.p_value:.4f}"
-    mde = power.mean_mde(m.score.standard_error, m.score.n_clusters, alpha / 2, POWER)
+    if grouped:
+        detail += f"; McNemar's p {m.mcnemar.p_value:.4f}, over groups {m.accuracy.p_value:.4f}: the larger decides"
+    by_groups = grouped and m.accuracy.p_value > m.mcnemar.p_value
     return [
         replace(
-            _estimate_row("better", "accuracy", m.benchmarks[0], "mcnemar_exact", m.accuracy),
-            passed=p_accuracy <= alpha and m.accuracy.delta >= settings.gain_accuracy - ROUNDING,
-            detail=detail,
+            _estimate_row(
+                "better",
+                "accuracy",
+                m.benchmarks[0],
+                "clustered_bootstrap" if by_groups else "mcnemar_exact",
+                m.accuracy,
+            ),
+            passed=accuracy.p_adjusted <= alpha and m.accuracy.delta >= settings.gain_accuracy - ROUNDING,
+            detail=f"{detail}; {_share_words(accuracy, m.least[0], alpha)}",
             b=m.mcnemar.b,
             c=m.mcnemar.c,
-            p_value=m.mcnemar.p_value,
-            p_adjusted=p_accuracy,
+            p_value=m.p_accuracy,
+            p_adjusted=accuracy.p_adjusted,
             alpha=alpha,
             threshold=settings.gain_accuracy,
-            mde=power.mcnemar_mde(n, discordance, alpha / 2, POWER),
+            mde=_accuracy_mde(m, alpha * accuracy.share),
         ),
-        replace(
-            _estimate_row("better", m.score_name, m.benchmarks[1], "clustered_bootstrap", m.score),
-            passed=p_score <= alpha and m.score.delta >= settings.gain_score - ROUNDING,
-            detail=f"a true gain of {mde:.4f} would be found with probability {POWER}",
-            p_value=m.score.p_value,
-            p_adjusted=p_score,
-            alpha=alpha,
-            threshold=settings.gain_score,
-            mde=mde,
-        ),
+        _score_row(m, score, alpha, settings),
     ]
+
+
+def _score_row(m: Measured, level: Level, alpha: float, settings: GateConfig) -> GateRow:
+    mde, detail = None, _share_words(level, m.least[1], alpha)
+    if level.share:
+        mde = power.mean_mde(m.score.standard_error, m.score.n_clusters, alpha * level.share, POWER)
+        detail = f"a true gain of {mde:.4f} would be found with probability {POWER}; {detail}"
+    return replace(
+        _estimate_row("better", m.score_name, m.benchmarks[1], "clustered_bootstrap", m.score),
+        passed=level.p_adjusted <= alpha and m.score.delta >= settings.gain_score - ROUNDING,
+        detail=detail,
+        p_value=m.score.p_value,
+        p_adjusted=level.p_adjusted,
+        alpha=alpha,
+        threshold=settings.gain_score,
+        mde=mde,
+    )
+
+
+def _accuracy_mde(m: Measured, level: float) -> float | None:
+    """The true gain in accuracy that both tests find; None where McNemar's finds none or has no level."""
+    discordance = (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
+    found = power.mcnemar_mde(m.accuracy.n, discordance, level, POWER) if level else None
+    if found is None or m.accuracy.n_clusters == m.accuracy.n:
+        return found
+    return max(found, power.mean_mde(m.accuracy.standard_error, m.accuracy.n_clusters, level, POWER))
+
+
+def _share_words(level: Level, least: float, alpha: float) -> str:
+    if level.share == 0:
+        return f"takes no share: its p could not be below {least:.2g} whatever the direction, half is {alpha / 2:.4f}"
+    return "has the whole alpha: the other test could not reach its half" if level.share == 1 else "has half of alpha"
 
 
 def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:
@@ -221,32 +272,3 @@ def _bound_power(margin: float, standard_error: float) -> float:
     """P(lower 95% bound > -margin) when the true difference is 0; normal approximation."""
     normal = NormalDist()
     return normal.cdf(margin / standard_error - normal.inv_cdf(0.95))
-
-
-def items_to_settle(
-    m: Measured, better: bool, open_bounds: list[str], alpha: float, settings: GateConfig
-) -> int | None:
-    """About how many items decide, with 80% power and the present spread and size of groups.
-
-    For a gain: that a true one of max(seen, least worth having) is found at alpha / 2, on the cheaper of the two
-    metrics that may still have it. For each open bound: that it clears the margin if the true difference is the one
-    seen; no number does where the difference seen is beyond the margin. The largest of these is returned.
-    """
-    needed = []
-    if not better:
-        gains = [
-            max(e.n + 1, power.items_needed(e.n, e.standard_error, max(e.delta, gain), alpha / 2, POWER))
-            for e, gain in ((m.accuracy, settings.gain_accuracy), (m.score, settings.gain_score))
-            if e.standard_error > 0 and e.upper >= gain - ROUNDING and max(e.delta, gain) > 0
-        ]
-        if not gains:
-            return None
-        needed.append(min(gains))
-    for metric, _, estimate, margin in m.bounded(settings):
-        if metric not in open_bounds:
-            continue
-        if estimate.delta <= -margin:
-            return None
-        bound = power.items_needed(estimate.n, estimate.standard_error, margin + estimate.delta, 0.05, POWER)
-        needed.append(max(estimate.n + 1, bound))
-    return max(needed)

@@ -3,7 +3,8 @@
 No files, no database, no torch. The rule (the row's `condition` in brackets):
 
     PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
-            and  [better]    Holm-adjusted p <= the look's alpha on accuracy or the score, with a gain worth having
+            and  [better]    adjusted p <= the look's alpha on accuracy or the score, with a gain worth having; how the
+                             two share alpha, and which look inherits what, is in levels.py
             and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
                              that compares words that is also ROUGE-L; consistency with the references (statements
                              denied, numbers changed) always; further benchmarks (evals/benchmarks.py) count
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from rlaif import stats
 from rlaif.config import GateConfig
@@ -36,13 +37,18 @@ from rlaif.gate.conditions import (
     Measured,
     better_rows,
     bound_rows,
-    items_to_settle,
     measure,
     ordered_rows,
 )
+from rlaif.gate.items import Items, items_to_settle
+from rlaif.gate.levels import Level
 from rlaif.types import Action
+from rlaif.wording import items_words
+
+RULE = "gate-2"  # how alpha is shared and handed on; recorded with each decision, absent before there was a second rule
 
 __all__ = [
+    "RULE",
     "Check",
     "Checks",
     "GateResult",
@@ -57,10 +63,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Which look at the gate's items this is: `number` counts from 1 within its kind, rejections included."""
+    """Which look at the gate's items this is: `number` counts from 1 within its kind, rejections included.
+
+    `inherited` is the alpha that the look before handed on because it promoted; 0 where it did not.
+    """
 
     kind: Literal["sft", "dpo"]
     number: int
+    inherited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +100,30 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """`items_needed`: about how many items would settle an INCONCLUSIVE; None where items are not what is missing."""
+    """`alpha` is the look's, with what it inherited; `shares` says which part of it each metric had.
+
+    `items_needed`: from how many to how many items would settle an INCONCLUSIVE (see `items_to_settle`); None where
+    that cannot be said or items are not what is missing.
+    """
 
     action: Action
     reason: str
     alpha: float
     rows: tuple[GateRow, ...] = field(repr=False)
-    items_needed: int | None = None
+    items_needed: Items | None = None
+    inherited: float = 0.0
+    shares: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What is recorded beside the rows: the alpha, where it came from, and who had it. JSON-ready."""
+        return {
+            "rule": RULE,
+            "alpha": self.alpha,
+            "alpha_inherited": self.inherited,
+            "alpha_shares": self.shares,
+            "items_needed": self.items_needed,
+        }
 
 
 def decide(
@@ -112,7 +139,7 @@ def decide(
 
     Raises RlaifError on accuracy values other than 0/1 and UsageError on a look without alpha (see `alpha_for_look`).
     """
-    alpha = stats.alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
+    alpha = _own_alpha(look, settings) + look.inherited
     rows = _same_rows(champion, challenger)
     comparable = all(row.passed for row in rows)
     rows += _unscored_rows(champion, challenger, settings)
@@ -135,13 +162,20 @@ def decide(
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
-            # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
-            resamples = max(settings.resamples, math.ceil(20 / alpha))
-            measured = measure(accuracy, score, order, consistency, others, seed, resamples)
+            measured = measure(accuracy, score, order, consistency, others, seed, resamples_of(alpha, settings))
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
     return _conclude((*rows, *guards), measured, look, alpha, settings)
+
+
+def resamples_of(alpha: float, settings: GateConfig) -> int:
+    """A p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones."""
+    return max(settings.resamples, math.ceil(20 / alpha))
+
+
+def _own_alpha(look: Look, settings: GateConfig) -> float:
+    return stats.alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
 
 
 def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateRow]:
@@ -188,11 +222,16 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
 def _conclude(
     rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateConfig
 ) -> GateResult:
-    """The decision follows from the rows alone; `m` only serves to say how many items would settle it."""
+    """The decision follows from the rows alone; `m` only serves to say how alpha was shared and how many items would
+    settle it.
+    """
+    levels: tuple[Level, ...] = m.levels(alpha) if m else ()
+    shares = dict(zip(("accuracy", m.score_name), (level.share for level in levels), strict=True)) if m else {}
+    inherited = f" ({look.inherited:.4f} of it from the promotion before)" if look.inherited else ""
 
-    def result(action: Action, why: str, items: int | None = None) -> GateResult:
-        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}: {why}"
-        return GateResult(action, reason, alpha, rows, items)
+    def result(action: Action, why: str, items: Items | None = None) -> GateResult:
+        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}"
+        return GateResult(action, reason, alpha, rows, items, look.inherited, shares)
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]
     if invalid or m is None:
@@ -222,9 +261,10 @@ def _conclude(
     reasons = [] if better else [_words(row) for row in tests]
     reasons += [f"{row.metric} not shown to be not worse ({row.detail.split(';')[0]})" for row in open_bounds]
     reasons += [f"red guard {row.metric}" for row in blocking]
-    items = items_to_settle(m, bool(better), [row.metric for row in open_bounds], alpha, settings)
-    needed = f"about {items} items would settle it" if items else "no number of items of this kind would settle it"
-    reasons.append(needed)
+    next_look = Look("dpo", look.number + 1 if look.kind == "dpo" else 1)  # it inherits nothing from this one
+    open_metrics = [row.metric for row in open_bounds]
+    items = items_to_settle(m, bool(better), open_metrics, _own_alpha(next_look, settings), settings)
+    reasons.append(items_words(items))
     return result("INCONCLUSIVE", "; ".join(reasons), items)
 
 

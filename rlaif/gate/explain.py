@@ -8,6 +8,7 @@ from typing import Any
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import UsageError
+from rlaif.wording import items_words
 
 Row = dict[str, Any]
 
@@ -41,9 +42,9 @@ NAMES = {
 def explain(run: Run, round: int | None = None) -> dict[str, Any]:
     """What the gate of a round saw, JSON-ready.
 
-    It has `verdict` (one line), `conditions` (rows of `gates`, each with `question` and `words`) and `power`. `round`
-    None is the latest that was decided. `conditions` is empty where a round ended without a challenger. UsageError for
-    a round that is not decided.
+    It has `verdict` (one line), `conditions` (rows of `gates`, each with `question` and `words`), `alpha_words` (which
+    alpha was used, and why) and `power`. `round` None is the latest that was decided. `conditions` is empty where a
+    round ended without a challenger. UsageError for a round that is not decided.
     """
     decisions = run.store.query(
         "SELECT round, action, reason, evidence FROM decisions WHERE kind = 'gate' ORDER BY seq"
@@ -67,6 +68,9 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
         "round": round,
         "look": first.get("look"),
         "alpha": evidence.get("alpha"),
+        "alpha_inherited": evidence.get("alpha_inherited"),
+        "alpha_shares": evidence.get("alpha_shares"),
+        "alpha_words": alpha_words(evidence, rows),
         "champion": first.get("champion"),
         "challenger": first.get("challenger"),
         "action": decision["action"],
@@ -78,7 +82,28 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
     }
 
 
-def verdict(action: str, rows: list[Row], items: int | None, reason: str) -> str:
+def alpha_words(evidence: dict[str, Any], rows: list[Row]) -> str:
+    """Where a look's alpha came from, and which metric had which part of it; "" where nothing was tested."""
+    tests = {row["metric"]: row for row in rows if row["condition"] == "better"}
+    if not tests:
+        return ""
+    if "alpha_shares" not in evidence:
+        return "decided by an older rule: each metric had half of alpha, and no promotion handed its alpha on"
+    alpha, inherited, shares = evidence["alpha"], evidence["alpha_inherited"], evidence["alpha_shares"]
+    origin = f"alpha {alpha:.4f} is this look's own"
+    if inherited:
+        origin = (
+            f"alpha {alpha:.4f}: {alpha - inherited:.4f} is this look's own, {inherited:.4f} comes from the promotion "
+        )
+        origin += "before"
+    whole = [_name(tests[metric]) for metric, share in shares.items() if share == 1]
+    if not whole:
+        return f"{origin}; the two metrics share it (Holm)"
+    other = next(tests[metric] for metric, share in shares.items() if share == 0)
+    return f"{origin}; {whole[0]} has all of it: {_name(other)} {other['detail'].split('; ')[-1]}"
+
+
+def verdict(action: str, rows: list[Row], items: Any, reason: str) -> str:
     """The decision in one line for somebody who does not know the gate."""
     failed = [row for row in rows if not row["passed"]]
     better = [_name(row) for row in rows if row["condition"] == "better" and row["passed"]]
@@ -99,7 +124,7 @@ def verdict(action: str, rows: list[Row], items: int | None, reason: str) -> str
     red = [row["metric"] for row in failed if row["condition"] == "guard"]
     if red and better:
         return f"INCONCLUSIVE: better on {' and '.join(better)}, but held up by a red monitor ({', '.join(red)})."
-    tail = f"; about {items:,} items would settle it" if items else "; more items of this kind would not settle it"
+    tail = f"; {items_words(items)}"
     open_bounds = sorted({_name(row) for row in failed if row["condition"] == "not_worse"})
     if better:
         losses = " and ".join(open_bounds)
@@ -109,7 +134,9 @@ def verdict(action: str, rows: list[Row], items: int | None, reason: str) -> str
 
 def power(row: Row) -> str:
     """The smallest gain that a `better` row could have seen."""
-    if row["mde"] is None:
+    if row["mde"] is None and "takes no share" in row["detail"]:
+        sensitivity = "no gain could have been found"
+    elif row["mde"] is None:
         sensitivity = "answers too much alike for any gain to be found"
     else:
         sensitivity = f"a true gain of {row['mde']:.4f} or more would have been found in 80% of cases"
@@ -178,10 +205,9 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     enough = any(c["condition"] == "better" and c["passed"] for c in result["conditions"])
     table += [_line(c, enough) for c in result["conditions"] if c["condition"] not in settled]
     screen.table("", ["met", "condition", "found"], table)
-    for line in result["power"]:
-        screen.line(line)
-    if result["action"] == "INCONCLUSIVE" and result["items_needed"]:
-        screen.line(f"about {result['items_needed']:,} items would settle it")
+    for line in (result["alpha_words"], *result["power"]):
+        if line:
+            screen.line(line)
 
 
 def _says_no_more(condition: Row) -> bool:

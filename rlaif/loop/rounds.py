@@ -20,7 +20,8 @@ from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questio
 from rlaif.evals.quality import gate_judge_config, gate_quality, labelled_quality
 from rlaif.evals.stored import results
 from rlaif.exam.licence import check_licence, ensure_licence
-from rlaif.gate.decide import Check, Checks, Look, decide
+from rlaif.gate.decide import Check, Checks, decide
+from rlaif.gate.looks import follows_older_rule, next_look
 from rlaif.judging.configured import judge_item, members
 from rlaif.judging.cut import as_judged
 from rlaif.judging.noise import UNMEASURED, measure_noise
@@ -263,9 +264,13 @@ def confirmation(
 def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     """Decide on the challenger from its results and the champion's on the same items, and close the round."""
     run = loop.run
-    looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
-    look = Look("sft", 1) if round == 0 else Look("dpo", looks + 1)
-    settings = run.config.gate
+    look, settings = next_look(run, round), run.config.gate
+    if follows_older_rule(run, round):
+        loop.screen.line(
+            "  gate                   earlier looks keep what an older rule decided and spent; from this look on the "
+            "present rule decides",
+            style="yellow",
+        )
     carry(run, loop.prompt, loop.screen)
     gate_quality(run, loop.gate_judge, (champion, challenger), round, loop.prompt, loop.screen)
     if round:
@@ -283,7 +288,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
         | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}
         for row in result.rows
     ]
-    evidence = {"alpha": result.alpha, "items_needed": result.items_needed, "look": look.number}
+    evidence = result.evidence | {"look": look.number}
     close_round(
         loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows, monitors=monitors
     )

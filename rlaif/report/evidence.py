@@ -125,7 +125,7 @@ def _condition(g: dict[str, Any], one_gain: bool = False) -> Condition:
         difference = f"{words.signed(g['delta'])} ({kind}: {words.interval(g['ci_low'], g['ci_high'])})"
     detail = [words.hide_places(g["detail"])] if g["detail"] else []
     if g["p_adjusted"] is not None:
-        detail.insert(0, f"p {words.p_value(g['p_value'])}, after Holm {words.p_value(g['p_adjusted'])}")
+        detail.insert(0, f"p {words.p_value(g['p_value'])}, adjusted {words.p_value(g['p_adjusted'])}")
     if g["b"] is not None and g["c"] is not None:
         detail.insert(1, f"{g['b']:,} items won, {g['c']:,} lost")
     name, _, check = g["metric"].partition(": ")

@@ -102,7 +102,7 @@ def _step(row: dict[str, Any], data: Data, names: dict[str, str]) -> Step:
     else:
         sentence = _not_promoted(row["decision"], met, tests, last_look(data["gates"], round))
         if needed := _items_needed(round, data):
-            sentence += f" About {words.about(needed)} items would be needed to tell."
+            sentence += f" {needed[0].upper()}{needed[1:]}."
     return Step(round, title, result, sentence, reason)
 
 
@@ -132,14 +132,16 @@ def _change(g: dict[str, Any]) -> str:
     )
 
 
-def _items_needed(round: int, data: Data) -> int | None:
+def _items_needed(round: int, data: Data) -> str:
+    """In words; "" where none are recorded."""
     of_round = [d for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
     items = json.loads(of_round[-1]["evidence"]).get("items_needed") if of_round else None
     tests = [g for g in last_look(data["gates"], round) if g["condition"] == "better" and g["delta"] is not None]
     # Without a gain, or with answers right on the same items, more of them would settle nothing worth having.
     gained = any(g["delta"] > 0 and (g["b"], g["c"]) != (0, 0) for g in tests)
     most = MOST_TIMES * max((g["n"] or 0 for g in tests), default=0)
-    return items if isinstance(items, int) and gained and items <= most else None
+    meant = items and gained and not (isinstance(items, int) and items > most)  # one number: of an older gate
+    return words.items_words(items) if meant else ""
 
 
 def last_look(gates: Rows, round: int) -> Rows:

@@ -20,6 +20,19 @@ def test_number(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ((660, 7100), "between 660 and 7,100 items would settle it"),
+        ([1100, None], "it would take more than 1,100 items, twice these, to settle it"),
+        (1670, "about 1,700 items would settle it"),
+        (None, "these items do not say how many would settle it"),
+    ],
+)
+def test_items_that_would_settle_it(items: tuple[int, int | None] | None, text: str) -> None:
+    assert words.items_words(items) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"), [(0.0123, "+0.012"), (0.0, "0.000"), (0.0001, "0.000"), (-0.0123, "−0.012"), (None, "–")]
 )
 def test_signed(value: float | None, text: str) -> None:

@@ -16,6 +16,7 @@ from rlaif.gate.explain import QUESTIONS, explain, show
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, UsageError
+from rlaif.wording import items_words
 from stores.store import Store
 
 SETTINGS = GateConfig().model_copy(update={"resamples": 200})  # fewer than a run may have
@@ -56,14 +57,21 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path, Store.create(tmp_path, row), config)
 
 
-def judged(run: Run, round: int, challenger: PolicyResults, checks: Checks = Checks()) -> GateResult:  # noqa: B008
+def judged(
+    run: Run,
+    round: int,
+    challenger: PolicyResults,
+    checks: Checks = Checks(),  # noqa: B008
+    inherited: float = 0.0,
+) -> GateResult:
     """Decide as the loop does, and write what the loop writes."""
-    look = Look("sft", 1) if round == 0 else Look("dpo", round)
+    look = Look("sft", 1) if round == 0 else Look("dpo", round, inherited)
     result = decide(CHAMPION, challenger, look=look, settings=SETTINGS, checks=checks, seed=0)
     names = {"round": round, "look": look.number, "champion": "champ", "challenger": challenger.policy_id}
     rows = [{k: v for k, v in asdict(row).items() if v is not None} | names for row in result.rows]
-    evidence = {"alpha": result.alpha, "items_needed": result.items_needed}
-    run.store.write({"gates": rows, "decisions": [Decision(round, "gate", result.action, result.reason, evidence)]})
+    run.store.write(
+        {"gates": rows, "decisions": [Decision(round, "gate", result.action, result.reason, result.evidence)]}
+    )
     return result
 
 
@@ -141,7 +149,7 @@ def test_round_0_and_the_latest_round(run: Run) -> None:
             gained(25),
             SCORE + (x := RNG.normal(0, 0.3, 120)) - x.mean(),
             Checks(),
-            "a loss on token F1 is not ruled out; about",
+            "a loss on token F1 is not ruled out; ",
         ),
     ],
 )
@@ -149,8 +157,29 @@ def test_verdicts(run: Run, right: np.ndarray, score: np.ndarray, checks: Checks
     result = judged(run, 1, policy("chall", right, score), checks)
     found = explain(run, 1)
     assert verdict in found["verdict"] and found["verdict"].startswith(result.action)
-    if result.items_needed:
-        assert f"about {result.items_needed:,} items would settle it" in found["verdict"]
+    if result.action == "INCONCLUSIVE" and "cannot tell" in verdict:
+        assert items_words(result.items_needed) in found["verdict"]
+
+
+def test_which_alpha_was_used_and_why(run: Run) -> None:
+    judged(run, 0, policy("sft", gained(25), SCORE + 0.1))
+    judged(run, 1, policy("chall", gained(1), SCORE + RNG.normal(0, 0.1, 120)), inherited=0.01)
+    assert explain(run, 0)["alpha_words"] == "alpha 0.0100 is this look's own; the two metrics share it (Holm)"
+    found = explain(run, 1)
+    assert (found["alpha_inherited"], found["alpha_shares"]) == (0.01, {"accuracy": 0.0, "token_f1": 1.0})
+    assert found["alpha_words"] in shown(found) and found["alpha_words"] == (
+        "alpha 0.0343: 0.0243 is this look's own, 0.0100 comes from the promotion before; token F1 has all of it: "
+        "accuracy takes no share: its p could not be below 0.5 whatever the direction, half is 0.0172"
+    )
+
+
+def test_a_round_of_an_older_rule_is_explained_by_it(run: Run) -> None:
+    result = judged(run, 1, policy("chall", gained(3), SCORE + RNG.normal(0, 0.3, 120)))
+    old = {"alpha": result.alpha, "items_needed": 1670, "look": 1}
+    run.store.write({"decisions": [Decision(1, "gate", result.action, result.reason, old)]})
+    found = explain(run, 1)
+    assert "about 1,700 items would settle it" in found["verdict"]
+    assert found["alpha_words"].startswith("decided by an older rule: each metric had half of alpha")
 
 
 def test_a_round_without_a_challenger_and_an_unknown_round(run: Run) -> None:
@@ -174,11 +203,13 @@ def test_simulate_on_the_runs_own_results(run: Run, monkeypatch: pytest.MonkeyPa
         simulate_own, "results", lambda run, policy_id, *_: {"champ": CHAMPION, "chall": challenger}[policy_id]
     )
     monkeypatch.setattr(simulate_own, "POWER_DRAWS", 2)
+    monkeypatch.setattr(simulate_own, "PROBE", 1)
     result = simulate_own.simulate_own(run, 3, 2, screen)
     assert result["sizes"] == {
         "accuracy": {"n": 250, "groups": 125, "discordance": 0.1},
         "token_f1": {"n": 120, "groups": 60},
     }
+    assert result["expected_s"] > 0
     assert result["null"]["draws"] == 3 and len(result["null"]["by_look"]) == 2
     assert {(p["metric"], p["gain"], p["look"]) for p in result["power"]} == {
         *(("accuracy", g, k) for g in (0.02, 0.03, 0.05, 0.08) for k in (1, 2)),

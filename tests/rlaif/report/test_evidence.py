@@ -25,7 +25,7 @@ def test_every_condition_of_the_gate_is_a_row_with_its_result(finished: Store) -
     assert first.reason == "Look 1 of SFT: a gain counts with p at or below 0.010, and on one measure is enough."
     assert [c.result for c in first.conditions] == ["✓ passed", "not shown"], "one gain is enough"
     assert {c.result for c in newest.conditions} == {"✗ failed"}
-    assert better.detail == "p 0.0040, after Holm 0.0080"
+    assert better.detail == "p 0.0040, adjusted 0.0080"
     assert "2 items won, 1 lost" in next(c for c in first.conditions if not c.passed).detail
 
 

@@ -54,9 +54,9 @@ def test_how_many_items_would_tell_is_said_only_where_that_means_something(finis
         )
         return verdict(read(finished)).steps[1].sentence
 
-    assert "items would be needed" not in sentence(-0.005, 900)
-    assert sentence(0.004, 1_234).endswith("About 1,200 items would be needed to tell.")
-    assert "items would be needed" not in sentence(0.00001, 13_612_365)
+    assert "would settle it" not in sentence(-0.005, 900)
+    assert sentence(0.004, 1_234).endswith("About 1,200 items would settle it.")
+    assert "would settle it" not in sentence(0.00001, 13_612_365)
 
 
 def test_nothing_was_promoted(store: Store, rows: SimpleNamespace) -> None:
