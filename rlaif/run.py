@@ -163,9 +163,9 @@ class Run:
         self.store.write({"decisions": [decision]})
 
 
-def open_run(folder: Path, on_wait: Any = None) -> Run:
-    """An existing run. UsageError when `folder` holds none."""
-    store = Store.open(folder, on_wait)
+def open_run(folder: Path, on_wait: Any = None, *, read_only: bool = False) -> Run:
+    """An existing run. UsageError when `folder` holds none; with `read_only` also when its schema is older."""
+    store = Store.open(folder, on_wait, read_only=read_only)
     tree = json.loads(store.query("SELECT config FROM runs")[0]["config"])
     return Run(folder, store, validate(unflat(tree), where=f"{folder}/{DATABASE}"))
 
