@@ -21,6 +21,7 @@ from typing import Any
 
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
 from rlaif.config_file import to_toml, validate
+from rlaif.trackers import Trackers
 from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 
@@ -61,6 +62,7 @@ class Run:
     folder: Path
     store: Store
     config: Config
+    trackers: Trackers = field(default_factory=Trackers)
 
     @property
     def policies(self) -> Path:
@@ -128,6 +130,13 @@ class Run:
         }
         replace = ["stages", *(t for t in ("rounds",) if t in stage.rows)]
         self.store.write({**stage.rows, "stages": [row]}, replace=replace)
+        self.trackers.stage(round, stage.rows, stage.detail)
+
+    def trained_steps(self) -> int:
+        """Training steps behind all policies of the run together."""
+        known = "policy_id IN (SELECT policy_id FROM policies)"
+        rows = self.store.query(f"SELECT max(step) AS n FROM train_log WHERE {known} GROUP BY policy_id")
+        return sum(int(row["n"]) for row in rows)
 
     def champion(self) -> str:
         """The policy that was promoted last, by the gate or by hand; the base before any was."""
