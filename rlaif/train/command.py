@@ -39,6 +39,7 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
 
     Raises UsageError and RlaifError for all that can be wrong, before a run folder is made where it can be known then.
     """
+    check_trackers(config)
     from rlaif.models.base import load_base
 
     started = now()
@@ -59,7 +60,6 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     def waiting(message: str) -> None:
         screen.line(f"  {message}", style="yellow")
 
-    check_trackers(config)
     screen.line(f"rlaif train: {config.train.method}, profile {config.profile}, seed {config.seed}, run {folder}")
     run = find(folder, config, waiting)
     prompt = load_prompt(config.prompts.policy)
