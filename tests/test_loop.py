@@ -17,6 +17,7 @@ import pytest
 
 from command_line import call
 from judges.scripted import ScriptedJudge
+from notebooks import EXAMPLES, printed, ran, shown
 from rlaif.config import flat
 from rlaif.config_file import load_config, to_toml
 from rlaif.evals.stored import results
@@ -61,6 +62,19 @@ def run(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
 @pytest.fixture
 def query(run: Path) -> Any:
     return Store.open(run).query
+
+
+def test_the_notebook_of_the_tour_shows_the_run_and_changes_nothing(run: Path, tmp_path: Path) -> None:
+    before = (run / "rlaif.duckdb").read_bytes()
+    tour = ran(EXAMPLES / "tour.ipynb", tmp_path, RLAIF_RUN=str(run))
+    (charts,) = [html for html in shown(tour, "text/html") if "<svg" in html]
+    assert charts.count("<svg") > 9 and "gain in token F1" in charts
+    said = printed(tour)
+    assert all(
+        words in said for words in ("  chosen   ", "  rejected ", "base  ", "champion  ", "a0 ", "3 of 3 key points")
+    )
+    assert any(f"\n{action}\n" in said for action in ("PROMOTE", "REJECT", "INCONCLUSIVE"))
+    assert (run / "rlaif.duckdb").read_bytes() == before
 
 
 @pytest.mark.skipif(not TRACKED, reason="needs tensorboard, of the extra test")
