@@ -3,11 +3,13 @@
     import rlaif
 
     run = rlaif.open("runs/default")
-    rlaif.query(run, "SELECT * FROM round_summary").to_pandas()
+    rlaif.table(run, "round_summary", to="pandas")
+    rlaif.query(run, "SELECT * FROM gates WHERE round = 1")
+    rlaif.plots(run)
     rlaif.answer(run, ["What are the symptoms of asthma?"], policy="champion")
     rlaif.judge([rlaif.JudgeItem("a1", "What helps against a cold?", "Rest.", reference="Rest and water.")])
-    rlaif.evaluate(run, "medquad")["metrics"]
     rlaif.decide(run, challenger="champion", champion="sft").reason
+    rlaif.evaluate(rlaif.open("runs/default", write=True), "medquad")["metrics"]
 
 The names in `__all__` are the public interface; everything else is private and may change. Where things are:
 
@@ -37,7 +39,7 @@ from rlaif.types import (
 )
 
 if TYPE_CHECKING:
-    from rlaif.api import answer, decide, evaluate, judge, open, query
+    from rlaif.api import Plot, Plots, answer, decide, evaluate, judge, open, plots, query, table, tables
     from rlaif.gate.decide import GateResult
     from rlaif.run import Run
 
@@ -47,6 +49,8 @@ __all__ = [
     "EvalItem",
     "GateResult",
     "JudgeItem",
+    "Plot",
+    "Plots",
     "Preference",
     "Question",
     "RlaifError",
@@ -58,7 +62,10 @@ __all__ = [
     "evaluate",
     "judge",
     "open",
+    "plots",
     "query",
+    "table",
+    "tables",
 ]
 
 

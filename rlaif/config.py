@@ -124,7 +124,7 @@ class TrainConfig(SftConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the computation; auto as model.dtype says
     prompt: str = PromptConfig().policy
     mask_prompt: bool = True  # the loss counts the answer's tokens only
-    report_to: tuple[str, ...] = ()  # trackers by their TRL names
+    report_to: tuple[str, ...] = ()  # trackers of `loop` and `train`; rlaif/trackers.py has the names
 
 
 # Keys of [train] and where the loop has the same: setting one sets the other.

@@ -42,6 +42,26 @@ def answer_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: 
     return render(tokenizer, turns)
 
 
+def conversation_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, said: Sequence[tuple[Question, str]], question: Question
+) -> str:
+    """The answer prompt behind the questions and answers of `said`, oldest first, each question in the prompt's words.
+
+    Without any it is :func:`answer_prompt`. Policies are trained on single questions: what they make of several is
+    theirs.
+    """
+    if not said:
+        return answer_prompt(tokenizer, prompt, question)
+    if prompt.raw:
+        before = [f"{answer_prompt(tokenizer, prompt, asked)}{answer}" for asked, answer in said]
+        return "\n\n".join([*before, answer_prompt(tokenizer, prompt, question)])
+    turns: list[dict[str, str]] = []
+    for asked, answer in said:
+        both = messages(prompt, asked.question, asked.context, asked.qtype)
+        turns += [*both[bool(turns) :], {"role": "assistant", "content": answer}]  # the system turn comes once
+    return render(tokenizer, [*turns, messages(prompt, question.question, question.context, question.qtype)[1]])
+
+
 def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]]) -> str:
     """The turns in the model's chat template, up to where its answer begins: a :class:`Rendered`.
 
@@ -53,7 +73,8 @@ def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]]) 
     Raises UsageError when the template cannot render the turns.
     """
     if not tokenizer.chat_template:
-        return "\n\n".join(turn["content"] for turn in turns) + PLAIN_END
+        marks = {"assistant": PLAIN_END.lstrip()}  # without a blank, as in training
+        return "\n\n".join(marks.get(turn["role"], "") + turn["content"] for turn in turns) + PLAIN_END
     asked = list(turns)
     system = asked[0]["content"].strip() if asked[0]["role"] == "system" else None
     try:

@@ -22,6 +22,7 @@ from typing import Any
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
 from rlaif.config_file import to_toml, validate
 from rlaif.logs import LOG
+from rlaif.trackers import Trackers
 from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 
@@ -62,6 +63,7 @@ class Run:
     folder: Path
     store: Store
     config: Config
+    trackers: Trackers = field(default_factory=Trackers)
 
     @property
     def policies(self) -> Path:
@@ -131,6 +133,13 @@ class Run:
         replace = ["stages", *(t for t in ("rounds",) if t in stage.rows)]
         self.store.write({**stage.rows, "stages": [row]}, replace=replace)
         LOG.info("round %d, stage %s: done in %.1f s, %.0f MB at most", round, name, row["seconds"], peak_memory_mb())
+        self.trackers.stage(round, stage.rows, stage.detail)
+
+    def trained_steps(self) -> int:
+        """Training steps behind all policies of the run together."""
+        known = "policy_id IN (SELECT policy_id FROM policies)"
+        rows = self.store.query(f"SELECT max(step) AS n FROM train_log WHERE {known} GROUP BY policy_id")
+        return sum(int(row["n"]) for row in rows)
 
     def champion(self) -> str:
         """The policy that was promoted last, by the gate or by hand; the base before any was."""
@@ -166,9 +175,9 @@ class Run:
         self.store.write({"decisions": [decision]})
 
 
-def open_run(folder: Path, on_wait: Any = None) -> Run:
-    """An existing run. UsageError when `folder` holds none."""
-    store = Store.open(folder, on_wait)
+def open_run(folder: Path, on_wait: Any = None, *, read_only: bool = False) -> Run:
+    """An existing run. UsageError when `folder` holds none; with `read_only` also when its schema is older."""
+    store = Store.open(folder, on_wait, read_only=read_only)
     tree = json.loads(store.query("SELECT config FROM runs")[0]["config"])
     return Run(folder, store, validate(unflat(tree), where=f"{folder}/{DATABASE}"))
 

@@ -42,7 +42,6 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 _LOCKED_DOWN = _SETTINGS | {"enable_external_access": False}
 _OWN_FILES = ("", ".wal", ".wal.checkpoint", ".wal.recovery")  # what DuckDB opens for a database, by how its name ends
 _MAGIC = slice(8, 12), b"DUCK"  # where a DuckDB file says what it is
-_NO_BAR = "SET enable_progress_bar = false"  # DuckDB would draw it on stdout, in the middle of JSON
 NAME = "rlaif"  # of the attached file; what DuckDB would call rlaif.duckdb when it is opened directly
 
 # Shared by all stores of the process: DuckDB's own rule on settings is per file, and batches are short.
@@ -129,8 +128,17 @@ def _started(file: str) -> duckdb.DuckDBPyConnection:
 def sandbox() -> duckdb.DuckDBPyConnection:
     """An in-memory database that loads no extension."""
     con = duckdb.connect(":memory:", config=_SETTINGS)
-    con.execute(_NO_BAR)
+    no_bar(con)
     return con
+
+
+def no_bar(con: duckdb.DuckDBPyConnection) -> None:
+    """No progress bar: DuckDB would draw it on stdout, in the middle of JSON.
+
+    Where it is off it is left alone: in a notebook without ipywidgets DuckDB refuses every change of it.
+    """
+    if con.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
+        con.execute("SET enable_progress_bar = false")
 
 
 def _quoted(text: str) -> str:
@@ -157,7 +165,7 @@ def _locked_down(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database of its own: what a person's statement leaves in it must not be there for the next one."""
     check_kind(path)
     with duckdb.connect(path, read_only=True, config=_LOCKED_DOWN) as con:
-        con.execute(_NO_BAR)
+        no_bar(con)
         con.execute("SET lock_configuration = true")
         yield con
 

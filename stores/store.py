@@ -43,6 +43,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.on_wait: Callable[[str], None] | None = None
+        self.read_only = False
 
     @classmethod
     def create(cls, folder: Path, run_row: Mapping[str, Any]) -> Store:
@@ -74,8 +75,10 @@ class Store:
         return cls(path)
 
     @classmethod
-    def open(cls, folder: Path, on_wait: Callable[[str], None] | None = None) -> Store:
+    def open(cls, folder: Path, on_wait: Callable[[str], None] | None = None, *, read_only: bool = False) -> Store:
         """The store of the run in `folder`, brought up to this version's schema if it is older.
+
+        With `read_only` nothing is changed: an older schema is a UsageError, and so is every later write.
 
         Raises UsageError if there is no run, if the file is no database of rlaif or was altered, or if a newer rlaif
         made it;
@@ -83,6 +86,7 @@ class Store:
         """
         store = cls(folder / DATABASE)
         store.on_wait = on_wait
+        store.read_only = read_only
         if not store.path.is_file():
             raise UsageError(
                 f"{folder} is not a run folder: no {DATABASE} in it (start one with the command loop, or give --run)"
@@ -94,6 +98,11 @@ class Store:
         except duckdb.Error as error:
             raise UsageError(f"{store.path} cannot be read as a DuckDB database: {one_line(error)}") from error
         if todo:
+            if read_only:
+                raise UsageError(
+                    f"{store.path} was made by an older version of rlaif, and was opened for reading; "
+                    "rlaif.open(folder, write=True) brings it up to date"
+                )
             with _plain_errors(store.path), writing(store.path, on_wait) as con:
                 # Asked again, because another process may have done it in between.
                 migrations.apply(con, migrations.pending(con, migrations.available(), str(store.path)))
@@ -113,6 +122,7 @@ class Store:
         unused = set(replace) - set(rows)
         if unused:
             raise RlaifError(f"replace names a table without rows: {', '.join(sorted(unused))}")
+        self._check_writable()
         with _plain_errors(self.path), writing(self.path, self.on_wait) as con, _transaction(con):
             _insert_all(con, rows, replace)
         LOG.debug("%s: wrote %s", self.path, ", ".join(f"{len(batch)} {table}" for table, batch in rows.items()))
@@ -122,6 +132,7 @@ class Store:
 
         Raises RlaifError, and changes nothing, if one of them fails.
         """
+        self._check_writable()
         with _plain_errors(self.path), writing(self.path, self.on_wait) as con, _transaction(con):
             return [con.execute(sql, list(params)).fetchall()[0][0] for sql, params in statements]
 
@@ -139,6 +150,10 @@ class Store:
     def arrow(self, sql: str, limit: float = DEFAULT_LIMIT) -> pa.Table:
         """The same as an Arrow table."""
         return ask(self.path, sql, limit, as_arrow)
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise UsageError(f"{self.path} was opened for reading; rlaif.open(folder, write=True) lets you change it")
 
     def _remove(self) -> None:
         for path in (self.path, self.path.with_name(f"{self.path.name}.wal")):

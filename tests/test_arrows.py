@@ -10,7 +10,7 @@ FLOORS = (  # from the ground up; what stands on one line may import what stands
     "rlaif.types rlaif.quiet rlaif.table rlaif.wording rlaif.text_metrics rlaif.config_bounds",
     "rlaif.screen rlaif.logs rlaif.config_data",
     "rlaif.stats rlaif.power rlaif.config rlaif.prompts stores",
-    "rlaif.config_file rlaif.render rlaif.embedded",
+    "rlaif.config_file rlaif.render rlaif.trackers rlaif.embedded",
     "rlaif.run rlaif.models",
     "judges rlaif.records",
     "rlaif.policies rlaif.data rlaif.doctor",

@@ -108,6 +108,15 @@ def test_a_session(terminal: Callable[..., Terminal], small_run: Path, known: di
     said = chat.read_until(r"champion> $")
     assert NOTICE in said and "(sft, round 0)" in said and re.search(r"\d+ tokens", said)
 
+    chat.type(f"{known['gate'].question}\n")  # the second turn of a conversation
+    again = chat.read_until(r"champion> $")
+    chat.type("/new\n")
+    assert "a new conversation" in chat.read_until(r"champion> $")
+    chat.type(f"{known['gate'].question}\n")
+    alone = chat.read_until(r"champion> $")
+    first, second, third = (shown.replace("\n", "").partition("  champion ")[0] for shown in (said, again, alone))
+    assert first == third != second, "asked alone the answer is the same, after another turn it is another"
+
     chat.type("/why\n")
     why = chat.read_until(r"champion> $")
     assert re.search(r"score [01]\.\d\d \(factual accuracy", why) and "'reference'" in why

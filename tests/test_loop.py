@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from command_line import call
 from judges.scripted import ScriptedJudge
+from notebooks import EXAMPLES, printed, ran, shown
 from rlaif.config import flat
 from rlaif.config_file import load_config, to_toml
 from rlaif.evals.stored import results
@@ -32,8 +34,12 @@ FILLED = """
 """.split()
 
 
+TRACKED = bool(find_spec("tensorboard"))
+
+
 def loop(folder: Path, rounds: int) -> str:
-    code, out, err = call("loop", "--rounds", rounds, "--run", folder, "--profile", TINY)
+    trackers = ["--set", 'train.report_to=["tensorboard"]'] if TRACKED else []
+    code, out, err = call("loop", "--rounds", rounds, "--run", folder, "--profile", TINY, *trackers)
     assert code == 0, err
     assert out == "", "progress goes to stderr"
     return err
@@ -56,6 +62,51 @@ def run(tmp_path_factory: pytest.TempPathFactory, torch_threads: None) -> Path:
 @pytest.fixture
 def query(run: Path) -> Any:
     return Store.open(run).query
+
+
+def test_the_notebook_of_the_tour_shows_the_run_and_changes_nothing(run: Path, tmp_path: Path) -> None:
+    before = (run / "rlaif.duckdb").read_bytes()
+    tour = ran(EXAMPLES / "tour.ipynb", tmp_path, RLAIF_RUN=str(run))
+    (charts,) = [html for html in shown(tour, "text/html") if "<svg" in html]
+    assert charts.count("<svg") > 9 and "gain in token F1" in charts
+    said = printed(tour)
+    assert all(
+        words in said for words in ("  chosen   ", "  rejected ", "base  ", "champion  ", "a0 ", "3 of 3 key points")
+    )
+    assert any(f"\n{action}\n" in said for action in ("PROMOTE", "REJECT", "INCONCLUSIVE"))
+    assert (run / "rlaif.duckdb").read_bytes() == before
+
+
+@pytest.mark.skipif(not TRACKED, reason="needs tensorboard, of the extra test")
+def test_tensorboard_has_the_curves_and_the_decisions(run: Path, query: Any) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "trackers"), size_guidance={"scalars": 0})
+    events.Reload()
+    losses = query(
+        "SELECT l.value, p.kind FROM train_log l JOIN policies p USING (policy_id) WHERE name = 'loss' "
+        "ORDER BY p.round, step"
+    )
+    for kind in ("sft", "dpo"):
+        logged = [event.value for event in events.Scalars(f"{kind}/loss")]
+        assert logged == pytest.approx([row["value"] for row in losses if row["kind"] == kind], rel=1e-6)
+    assert [event.step for event in events.Scalars("dpo/loss")][-1] == len(losses), "one axis for all trainings"
+    promoted = [row["decision"] == "PROMOTE" for row in query("SELECT decision FROM rounds ORDER BY round")]
+    assert [bool(event.value) for event in events.Scalars("round/promoted")] == promoted
+    (kept,) = query("SELECT count(*) AS n FROM preferences WHERE status = 'kept'")
+    assert [event.value for event in events.Scalars("round/kept")] == [kept["n"]]
+    deltas = query("SELECT delta FROM gates WHERE condition = 'better' AND metric = 'accuracy' ORDER BY round")
+    tag = next(tag for tag in events.Tags()["scalars"] if tag.endswith("/accuracy/better/delta"))
+    assert [event.value for event in events.Scalars(tag)] == pytest.approx([row["delta"] for row in deltas], abs=1e-6)
+    assert (run / "report.html").is_file()
+
+
+def test_a_tracker_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    for command in ("loop", "train"):
+        more = ["--set", 'train.report_to=["tensorbord"]', "--run", tmp_path / "run"]
+        code, out, err = call(command, *more)
+        assert (code, out) == (2, "") and err.startswith("error: train.report_to: no tracker 'tensorbord'; there are: ")
+        assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("table", FILLED)

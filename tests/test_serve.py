@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,9 @@ def served(small_run: Path) -> Iterator[Served]:
     while "Ctrl-C stops the server" not in log.read_text("utf-8"):
         assert process.poll() is None and time.monotonic() < deadline, log.read_text("utf-8")[-3000:]
         time.sleep(0.3)
+    said = log.read_text("utf-8")
+    assert said.startswith(("sft policy ", "\nsft policy ")), f"no library speaks before the address:\n{said}"
+    assert "Uvicorn running" in (small_run / "served" / f"server-{port}.log").read_text("utf-8"), "it is kept there"
     yield Served(small_run, f"http://127.0.0.1:{port}/v1")
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: to the whole group
     assert process.wait(60) == 0, log.read_text("utf-8")[-3000:]
@@ -105,7 +108,7 @@ def test_the_openai_client_gets_what_our_own_sampling_gives(served: Served) -> N
     from rlaif.models.base import load_base
     from rlaif.models.generate import sample
     from rlaif.policies import load_policy
-    from rlaif.render import answer_prompt, messages
+    from rlaif.render import answer_prompt, conversation_prompt, messages
 
     run = open_run(served.run)
     base = load_base(run.config.model)
@@ -135,6 +138,12 @@ def test_the_openai_client_gets_what_our_own_sampling_gives(served: Served) -> N
         model=run.champion(), messages=[{"role": "user", "content": asked[4].question}], max_tokens=64, stream=True
     )
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices) == own[4], "streamed"
+    turns = [("user", asked[4].question), ("assistant", own[4]), ("user", asked[5].question)]
+    before = [(replace(asked[4], context=""), own[4])]
+    several = conversation_prompt(base.tokenizer, PROMPT, before, replace(asked[5], context=""))
+    answered = sample(model, base.tokenizer, [several], max_new_tokens=64, seed=0, greedy=True)[0].text
+    assert ask([{"role": role, "content": text} for role, text in turns]) == answered, "a conversation"
+
     for stranger in ("another", "../policies", f"../served/{run.champion()}", "/etc", "Qwen/Qwen2.5-0.5B", ""):
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(model=stranger, messages=[{"role": "user", "content": "x"}])

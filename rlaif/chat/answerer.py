@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from rlaif.config import Config
 from rlaif.config_file import load_config
 from rlaif.policies import adapter_of, base_under, opened
 from rlaif.prompts import Prompt, load_prompt
-from rlaif.render import answer_prompt
+from rlaif.render import conversation_prompt, encode
 from rlaif.run import Run, open_run
 from rlaif.types import Question, UsageError
 from stores.store import DATABASE
@@ -94,17 +94,42 @@ def model_of(answerer: Answerer, policy: dict[str, Any]) -> Any:
     return answerer.models[policy_id]
 
 
-def answer(answerer: Answerer, policy: dict[str, Any], question: str, context: str = "") -> Iterator[Said]:
-    """The policy's greedy answer to `question`, in the run's words and length, as it grows. UsageError when it is too
-    long to read.
+Turn = tuple[str, str, str]  # question, context, answer
+
+
+def answer(
+    answerer: Answerer, policy: dict[str, Any], question: str, context: str = "", said: Sequence[Turn] = ()
+) -> Iterator[Said]:
+    """The policy's greedy answer to `question`, in the run's words and length, as it grows; `said` is the conversation
+    so far, oldest first (see :func:`remembered`). UsageError when it is too long to read.
     """
     from rlaif.models.generate import stream
 
-    asked = Question("", "", "train", "", "", question, context)
-    text = answer_prompt(answerer.base.tokenizer, answerer.prompt, asked)
     return stream(
         model_of(answerer, policy),
         answerer.base.tokenizer,
-        text,
+        prompt_of(answerer, question, context, said),
         max_new_tokens=answerer.config.evaluation.max_new_tokens,
     )
+
+
+def remembered(
+    answerer: Answerer, policy: dict[str, Any], question: str, context: str, said: Sequence[Turn]
+) -> Sequence[Turn]:
+    """The latest turns of `said` that the model can read before `question`, with room for a whole answer."""
+    from rlaif.models.generate import window
+
+    room = window(model_of(answerer, policy)) - answerer.config.evaluation.max_new_tokens
+    while said and len(encode(answerer.base.tokenizer, prompt_of(answerer, question, context, said))) > room:
+        said = said[1:]
+    return said
+
+
+def prompt_of(answerer: Answerer, question: str, context: str, said: Sequence[Turn]) -> str:
+    """What the policy reads. A context that the question has too is not repeated in the turns before it."""
+    before = [(_asked(q, "" if c == context else c), text) for q, c, text in said]
+    return conversation_prompt(answerer.base.tokenizer, answerer.prompt, before, _asked(question, context))
+
+
+def _asked(question: str, context: str) -> Question:
+    return Question("", "", "train", "", "", question, context)

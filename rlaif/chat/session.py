@@ -1,7 +1,7 @@
 """The command `chat`: questions and answers in a terminal.
 
-Each question stands alone, as in training, and nothing typed is kept on disk. What a model says is shown as plain
-characters: no markup, no terminal control.
+A session is one conversation until /new: what was said before is read again with each question. Nothing typed is kept
+on disk. What a model says is shown as plain characters: no markup, no terminal control.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rlaif.chat.answerer import Answerer, answer, describe, find_policy, model_of, open_answerer
+from rlaif.chat.answerer import Answerer, Turn, answer, describe, find_policy, model_of, open_answerer, remembered
 from rlaif.chat.terminal import COMMANDS, ending, in_words, line_reader, read_context, side_by_side, valid_text
 from rlaif.config_file import nearest
 from rlaif.screen import Screen, clean
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 NOTICE = "Research software, not medical advice."
 HELP = """\
   /policy [base|champion|ID]   who answers from now on; alone: the policies there are
-  /both [QUESTION]             base and champion side by side; alone: the last question again
+  /both [QUESTION]             base and champion side by side on this question alone; without one: the last again
   /why                         what the run's judge says of the last answer
   /context [TEXT|@FILE]        a text to answer from, such as an abstract, until it is changed; alone: none
+  /new                         a new conversation: what was said before is not read again
   /help, /quit                 this list; leave (as Ctrl-D does)
-  Ctrl-C stops an answer. Each question stands alone: what was said before is not read again."""
+  Ctrl-C stops an answer. Policies are trained on single questions: after another topic, /new often answers better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,16 @@ class Answered:
 
 @dataclass
 class Session:
-    """A conversation under way: who answers (a row of `policies`), from which text, and what was said last."""
+    """A conversation under way: who answers (a row of `policies`), from which text, what was said since /new (`said`,
+    without /both) and what was shown last.
+    """
 
     answerer: Answerer
     policy: dict[str, Any]
     context: str
     console: Console
     last: tuple[Answered, ...] = ()
+    said: tuple[Turn, ...] = ()
 
 
 def start(folder: Path, fallback: Path, name: str, question: str | None, context_source: str) -> None:
@@ -124,6 +128,9 @@ def obey(session: Session, line: str) -> None:
         both(session, valid_text(rest))
     elif command == "/why":
         why(session)
+    elif command == "/new":
+        session.said = ()
+        say(session, "  a new conversation", "dim")
     elif command == "/context":
         session.context = read_context(rest)
         say(session, f"  context: {len(session.context.split())} words" if session.context else "  no context", "dim")
@@ -133,13 +140,30 @@ def obey(session: Session, line: str) -> None:
         raise UsageError(f"no command {command}{nearest(command, list(COMMANDS))}; /help lists them")
 
 
-def ask(session: Session, question: str) -> None:
-    """The present policy's answer, as it is made."""
+def ask(session: Session, question: str, alone: bool = False) -> None:
+    """The present policy's answer, as it is made: the next turn of the conversation, or `alone` no part of it."""
     started, who = time.monotonic(), describe(session.answerer, session.policy)
-    growing = answer(session.answerer, session.policy, question, session.context)
-    shown = show_growing(session, growing, Answered(who, question, session.context, ""))
+    growing = answer(
+        session.answerer, session.policy, question, session.context, () if alone else recall(session, question)
+    )
+    before = session.last
+    try:
+        shown = show_growing(session, growing, Answered(who, question, session.context, ""))
+    finally:
+        if not alone and session.last is not before:  # what Ctrl-C cut short was said too
+            session.said += ((question, session.context, session.last[0].text),)
     if shown:
         say(session, f"  {who}, {ending(shown)}, {time.monotonic() - started:.1f} s. {NOTICE}", "dim")
+
+
+def recall(session: Session, question: str) -> tuple[Turn, ...]:
+    """What was said before and can still be read; what cannot is forgotten, and the person told."""
+    kept = tuple(remembered(session.answerer, session.policy, question, session.context, session.said))
+    if forgotten := len(session.said) - len(kept):
+        shown = "turn is" if forgotten == 1 else f"{forgotten} turns are"
+        say(session, f"  the first {shown} forgotten: the model reads no more than the rest", "dim")
+        session.said = kept
+    return kept
 
 
 def show_growing(session: Session, growing: Iterator[Said], record: Answered | None = None) -> Said | None:
@@ -157,7 +181,7 @@ def show_growing(session: Session, growing: Iterator[Said], record: Answered | N
 
 
 def both(session: Session, question: str) -> None:
-    """Base and champion on one question, side by side, a token of each in turn."""
+    """Base and champion on one question, side by side, a token of each in turn. It is no part of the conversation."""
     if not question:
         if not session.last:
             raise UsageError("/both QUESTION: there is no last question to ask again")
@@ -169,7 +193,7 @@ def both(session: Session, question: str) -> None:
         if not in_run:
             reason = "there is no run here, only the embedded base"
         say(session, f"  {reason}: one answer", "dim")
-        ask(session, question)
+        ask(session, question, alone=True)
         return
     names = [describe(session.answerer, policy) for policy in policies]
     texts = ["", ""]

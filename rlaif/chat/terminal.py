@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rlaif.models.generate import Said
 
 
-COMMANDS = ("/policy", "/both", "/why", "/context", "/help", "/quit")
+COMMANDS = ("/policy", "/both", "/why", "/context", "/new", "/help", "/quit")
 
 
 def line_reader() -> Callable[[str], str]:

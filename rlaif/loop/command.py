@@ -17,6 +17,7 @@ from rlaif.loop.monitor_round import halted, stop_words
 from rlaif.prompts import load_prompt
 from rlaif.run import check_disk, find, now, open_or_create, session
 from rlaif.screen import Screen
+from rlaif.trackers import check_trackers, tracking
 from stores.cache import AnswerCache
 from stores.lock import run_lock
 
@@ -27,6 +28,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     A run has one loop at a time. Rounds after the sealed test need `after_sealed_test`, which marks the run (see
     `sealed`).
     """
+    from rlaif.report.page import write_report
     from rlaif.report.status import print_summary
 
     screen = Screen()
@@ -40,6 +42,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         gate_config = gate_judge_config(config)
         check_model(gate_config.judge.model, judge_settings(gate_config))
     check_pairwise(config)
+    check_trackers(config)
     run = find(folder, config, waiting)
     if run and run.store.query("SELECT 1 FROM rounds WHERE round = ? AND decision IS NOT NULL", [rounds]):
         print_summary(run, screen)
@@ -82,7 +85,8 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         if chat_judges(judge):  # now that there is a run, its answers are kept; other judges need no second load
             judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
         gate_judge = with_cache(gate_judge, config, run)
-        with session(run, started), screen.live():
+        trackers = tracking(config, folder, run.trained_steps(), screen.line)
+        with session(run, started), screen.live(), trackers as run.trackers:
             finished = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")
             chars = mean_chars(run, data[0] if data else ())
             announce(screen, judge, whole_loop(config, max(rounds - finished[0]["n"], 0), chars))
@@ -90,4 +94,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
                 announce(screen, gate_judge, role="gate's judge")
             loop = Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge)
             run_loop(loop, rounds, data)
+            if config.train.report_to:
+                for path in (write_report(folder), folder / "config.toml"):
+                    run.trackers.artefact(path)
     print_summary(run, screen)

@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 4.4, 2.8  # inches at 72 units: about the width of a phone, so t
 # made for all kinds of colour vision.
 INK, FAINT, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = tuple(f"#0501{i:02x}" for i in range(8))
-_VARIABLES = {INK: "ink", FAINT: "faint", GRID: "grid", PAPER: "paper"} | {
+VARIABLES = {INK: "ink", FAINT: "faint", GRID: "grid", PAPER: "paper"} | {
     color: f"c{i}" for i, color in enumerate(SERIES)
 }
 
@@ -86,7 +86,7 @@ def svg(figure: Any, prefix: str, title: str) -> Markup:
     body = re.sub(r"xlink:href=", "href=", body)
     body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
     body = re.sub(r"font-family: [^;\"]*;?", "", body)  # the page's own
-    for color, name in _VARIABLES.items():
+    for color, name in VARIABLES.items():
         body = body.replace(color, f"var(--{name})")
     body, label = printable(body), escape(printable(title))
     view = box[1] if box else ""

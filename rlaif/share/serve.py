@@ -63,16 +63,18 @@ def serve(folder: Path, name: str, host: str, port: int) -> None:
     with screen.console.status("merging the policy"):
         merged = merged_folder(run, policy["policy_id"])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a plain kill also takes the server down
-    inner = free_port()
-    server = start_server(merged.parent, inner, run.config)
+    inner, log = free_port(), merged.parent / f"server-{port}.log"
+    server = start_server(merged.parent, inner, run.config, log)
     try:
-        wait_until_ready(server, inner)
-        load(inner, merged.name)
+        with screen.console.status("loading the policy"):
+            wait_until_ready(server, inner)
+            load(inner, merged.name)
         answer_until_stopped(run, server, inner, host, port, key, screen, hello(run, policy, host, port, bool(key)))
-        code = server.wait()
-        raise RlaifError(f"the server ended by itself with exit code {code}; its last lines above say why")
+        raise RlaifError(f"the server ended by itself with exit code {server.wait()}")
     except KeyboardInterrupt:
         screen.line("stopped", style="dim")
+    except RlaifError as error:
+        raise RlaifError(f"{error}; {log} says why{last_line(log)}") from error
     finally:
         stop(server)
 
@@ -200,9 +202,11 @@ def write_merged(run: Run, policy: dict[str, Any], prompt: Prompt, folder: Path)
 
 
 def template_of_run(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
-    """A chat template that makes of a single user message the tokens that :func:`rlaif.render.answer_prompt` leads to.
+    """A chat template that makes of a question, and of a conversation, the tokens that
+    :func:`rlaif.render.conversation_prompt` leads to.
 
-    Several messages, or one in parts, stay as they come. A base without a template gets plain paragraphs, as there.
+    Messages that bring a system turn or tools, begin with another role than the user's or have content in parts stay as
+    they come. A base without a template gets plain paragraphs, as there.
     """
     own = tokenizer.get_chat_template() if tokenizer.chat_template else ""
     # The server adds nothing to what a template makes: where there is none, ours writes what begins a plain text.
@@ -210,17 +214,26 @@ def template_of_run(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
     if "enable_thinking" in own:
         begin = "{%- set enable_thinking = false %}"
     plain = (
-        "{{- messages | map(attribute='content') | join('\\n\\n') }}{{- '\\n\\nAnswer:' if "
-        "add_generation_prompt else '' }}"
+        "{%- for message in messages %}{{- ('' if loop.first else '\\n\\n') ~ "
+        "('Answer:' if message['role'] == 'assistant' else '') ~ message['content'] }}{%- endfor %}"
+        "{{- '\\n\\nAnswer:' if add_generation_prompt else '' }}"
     )
-    alone = "messages | length == 1 and messages[0]['role'] == 'user' and messages[0]['content'] is string"
+    bare = (
+        "messages[0]['role'] == 'user' and not messages | rejectattr('role', 'in', ['user', 'assistant']) | list "
+        "and not messages | rejectattr('content', 'string') | list"
+    )
     system, user = in_jinja(prompt.system), in_jinja(prompt.user)
     if own and not takes_system(tokenizer):
         both = f"{system} ~ '\\n\\n' ~ {user}" if prompt.system.strip() else user
-        turns = f"[{{'role': 'user', 'content': {both}}}]"
+        first = f"[{{'role': 'user', 'content': {both}}}]"
     else:
-        turns = f"[{{'role': 'system', 'content': {system}}}, {{'role': 'user', 'content': {user}}}]"
-    return f"{begin}{{%- if {alone} %}}{{%- set messages = {turns} %}}{{%- endif %}}{own or plain}"
+        first = f"[{{'role': 'system', 'content': {system}}}, {{'role': 'user', 'content': {user}}}]"
+    reworded = (
+        "{%- set said = namespace(turns=[]) %}{%- for message in messages %}"
+        f"{{%- set said.turns = said.turns + ({first} if loop.first else [{{'role': 'user', 'content': {user}}}] "
+        "if message['role'] == 'user' else [message]) %}{%- endfor %}{%- set messages = said.turns %}"
+    )
+    return f"{begin}{{%- if {bare} %}}{reworded}{{%- endif %}}{own or plain}"
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
@@ -228,10 +241,10 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
 
 
 def in_jinja(template: str) -> str:
-    """A part of a policy prompt as an expression, the question being the only message."""
+    """A part of a policy prompt as an expression, the question being `message`."""
     mark = "\N{OBJECT REPLACEMENT CHARACTER}"
     words = fill(template, {"question": mark, "context": ""}).split(mark)
-    return " ~ messages[0]['content'] ~ ".join(json.dumps(part, ensure_ascii=False) for part in words)
+    return " ~ message['content'] ~ ".join(json.dumps(part, ensure_ascii=False) for part in words)
 
 
 def check_port(host: str, port: int) -> None:
@@ -252,15 +265,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(served: Path, port: int, config: Config) -> subprocess.Popen[bytes]:
+def last_line(log: Path) -> str:
+    """The last words of a log, to follow a message; "" where it has none."""
+    lines = log.read_text("utf-8", "replace").split("\n") if log.is_file() else []
+    said = [" ".join(line.split()) for line in lines if line.strip()]
+    return f" ({said[-1][:200]})" if said else ""
+
+
+def start_server(served: Path, port: int, config: Config, log: Path) -> subprocess.Popen[bytes]:
     """`transformers serve` on loopback, offline, in the folder `served`, so that a model's name is its folder's; what
-    it prints goes to stderr.
+    it and its libraries print goes to the file `log`, which is begun anew.
     """
     command = [sys.executable, "-P", "-m", "transformers.cli.transformers", "serve", "--host", LOCAL]
     command += ["--port", str(port), "--device", "cpu" if config.model.device == "cpu" else "auto"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
     environment.pop(KEY, None)
-    return subprocess.Popen(command, cwd=served, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            command, cwd=served, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+        )
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
@@ -268,9 +291,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise RlaifError(
-                f"the server ended with exit code {server.returncode} before it was ready; its last lines above say why"
-            )
+            raise RlaifError(f"the server ended with exit code {server.returncode} before it was ready")
         try:
             with direct().open(f"http://{LOCAL}:{port}/health", timeout=5):
                 return
@@ -290,7 +311,7 @@ def load(port: int, name: str) -> None:
         with direct().open(request, timeout=READY_SECONDS) as events:
             said = events.read().decode("utf-8", "replace")
     except (urllib.error.URLError, OSError) as error:
-        raise RlaifError(f"the server could not load {name} ({error}); its last lines above say why") from error
+        raise RlaifError(f"the server could not load {name} ({error})") from error
     if '"error"' in said:
         raise RlaifError(f"the server could not load {name}: {said.strip().splitlines()[-1][:300]}")
 

@@ -21,6 +21,7 @@ from rlaif.evals.stored import evaluate_losses
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, session
 from rlaif.screen import Screen
+from rlaif.trackers import check_trackers, tracking
 from rlaif.train import distributed
 from rlaif.train.methods import WHOLE, check_kind
 from rlaif.train.published import train_examples
@@ -38,6 +39,7 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
 
     Raises UsageError and RlaifError for all that can be wrong, before a run folder is made where it can be known then.
     """
+    check_trackers(config)
     from rlaif.models.base import load_base
 
     started = now()
@@ -69,7 +71,8 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
         check_targets(base, lora_settings(config))
     with distributed.connected(cpu=base.device == "cpu"), run_lock(folder):
         run = open_or_create(folder, config, waiting)
-        with session(run, started), screen.live():
+        trackers = tracking(config, folder, run.trained_steps(), screen.line)
+        with session(run, started), screen.live(), trackers as run.trackers:
             prepare(run, base, prompt, screen, data)
             screen.heading(f"Training: {config.train.method}")
             policy_id = train_policy(run, base, prompt, screen)

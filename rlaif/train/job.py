@@ -5,7 +5,6 @@ how it is saved.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from rlaif.train.methods import GALORE_LAYERS, WHOLE
 from rlaif.train.sft import Example, train_sft
 from rlaif.train.stages import ADAPTER_KEYS
 from rlaif.train.trainer import OnLog, OnProgress, TrainResult
-from rlaif.types import UsageError
 
 with quiet():
     import torch
@@ -47,7 +45,7 @@ def run_job(
     """
     base, _ = with_precision(base, config.train.precision)
     whole = config.train.method in WHOLE
-    more = trackers(config, job.out)
+    more: dict[str, Any] = {}
     if job.kind == "dpo":
         assert job.start is not None
         adapter = load_adapter(base, job.start, trainable=True, expected_sha256=job.start_sha256)
@@ -120,27 +118,3 @@ def lora_settings(config: Config) -> ModelConfig:
 def sft_settings(config: Config) -> SftConfig:
     """The settings of `train` as the trainers take them."""
     return SftConfig.model_validate(config.train.model_dump(include=set(SftConfig.model_fields)))
-
-
-def trackers(config: Config, out: Path) -> dict[str, Any]:
-    """Arguments for TRL's trackers (`train.report_to`). Raises UsageError for one that is unknown or not installed."""
-    names = list(config.train.report_to)
-    if not names:
-        return {}
-    from transformers.integrations.integration_utils import (
-        INTEGRATION_TO_CALLBACK,
-        get_available_reporting_integrations,
-    )
-
-    for name in names:
-        if name not in INTEGRATION_TO_CALLBACK:
-            raise UsageError(
-                f"train.report_to: no tracker {name!r}; there are: {', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
-            )
-        if name not in get_available_reporting_integrations():
-            raise UsageError(
-                f"train.report_to: the tracker {name!r} is not installed; install its package, or leave it out"
-            )
-    # TRL's own place for TensorBoard's files is the scratch folder, which is cleared after training.
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out.parents[1] / "trackers" / out.name))
-    return {"report_to": names, "run_name": out.name}

@@ -259,9 +259,11 @@ def train_stage(
     bar = screen.bar(f"train {row['kind']}")
     pending: list[dict[str, Any]] = []
     flushed, reached, loss = time.monotonic(), 0, ""
+    track = run.trackers.curve(row["kind"])
 
     def log(step: int, values: dict[str, float]) -> None:
         nonlocal flushed, loss
+        track(step, values)
         if "loss" in values:  # what is measured on held-out pairs has no step of its own
             loss = f"loss {values['loss']:.3f}"
         pending.extend(

@@ -55,10 +55,57 @@ def test_a_list_of_answers_is_judged() -> None:
         rlaif.judge([right], model="reference", modle="x")
 
 
+def test_tables_come_as_arrow_or_as_a_data_frame(paired_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = rlaif.open(paired_run.folder)
+    assert {"preferences", "round_summary", "gates"} <= set(rlaif.tables(run))
+    kept = rlaif.table(run, "preferences")
+    assert kept.num_rows == 5 and kept == rlaif.query(run, "SELECT * FROM preferences")
+    frame = rlaif.table(run, "preferences", to="pandas")
+    assert frame["status"].value_counts().to_dict() == {"kept": 4, "dropped": 1}
+    with pytest.raises(rlaif.UsageError, match="Table with name nothing does not exist"):
+        rlaif.table(run, "nothing")
+    with pytest.raises(rlaif.UsageError, match="does not exist"):
+        rlaif.table(run, 'runs"; DROP TABLE runs; --')
+    with pytest.raises(rlaif.UsageError, match="give 'arrow', 'pandas' or 'polars'"):
+        rlaif.table(run, "runs", to="excel")  # type: ignore[arg-type]
+    monkeypatch.setattr("rlaif.api.find_spec", lambda name: None)
+    for library in ("pandas", "polars"):
+        with pytest.raises(rlaif.UsageError, match=f"{library} is not installed; pip install {library}"):
+            rlaif.table(run, "runs", to=library)  # type: ignore[arg-type]
+    assert rlaif.table(run, "runs").num_rows == 1
+
+
+def test_tables_come_as_polars(paired_run: Run) -> None:
+    polars = pytest.importorskip("polars")
+    frame = rlaif.query(rlaif.open(paired_run.folder), "SELECT pair_id, margin FROM preferences", to="polars")
+    assert isinstance(frame, polars.DataFrame) and frame["margin"].max() == 0.5
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from stores.store import Store
+Store.open(Path(sys.argv[1])).write({"monitors": [{"round": 7, "name": "n", "value": 1.0, "red": False}]})
+"""
+
+
+@pytest.mark.slow
+def test_an_open_run_is_read_and_blocks_nobody(paired_run: Run) -> None:
+    run = rlaif.open(paired_run.folder)
+    held = rlaif.table(run, "monitors"), rlaif.query(run, "SELECT * FROM runs"), rlaif.plots(run)
+    command = [sys.executable, "-c", WRITER, str(run.folder)]
+    subprocess.run(command, check=True, timeout=60, cwd=Path(rlaif.__file__).parents[1])  # waits for who holds the file
+    assert held[0].num_rows == 0 and rlaif.table(run, "monitors").num_rows == 1
+    with pytest.raises(rlaif.UsageError, match=r"rlaif.open\(folder, write=True\)"):
+        rlaif.evaluate(run, "medquad")
+    with pytest.raises(rlaif.UsageError, match="opened for reading"):
+        run.decide(rlaif.Decision(0, "person", "PROMOTE", "by hand", {}))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("torch_threads")
 def test_a_policy_answers_is_evaluated_and_decided_on(trained_run: Run, tmp_path: Path) -> None:
-    run = rlaif.open(shutil.copytree(trained_run.folder, tmp_path / "run"))
+    run = rlaif.open(shutil.copytree(trained_run.folder, tmp_path / "run"), write=True)
     question = "What are the symptoms of asthma?"
     base, champion = (rlaif.answer(run, [question, question], policy) for policy in ("base", "champion"))
     assert base[0] == base[1] and champion[0] == champion[1] and all([*base, *champion])

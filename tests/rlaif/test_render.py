@@ -13,6 +13,7 @@ from rlaif.render import (
     answer_prompt,
     beginning,
     check_template,
+    conversation_prompt,
     encode,
     label_example,
     messages,
@@ -201,3 +202,26 @@ def test_a_text_without_a_template_is_a_raw_one() -> None:
         assert encode(own, answer_prompt(own, prompt, QUESTION))[0] == 1
     own = Jinja(LINES, (1,), (9,))
     assert encode(own, answer_prompt(own, dataclasses.replace(PROMPT, raw=True), QUESTION))[0] == 1
+
+
+SAID = [(dataclasses.replace(QUESTION, question="Is it rare?", context=""), "No."), (QUESTION, "A disease.")]
+
+
+def test_a_conversation_has_each_question_in_the_prompts_words() -> None:
+    asked = dataclasses.replace(QUESTION, question="And now?", context="")
+    assert conversation_prompt(tokenizer("t"), PROMPT, SAID, asked) == (
+        "<system>Be brief.\n<user>Question: Is it rare?\n<assistant>No.\n"
+        "<user>Leaflet: Gout hurts.\nQuestion: What is gout?\n<assistant>A disease.\n"
+        "<user>Question: And now?\n<assistant>"
+    )
+    plain = conversation_prompt(tokenizer(None), PROMPT, SAID, asked)
+    assert plain.startswith("Be brief.\n\nQuestion: Is it rare?\n\nAnswer:No.\n\nLeaflet: Gout hurts.\n")
+    assert plain.endswith("Answer:A disease.\n\nQuestion: And now?\n\nAnswer:")
+    raw = dataclasses.replace(PROMPT, system="", user="{question}", raw=True)
+    assert conversation_prompt(tokenizer("t"), raw, SAID[:1], asked) == "Is it rare?\nNo.\n\nAnd now?\n"
+
+
+@pytest.mark.parametrize("template", ["t", None])
+def test_a_conversation_of_one_question_is_that_question(template: str | None) -> None:
+    known = tokenizer(template)
+    assert conversation_prompt(known, PROMPT, [], QUESTION) == answer_prompt(known, PROMPT, QUESTION)

@@ -1,6 +1,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -90,3 +91,15 @@ def test_times_are_utc_wherever_the_machine_stands(store, monkeypatch):
 
 def test_one_line_drops_the_quoted_statement():
     assert connect.one_line(ValueError("Parser Error: bad\nword\n\nLINE 1: SELECT\n  ^")) == "Parser Error: bad word"
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_progress_bar_is_touched_only_where_it_is_on(on):
+    asked = []
+
+    def execute(sql):  # in a notebook without ipywidgets the bar is off, and DuckDB refuses to set it
+        asked.append(sql)
+        return SimpleNamespace(fetchall=lambda: [(on,)])
+
+    connect.no_bar(SimpleNamespace(execute=execute))
+    assert asked[1:] == (["SET enable_progress_bar = false"] if on else [])

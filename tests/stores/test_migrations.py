@@ -37,6 +37,18 @@ def test_an_older_database_is_migrated_and_keeps_its_rows(tmp_path, version):
     assert store.path.stat().st_mtime_ns == before  # nothing pending: not even opened for writing
 
 
+def test_an_older_database_that_is_opened_for_reading_is_left_alone(tmp_path, version):
+    version(FIRST)
+    path = Store.create(tmp_path, {"run_id": "old"}).path
+    version(FIRST, SECOND)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"older version of rlaif.*write=True\) brings it up to date"):
+        Store.open(tmp_path, read_only=True)
+    assert path.read_bytes() == before
+    Store.open(tmp_path)
+    assert Store.open(tmp_path, read_only=True).query("SELECT note FROM runs") == [{"note": "none"}]
+
+
 def test_a_migration_that_fails_changes_nothing(tmp_path, version):
     version(FIRST, SECOND)
     store = Store.create(tmp_path, {"run_id": "r"})

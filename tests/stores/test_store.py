@@ -50,6 +50,18 @@ def test_open_refuses_what_is_no_run(tmp_path):
         Store.open(tmp_path)
 
 
+def test_what_is_opened_for_reading_is_not_changed(store, rows):
+    reader = Store.open(store.path.parent, read_only=True)
+    before = store.path.read_bytes()
+    with pytest.raises(UsageError, match="opened for reading"):
+        reader.write({"verdicts": [rows.verdict("a")]})
+    with pytest.raises(UsageError, match="opened for reading"):
+        reader.execute([("DELETE FROM runs", [])])
+    assert store.path.read_bytes() == before
+    store.write({"verdicts": [rows.verdict("a")]})
+    assert reader.query("SELECT count(*) AS n FROM verdicts") == [{"n": 1}], "it reads what others write"
+
+
 def test_dataclasses_go_in_whole_and_come_out_the_same(store):
     candidate = Candidate("c", 1, "q", "p", "s", 0, 2, 3, "text", 4, "stop", -1.5, {"k": [1, 2.5], "stop": None})
     identity = JudgeIdentity("m", "w", "n", "h", {"t": 0})

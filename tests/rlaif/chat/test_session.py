@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rlaif.chat.answerer import find_policy
+from rlaif.chat.answerer import find_policy, prompt_of, remembered
 from rlaif.chat.judge_answer import known_question
 from rlaif.chat.session import Answered, Session, converse, obey, show_growing
 from rlaif.chat.terminal import in_words, read_context, side_by_side, valid_text
+from rlaif.prompts import Prompt
 from rlaif.types import Question, UsageError, Verdict
 
 EVIL = "[bold]a[/bold] \x1b[31mred\x1b[0m\x07 \u202eback :warning: [link=x]"
@@ -145,3 +146,77 @@ def test_what_cannot_be_done_is_said_and_the_session_goes_on() -> None:
     with pytest.raises(UsageError):
         find_policy(talk.answerer, "champion")
     assert valid_text("a\udcffb") == "a?b"
+
+
+class Talk:
+    """A session whose answers are counted, and what each was asked with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, reads: int) -> None:
+        self.session, self.out = session()
+        self.asked: list[tuple[str, str, tuple[Any, ...]]] = []
+
+        def answer(answerer: Any, policy: Any, question: str, context: str = "", said: Any = ()) -> Any:
+            self.asked.append((question, context, tuple(said)))
+            return iter([SimpleNamespace(text=f"{len(self.asked)}.", n_tokens=1, finish_reason="stop")])
+
+        monkeypatch.setattr("rlaif.chat.session.answer", answer)
+        monkeypatch.setattr("rlaif.chat.session.remembered", lambda a, p, q, c, said: said[-reads:])
+
+
+def test_a_session_is_one_conversation_until_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk(monkeypatch, reads=9)
+    for line in (
+        "What is gout?",
+        "/context A leaflet.",
+        "Does it hurt?",
+        "/both",
+        "And now?",
+        "/new",
+        "What is a cold?",
+    ):
+        obey(talk.session, line)
+    first, second = ("What is gout?", "", "1."), ("Does it hurt?", "A leaflet.", "2.")
+    assert talk.asked == [
+        ("What is gout?", "", ()),
+        ("Does it hurt?", "A leaflet.", (first,)),
+        ("Does it hurt?", "A leaflet.", ()),  # /both is a question alone, and no turn
+        ("And now?", "A leaflet.", (first, second)),
+        ("What is a cold?", "A leaflet.", ()),
+    ]
+    assert "a new conversation" in talk.out.getvalue()
+
+
+def test_what_cannot_be_read_any_more_is_forgotten_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk(monkeypatch, reads=1)
+    for question in ("a", "b", "c"):
+        obey(talk.session, question)
+    assert [len(said) for _, _, said in talk.asked] == [0, 1, 1] and talk.asked[2][2] == (("b", "", "2."),)
+    assert talk.out.getvalue().count("the first turn is forgotten") == 1
+
+
+def test_an_answer_that_is_stopped_is_a_turn_and_one_that_never_began_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk(monkeypatch, reads=9)
+
+    def stopped(*texts: str) -> Any:
+        yield from said(*texts)
+        raise KeyboardInterrupt
+
+    for texts in (("A co",), ()):
+        monkeypatch.setattr("rlaif.chat.session.answer", lambda *_, texts=texts: stopped(*texts))
+        with pytest.raises(KeyboardInterrupt):
+            obey(talk.session, "What?")
+        assert talk.session.said == (("What?", "", "A co"),)
+
+
+@pytest.mark.slow  # what it patches brings torch
+def test_a_conversation_is_cut_at_its_beginning_to_what_the_model_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = SimpleNamespace(chat_template=None, encode=lambda text, **_: text.split())
+    prompt = Prompt("p", "policy", "S", "{context} {question}", "", "")
+    config = SimpleNamespace(evaluation=SimpleNamespace(max_new_tokens=10))
+    who: Any = SimpleNamespace(base=SimpleNamespace(tokenizer=words), prompt=prompt, config=config, models={"m": None})
+    turns = [("old old old", "", "x"), ("before", "leaf", "y")]
+    assert prompt_of(who, "now", "leaf", turns[1:]) == "S\n\n before\n\nAnswer:y\n\nleaf now\n\nAnswer:"
+    whole = len(prompt_of(who, "now", "leaf", turns).split())
+    for reads, kept in ((whole, turns), (whole - 1, turns[1:]), (1, [])):
+        monkeypatch.setattr("rlaif.models.generate.window", lambda model, reads=reads: reads + 10)
+        assert list(remembered(who, {"policy_id": "m"}, "now", "leaf", turns)) == kept

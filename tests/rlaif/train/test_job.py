@@ -22,7 +22,7 @@ from rlaif.models.gptq import quantize
 from rlaif.models.logprobs import completion_loss
 from rlaif.models.weights import weights_sha256
 from rlaif.train.dpo import PairExample
-from rlaif.train.job import Job, run_job, trackers, with_precision
+from rlaif.train.job import Job, run_job, with_precision
 from rlaif.train.methods import with_method
 from rlaif.train.sft import Example
 from rlaif.types import RlaifError, UsageError
@@ -204,22 +204,3 @@ def test_precision_is_what_was_asked_where_it_can_be(tiny_model: Path) -> None:
     assert with_precision(replace(base, device="cuda"), "fp16")[0].autocast is torch.float16
     on_cpu, said = with_precision(base, "fp16")
     assert on_cpu.autocast is None and "fp16 asked" in said, "accelerate has no fp16 on a CPU"
-
-
-def test_a_tracker_that_is_not_there_is_named(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(UsageError, match="no tracker 'tensorbord'"):
-        trackers(settings("lora", tiny_model, 'train.report_to=["tensorbord"]'), tmp_path)
-    from transformers.integrations import integration_utils
-
-    monkeypatch.setattr(integration_utils, "get_available_reporting_integrations", lambda: [])
-    with pytest.raises(UsageError, match="'wandb' is not installed"):
-        trackers(settings("lora", tiny_model, 'train.report_to=["wandb"]'), tmp_path)
-    monkeypatch.setattr(integration_utils, "get_available_reporting_integrations", lambda: ["wandb"])
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path))  # restored afterwards
-    assert trackers(settings("lora", tiny_model, 'train.report_to=["wandb"]'), tmp_path / "abc") == {
-        "report_to": ["wandb"],
-        "run_name": "abc",
-    }
-    assert trackers(settings("lora", tiny_model), tmp_path) == {}
