@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up; what stands on one line may import what stands below it, and itself
     "rlaif.types rlaif.quiet rlaif.screen rlaif.wording rlaif.text_metrics rlaif.config_bounds",
-    "rlaif.config_data",
+    "rlaif.config_data rlaif.plugins",
     "rlaif.stats rlaif.power rlaif.config rlaif.prompts stores",
     "rlaif.config_file rlaif.render rlaif.embedded",
     "rlaif.run rlaif.models",

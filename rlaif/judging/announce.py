@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from judges.plugin import PluginJudge
 from judges.settings import Forecast
 from rlaif.config import Config
 from rlaif.judging.configured import chat_judges, members
@@ -25,8 +26,13 @@ def announce(
 ) -> None:
     """Before anything is asked: which chat models `judge` is, what leaves this machine for each, and `calls` of each.
 
-    A judge that works on this machine sends nothing and costs nothing; of it nothing is said. `role` heads the line.
+    A judge that works on this machine sends nothing and costs nothing; of it nothing is said. What a judge of others
+    sends (judges.plugin) is not known, and that is said. `role` heads the line.
     """
+    for member in members(judge):
+        if isinstance(member, PluginJudge):
+            unknown = "code that is no part of rlaif: what it sends, where to and at what cost is not known here"
+            screen.line(f"  {role:<22} {member.identity.model}, {unknown}", style="yellow")
     for asked in chat_judges(judge):
         prompt = asked.prompt
         screen.line(
