@@ -5,10 +5,13 @@ They are those for the run's own items, groups, base rates and margins.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rlaif.quiet import quiet
 
+from rlaif.config import Config
+from rlaif.evals.benchmarks import plugin_names
 from rlaif.evals.results import pair
 from rlaif.evals.stored import results
 from rlaif.gate.simulate import Promotions, promotions, redealt_pairs
@@ -37,8 +40,9 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
     looks = run.store.query("SELECT count(DISTINCT (round, challenger)) AS n FROM gates WHERE round > 0")[0]["n"]
     prompt, settings = load_prompt(run.config.prompts.policy), run.config.gate
     with quiet():  # it imports what also evaluates
-        judge_id = gate_judge_id(run)
-        champion, challenger = (results(run, gates[0][side], prompt, judge_id) for side in ("champion", "challenger"))
+        judge_id, compared = gate_judge_id(run), replace(run, config=without_plugins(run.config))
+        sides = [results(compared, gates[0][side], prompt, judge_id) for side in ("champion", "challenger")]
+    champion, challenger = sides
     accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
     discordant = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True))
     discordance = discordant / len(accuracy.champion)
@@ -70,12 +74,17 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
             score.source.metric: {"n": len(score.champion), "groups": len(set(score.groups))},
         },
         "settings": settings.model_dump(),
-        "left_out": [results.metric for results in champion.others],
+        "left_out": [results.metric for results in champion.others] + list(plugin_names(run.config.evaluation)),
         "loops": loops,
         "rounds": rounds,
         "null": _shares(null) | {"by_look": list(null.by_look)},
         "power": power,
     }
+
+
+def without_plugins(config: Config) -> Config:
+    """The configuration without the benchmarks of others: what is left out needs none of their code."""
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"benchmarks": {}})})
 
 
 def gate_judge_id(run: Run) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import at_the_gate
 from rlaif.evals.evaluate import check_benchmarks
+from rlaif.evals.plugin import check_plugins
 from rlaif.evals.quality import make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
 from rlaif.judging.announce import announce, mean_chars, whole_loop
@@ -60,9 +61,11 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     prompt = load_prompt(config.prompts.policy)
     if run and run.done(0, "prepare") is not None:
         check_prompt(run, prompt)
-    data = None if run else prepare_questions(config, AT_THE_GATE)
-    if data:
-        check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
+    data = None if run else prepare_questions(config, at_the_gate(config.evaluation))
+    datasets = {q.dataset for q in data[0] if q.split == "gate"} if data else None
+    if datasets is not None:
+        check_benchmarks(datasets)
+    check_plugins(config.evaluation, datasets)
     check_disk(folder)
     judge = make_judge(config.judge.model, settings)
     gate_judge = make_gate_judge(config, judge)
