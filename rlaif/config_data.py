@@ -19,10 +19,9 @@ class DataSet(Section):
     are trained on, and their gate and sealed rows are kept away from training.
     """
 
-    format: Literal[
-        "csv", "json", "jsonl", "parquet", "pubmedqa", "medquad", "ultramedical", "ultramedical-preference",
-        "medqa", "mmlu", "wikidoc", "mediqa", "cord19",
-    ] | Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]  # fmt: skip
+    # csv, json, jsonl, parquet, pubmedqa, medquad, ultramedical, ultramedical-preference, medqa, mmlu, wikidoc, mediqa,
+    # cord19, or a reader by name; rlaif.data.sets knows which there are
+    format: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]
     path: str  # a file, a folder or a hub id
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = (
         ""  # what `questions.dataset` calls it; "": the format's name
