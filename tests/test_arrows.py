@@ -20,7 +20,7 @@ FLOORS = (  # from the ground up; what stands on one line may import what stands
     "rlaif.prepare",
     "rlaif.gate rlaif.train rlaif.report",
     "rlaif.loop rlaif.share",
-    "rlaif.review rlaif.admin rlaif.api",
+    "rlaif.review rlaif.admin rlaif.api rlaif.testing",
     "rlaif.commands",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
