@@ -120,8 +120,8 @@ def mean_chars(run: Run, questions: Sequence[Question] = ()) -> float | None:
 
 
 def time_here(run: Run, judge: Judge, n: int) -> list[str]:
-    """A line for each of the judge's members that works on this machine: the time that `n` answers take, if verdicts
-    in this run tell it.
+    """A line for each of the judge's members that is no chat model: the time that `n` answers take, if verdicts in this
+    run tell it.
     """
     lines = []
     for member in members(judge):
@@ -131,5 +131,6 @@ def time_here(run: Run, judge: Judge, n: int) -> list[str]:
             "SELECT avg(seconds) AS each FROM verdicts WHERE judge_id = ? AND seconds > 0", [member.identity.judge_id]
         )[0]["each"]
         time = "time not measured yet" if each is None else f"about {each * n:,.0f} s"
-        lines.append(f"{member.identity.model}: {n:,} answers scored on this machine, no calls, no cost, {time}")
+        where = "" if isinstance(member, PluginJudge) else " scored on this machine, no calls, no cost"
+        lines.append(f"{member.identity.model}: {n:,} answers{where}, {time}")
     return lines
