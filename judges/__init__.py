@@ -11,6 +11,7 @@ from judges.jury import Jury
 from judges.reference import ReferenceJudge
 from judges.settings import DEFAULT_SETTINGS, Cache, JudgeSettings
 from judges.support import SupportJudge
+from rlaif.plugins import is_installed, is_path
 from rlaif.prompts import DEFAULT_JUDGE_PROMPT, EMBEDDED_JUDGE_PROMPT, load_judge_prompt
 from rlaif.types import Judge, UsageError
 
@@ -19,13 +20,22 @@ WORD_JUDGES: dict[str, type[Judge]] = {"reference": ReferenceJudge, "support": S
 NEED_REFERENCE = (*WORD_JUDGES, EMBEDDED_JUDGE)  # their marks mean nothing without a reference answer
 
 
-def kind_of(model: str) -> Literal["jury", "words", "local", "chat"]:
-    """What a judge called `model` is, before it is made: see :func:`make_judge`."""
+def kind_of(model: str, base_url: str = "") -> Literal["jury", "words", "local", "plugin", "chat"]:
+    """What a judge called `model` is, before it is made: see :func:`make_judge`. Imports nothing.
+
+    With a `base_url` every name that is none of rlaif's own is that of a model served there.
+    """
     if "," in model:
         return "jury"
     if model in WORD_JUDGES:
         return "words"
-    return "local" if model.startswith("local:") else "chat"
+    if model.startswith("local:"):
+        return "local"
+    from judges.chat_models import PROVIDERS  # here, because it brings what HTTP needs
+
+    if base_url or model.partition(":")[0] in PROVIDERS:
+        return "chat"
+    return "plugin" if is_path(model) or is_installed("judge", model) else "chat"
 
 
 def check_model(model: str, settings: JudgeSettings = DEFAULT_SETTINGS) -> None:
@@ -69,15 +79,19 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
 
     "reference" or "support", which compare words; "local:FOLDER" of a model on this machine, scored by its logits;
     "local:embedded", the tiny one that ships, with its own prompt where none is given; "provider:name" of any chat
-    model that LangChain knows; with `settings.base_url` the name of a model that is served there; or several of these
-    with commas between them, a jury.
+    model that LangChain knows; with `settings.base_url` the name of a model that is served there; "module:object" or an
+    entry point, Python code that is no part of rlaif; or several of these with commas between them, a jury.
     `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
-    kind = kind_of(model)
+    kind = kind_of(model, settings.base_url)
     if kind == "jury":
         return Jury(tuple(make_judge(name, settings, cache) for name in jury_names(model)))
     if kind == "words":
         return WORD_JUDGES[model]()
+    if kind == "plugin":
+        from judges.plugin import load_plugin_judge
+
+        return load_plugin_judge(model)
     usual = EMBEDDED_JUDGE_PROMPT if model == EMBEDDED_JUDGE else DEFAULT_JUDGE_PROMPT
     settings = replace(settings, prompt=settings.prompt or load_judge_prompt(usual))
     if kind == "local":

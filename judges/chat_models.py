@@ -37,8 +37,8 @@ PACKAGES = {  # of LangChain, where they are not called as the provider
 }
 LASTING = ("id", "root", "parent", "owned_by", "max_model_len", "digest", "meta")  # what servers say of their models
 HINT = (
-    "use 'reference', 'support', 'provider:name' such as 'openai:gpt-4o-mini', or the name of a served model with "
-    "judge.base_url"
+    "use 'reference', 'support', 'provider:name' such as 'openai:gpt-4o-mini', the name of a served model with "
+    "judge.base_url, or 'module:object' of your own"
 )
 
 

@@ -234,10 +234,11 @@ class EvalConfig(Section):
     """How policies are measured. `judge` is one that does not label: the gate then reads its marks (`quality`) instead
     of token F1.
 
-    It is named as in [judge], with a prompt and an address of its own; how fast and how much it is asked is as in
-    [judge].
+    It is named as in [judge], with a prompt and an address of its own; how fast and how much it is asked is as there.
+    `benchmarks` are of others (rlaif.plugins), each with what it may lose at the gate.
     """
 
+    benchmarks: dict[str, Share] = {}
     judge: str = ""
     judge_prompt: str = ""
     judge_base_url: str = ""

@@ -13,15 +13,15 @@ class DataSet(Section):
     """One further source of questions, an entry of `data.sets`; read by rlaif.data.sets.
 
     csv, json, jsonl and parquet are tables of any layout: `question`, `answer`, `context`, `qtype`, `focus` and `label`
-    name their columns ("" where there is none). The other formats are published data sets in their own schema. A name
+    name their columns ("" where there is none). The other formats are published data sets in their own schema, and any
+    other word is a reader of somebody else, which gives the rows of a table (rlaif.data.tables). A name
     that begins with that of a benchmark (rlaif/evals/benchmarks.py) makes the set part of it at the gate; other sets
     are trained on, and their gate and sealed rows are kept away from training.
     """
 
-    format: Literal[
-        "csv", "json", "jsonl", "parquet", "pubmedqa", "medquad", "ultramedical", "ultramedical-preference",
-        "medqa", "mmlu", "wikidoc", "mediqa", "cord19",
-    ]  # fmt: skip
+    # csv, json, jsonl, parquet, pubmedqa, medquad, ultramedical, ultramedical-preference, medqa, mmlu, wikidoc, mediqa,
+    # cord19, or a reader by name; rlaif.data.sets knows which there are
+    format: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]
     path: str  # a file, a folder or a hub id
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = (
         ""  # what `questions.dataset` calls it; "": the format's name

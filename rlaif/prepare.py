@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.data.leaks import summary
 from rlaif.data.questions import prepare_questions, take_leak_rows
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import at_the_gate
 from rlaif.policies import base_row, check_base, check_prompt, record_settings
 from rlaif.prompts import Prompt
 from rlaif.render import beginning
@@ -25,7 +25,7 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
     if run.done(0, "prepare") is None:
         screen.heading("Preparing")
         with run.stage(0, "prepare") as stage:
-            questions, stage.detail = data or prepare_questions(run.config, AT_THE_GATE)
+            questions, stage.detail = data or prepare_questions(run.config, at_the_gate(run.config.evaluation))
             policy = base_row(base, run.config)
             stage.rows = {
                 "questions": questions,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("no deadline")
+
+pytest_plugins = ["rlaif.testing"]
 
 
 @pytest.fixture(scope="session")
@@ -25,68 +24,6 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not there (set RLAIF_SHARED)")
     return folder
-
-
-@pytest.fixture
-def fake_chat_model() -> Callable[[Any], Any]:
-    """A chat model that says what a test tells it to, for judges that are language models:
-
-        # a queue, the last repeats
-        chat = fake_chat_model(['{"rationale": "fine", "factual_accuracy": 4, ...}', TimeoutError("slow")])
-        # or a function
-        chat = fake_chat_model(lambda prompt: verdict(5 if "rest" in prompt else 1))
-        judge = LangChainJudge("fake", JudgeSettings(backoff=0), chat_model=chat)
-
-    A reply is a text, an AIMessage (usage, tool calls, refusals) or an exception, which is raised. `chat.prompts` holds
-    what was asked.
-    """
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage, BaseMessage
-    from langchain_core.outputs import ChatGeneration, ChatResult
-
-    class FakeChatModel(BaseChatModel):
-        replies: Any
-        prompts: list[str] = []
-        lock: Any = None
-
-        @property
-        def _llm_type(self) -> str:
-            return "fake"
-
-        def _generate(
-            self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
-        ) -> ChatResult:
-            prompt = "\n".join(str(message.content) for message in messages)
-            with self.lock:
-                self.prompts.append(prompt)
-                if callable(self.replies):
-                    reply = self.replies(prompt)
-                else:
-                    reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-            if isinstance(reply, BaseException):
-                raise reply
-            message = AIMessage(reply) if isinstance(reply, str) else reply
-            return ChatResult(generations=[ChatGeneration(message=message)])
-
-    def make(replies: Sequence[Any] | Callable[[str], Any]) -> FakeChatModel:
-        return FakeChatModel(replies=replies if callable(replies) else list(replies), prompts=[], lock=threading.Lock())
-
-    return make
-
-
-@pytest.fixture
-def verdict() -> Callable[..., str]:
-    """A clean answer to the default judge prompt: verdict(4) or verdict(4, 3, 5)."""
-
-    def make(factual: int, complete: int | None = None, covered: int | None = None) -> str:
-        marks = {
-            "factual_accuracy": factual,
-            "completeness": complete or factual,
-            "key_point_coverage": covered or factual,
-        }
-        return json.dumps({"rationale": "because"} | marks)
-
-    return make
 
 
 @pytest.fixture(scope="module")

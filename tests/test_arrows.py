@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up; what stands on one line may import what stands below it, and itself
     "rlaif.types rlaif.quiet rlaif.table rlaif.wording rlaif.text_metrics rlaif.config_bounds",
-    "rlaif.screen rlaif.logs rlaif.config_data",
+    "rlaif.screen rlaif.logs rlaif.config_data rlaif.plugins",
     "rlaif.stats rlaif.power rlaif.config rlaif.prompts stores",
     "rlaif.config_file rlaif.render rlaif.trackers rlaif.embedded",
     "rlaif.run rlaif.models",
@@ -20,7 +20,7 @@ FLOORS = (  # from the ground up; what stands on one line may import what stands
     "rlaif.prepare",
     "rlaif.gate rlaif.train rlaif.report",
     "rlaif.loop rlaif.share",
-    "rlaif.review rlaif.admin rlaif.api",
+    "rlaif.review rlaif.admin rlaif.api rlaif.testing",
     "rlaif.commands",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

@@ -47,7 +47,7 @@ def evaluate(
     format: FormatOption = "table",
 ) -> None:
     """Score a policy of the run on a benchmark."""
-    one_of("--benchmark", benchmark, tuple(BENCHMARKS))
+    _one_of_the_run(run, benchmark, tuple(BENCHMARKS))
     one_of("--format", format, FORMATS)
     one_of("--mode", mode, ("loglik", "generate"))
     one_of("--template", template, ("raw", "chat"))
@@ -72,6 +72,18 @@ def evaluate(
         from rlaif.evals.summary import show
 
         show(result, stdout_screen(format))
+
+
+def _one_of_the_run(folder: Path, benchmark: str, known: tuple[str, ...]) -> None:
+    """UsageError unless `benchmark` is one of `known`, or of those of others that the run in `folder` has."""
+    if benchmark in known:
+        return
+    from rlaif.evals.benchmarks import plugin_names
+    from rlaif.run import open_run
+    from stores.store import DATABASE
+
+    own = plugin_names(open_run(folder).config.evaluation) if (folder / DATABASE).is_file() else ()
+    one_of("--benchmark", benchmark, (*known, *own))
 
 
 def sealed_test(
@@ -145,7 +157,7 @@ def compare(
 
     The intervals are against the first. What the policies lack is evaluated before.
     """
-    one_of("--benchmark", benchmark, AT_THE_GATE)
+    _one_of_the_run(run, benchmark, AT_THE_GATE)
     one_of("--split", split, ("train", "gate"))  # sealed items are opened once, for all policies together
     one_of("--format", format, FORMATS)
     not_negative("--limit", limit)

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import DataSet
+from rlaif.config_file import nearest
 from rlaif.data import choices_free_text, meadow, medquad, pubmedqa, ultramedical
 from rlaif.data.items import Item, Loaded, Reader
 from rlaif.data.split import joined_groups, stratified
-from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_table, rows_sha256
+from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_plugin, read_table, rows_sha256
+from rlaif.plugins import is_installed, is_path, short_name
 from rlaif.types import LABELS, DataError, Question, Split, UsageError, content_id
 
 READERS: dict[str, Reader] = {
@@ -49,14 +51,17 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     The report counts `dropped` rows: filtered, no_content (the release's own empty rows), repeated, over_limit. Raises
     DataError as `tables.read_table`, for a missing column (says which were found), a cell of the wrong type (file,
     line, column), a label other than yes/no/maybe, and when nothing is left; UsageError for settings that the format
-    does not have.
+    does not have, and for a format that nobody reads.
     """
     name, key = set_name(spec), f"data.sets.{number}"
     if spec.format in OWN_LOADERS:
         return _benchmark(spec, name, key)
     if f".{spec.format}" in SUFFIXES and not is_hub_id(spec.path) and not spec.path.lower().endswith(f".{spec.format}"):
         raise DataError(f"{key}: {spec.path} is no .{spec.format} file; set {key}.format to what it is")
-    table = read_table(spec.path, f"{key}.path")
+    if foreign := is_foreign(spec.format, f"{key}.format"):
+        table = read_plugin(spec.format, spec.path, f"{key}.format")
+    else:
+        table = read_table(spec.path, f"{key}.path")
     read = READERS.get(spec.format) or _mapped(spec, table)
     dropped: Counter[str] = Counter()
     items = list(_items(table, spec, read, dropped))
@@ -76,8 +81,20 @@ def load_set(spec: DataSet, number: int) -> Loaded:
         raise DataError(
             f"{table.name}: no usable row of {len(table.rows)} for {key}; dropped {dict(dropped)}, where = {spec.where}"
         )
-    return _loaded(
-        kept, len(table.rows), dropped, rows_sha256(table.rows) if is_hub_id(spec.path) else file_sha256(spec.path)
+    by_rows = foreign or is_hub_id(spec.path)
+    return _loaded(kept, len(table.rows), dropped, rows_sha256(table.rows) if by_rows else file_sha256(spec.path))
+
+
+def is_foreign(format: str, setting: str) -> bool:
+    """Whether a reader of somebody else has to be called. UsageError, with the nearest format, where there is none."""
+    known = [*OWN_LOADERS, *READERS, *(suffix.removeprefix(".") for suffix in SUFFIXES)]
+    if format in known:
+        return False
+    if is_path(format) or is_installed("reader", format):
+        return True
+    raise UsageError(
+        f"{setting} = {format!r}{nearest(format, known)}; there are: {', '.join(known)}; or a reader of your own, "
+        "module:object or an entry point of the group rlaif.data"
     )
 
 
@@ -97,7 +114,7 @@ def load_table(name: str, source: str, *, eval_only: bool = False) -> Loaded:
 
 
 def set_name(spec: DataSet) -> str:
-    return spec.name or spec.format.replace("-", "_")
+    return spec.name or short_name(spec.format).replace("-", "_")
 
 
 def _benchmark(spec: DataSet, name: str, key: str) -> Loaded:

@@ -1,4 +1,5 @@
-"""Any tabular source as one table: Parquet, CSV, JSON, JSONL (see rlaif.data.files), or a Hugging Face hub id.
+"""Any tabular source as one table: Parquet, CSV, JSON, JSONL (see rlaif.data.files), a Hugging Face hub id, or what a
+reader of somebody else finds.
 
 Every failure is one DataError line that names the file, the place in it, what was found and what is needed.
 """
@@ -9,12 +10,13 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rlaif.data.files import read_bytes, read_csv, read_json_rows, read_parquet
+from rlaif.plugins import load
 from rlaif.types import DataError
 
 SUFFIXES = (".parquet", ".csv", ".json", ".jsonl")
@@ -120,6 +122,25 @@ def read_table(source: str | Path, key: str, *, hub_config: str | None = None) -
     if suffix == ".zip":
         raise DataError(f"{path}: is a zip archive; unpack it, then give the folder or the file in it")
     raise DataError(f"{path}: unknown kind of file {suffix or '(no suffix)'!r}; known are {', '.join(SUFFIXES)}")
+
+
+def read_plugin(reader: str, path: str, setting: str) -> Table:
+    """The rows that a function of somebody else finds at `path`, as a table: mappings from column to value.
+
+        def read(path: str) -> Iterable[Mapping[str, Any]]: ...     # {"question": "What is gout?", "answer": "Pain."}
+
+    `reader` is the value of `setting`. Raises UsageError as :func:`rlaif.plugins.load`, RlaifError for what the
+    function raises, DataError for anything else than such rows, and where there are none.
+    """
+    plugin = load("reader", reader, setting)
+    with plugin.running():
+        rows: list[Any] = list(plugin.code(path))
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping) or not all(isinstance(column, str) for column in row):
+            raise DataError(
+                f"{path} row {number}, as {plugin.path} reads it: is {row!r:.60}; needed a mapping from column to value"
+            )
+    return _table(path, [dict(row) for row in rows])
 
 
 def file_sha256(source: str | Path) -> str:

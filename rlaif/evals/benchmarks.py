@@ -10,14 +10,22 @@ Its items are the questions of a run whose data set is called as the benchmark, 
 `data.medquad` of the configuration, else an entry of `data.sets` that has the benchmark's name. A file for
 `evaluate --data` is read by `rlaif.data.load_questions`: as a table of questions where the benchmark has no format of
 its own.
+
+Those of others (`evaluation.benchmarks`, see `rlaif.evals.plugin`) are no part of the table: :func:`benchmark_of` and
+:func:`at_the_gate` know both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
+
+from rlaif.config import EvalConfig
+from rlaif.plugins import short_name
+from rlaif.types import UsageError
+
+PLUGIN_METRIC = "score"  # what a benchmark of others measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +44,19 @@ class Benchmark:
     error_below: float = 1.0
     margin: float = 0.04
     code: str = ""  # the module, where it is not called as the benchmark
+    plugin: str = ""  # the name of somebody else's code, which stands in the module's place
 
     @property
     def metric(self) -> str:
         return self.metrics[0]
 
     @property
-    def module(self) -> ModuleType:
-        """Imported when it is needed: it brings torch."""
+    def module(self) -> Any:
+        """Imported when it is needed: it brings torch. UsageError where a plugin cannot be used."""
+        if self.plugin:
+            from rlaif.evals.plugin import load_plugin_benchmark
+
+            return load_plugin_benchmark(self.plugin)
         return import_module(f"rlaif.evals.{self.code or self.name}")
 
 
@@ -60,3 +73,22 @@ AT_THE_GATE = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.
 FROM_FILES = tuple(name for name, benchmark in BENCHMARKS.items() if not benchmark.gate)
 (LABELLED,) = (name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "accuracy")
 (FREE_TEXT,) = (name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "score")
+
+
+def benchmark_of(settings: EvalConfig, name: str) -> Benchmark:
+    """The benchmark called `name`, of rlaif or of others. Imports nothing. UsageError when there is none."""
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    for plugin, margin in settings.benchmarks.items():
+        if short_name(plugin) == name:
+            return Benchmark(name, "not_worse", (PLUGIN_METRIC,), margin=margin, plugin=plugin)
+    raise UsageError(f"no benchmark {name!r}; there are: {', '.join((*BENCHMARKS, *plugin_names(settings)))}")
+
+
+def at_the_gate(settings: EvalConfig) -> tuple[str, ...]:
+    """The names of the benchmarks that the gate reads. Imports nothing."""
+    return (*AT_THE_GATE, *plugin_names(settings))
+
+
+def plugin_names(settings: EvalConfig) -> tuple[str, ...]:
+    return tuple(map(short_name, settings.benchmarks))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlaif.data import load_questions
 from rlaif.data.questions import cut_reference
-from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
+from rlaif.evals.benchmarks import FREE_TEXT, FROM_FILES, LABELLED, benchmark_of
 from rlaif.evals.evaluate import More, benchmark_questions, evaluate_questions
 from rlaif.evals.quality import BY_LABELLER, mark_answers, measuring_judge
 from rlaif.evals.sealed import record_look
@@ -41,7 +41,7 @@ def evaluate_from_command_line(
     `test`'s; sealed items in a file are evaluated, and the look is recorded.
     """
     run = open_run(folder)
-    policy = run.policy(name)
+    policy, measured = run.policy(name), benchmark_of(run.config.evaluation, benchmark)
     policy_id = str(policy["policy_id"])
 
     if data:
@@ -89,10 +89,10 @@ def evaluate_from_command_line(
             items = [dataclasses.replace(item, split=shown) for item in items]
         run.store.write({"eval_items": items})
         if judge:
-            answers = [i for i in items if i.metric == BENCHMARKS[benchmark].metric]
+            answers = [i for i in items if i.metric == measured.metric]
             items += mark_answers(run, judge, metric, answers, questions, screen)
     groups = {q.question_id: q.group_id for q in questions}
-    main = [i for i in items if i.metric == BENCHMARKS[benchmark].metric]
+    main = [i for i in items if i.metric == measured.metric]
     sources = {q.question_id: q.source_id for q in questions}
     marks = {"judge": _about(run, judge, metric)} if judge else {}
     return {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif import stats
-from rlaif.evals.benchmarks import BENCHMARKS, LABELLED
+from rlaif.evals.benchmarks import LABELLED, Benchmark, benchmark_of
 from rlaif.evals.evaluate import benchmark_questions
 from rlaif.evals.loss import LOSS, per_token, perplexity
 from rlaif.evals.results import MetricResults, Paired, pair
@@ -38,6 +38,7 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
     if len(policies) < 2 or twice:
         problem = f"{twice[0]} is named twice" if twice else "one policy cannot be compared"
         raise UsageError(f"{problem}; name two or more different ones: base, sft, champion, an id or its beginning")
+    measured = benchmark_of(run.config.evaluation, benchmark)
     questions = benchmark_questions(run, benchmark, split, limit)
     if not questions:
         raise UsageError(f"no {split} items of {benchmark} in {run.folder}")
@@ -57,7 +58,7 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
                 "name": name,
                 "champion": policy["policy_id"] == champion,
                 "metrics": metrics_of(results),
-                **errors_of(benchmark, first, results, sizes),
+                **errors_of(measured, first, results, sizes),
             }
         )
         if results is not first:
@@ -69,7 +70,7 @@ def compare(run: Run, names: Sequence[str], benchmark: str, split: str, limit: i
         "split": split,
         "n": len(questions),
         "n_groups": len(set(groups.values())),
-        "error_below": {BENCHMARKS[benchmark].metric: BENCHMARKS[benchmark].error_below},
+        "error_below": {measured.metric: measured.error_below},
         "policies": shown,
         "differences": differences,
     }
@@ -138,18 +139,18 @@ def difference(paired: Paired, seed: int, *, labels: bool = False) -> dict[str, 
 
 
 def errors_of(
-    benchmark: str, first: dict[str, MetricResults], results: dict[str, MetricResults], sizes: dict[str, int]
+    benchmark: Benchmark, first: dict[str, MetricResults], results: dict[str, MetricResults], sizes: dict[str, int]
 ) -> dict[str, Any]:
     """How many items are errors, how long those are, and the confusion matrix.
 
     `errors` also says which of the first policy's errors were fixed and which are new. `error_lengths`: words of the
     answer of each error; for PubMedQA, whose answer is one word, of the abstract and question.
     """
-    score, limit = BENCHMARKS[benchmark].metric, BENCHMARKS[benchmark].error_below
+    score, limit = benchmark.metric, benchmark.error_below
     wrong, before = _wrong_items(results[score], limit), _wrong_items(first[score], limit)
     rows = list(zip(results[score].item_ids, results[score].targets, results[score].predictions, strict=True))
     out: dict[str, Any] = {"errors": {"n": len(wrong), "fixed": len(before - wrong), "new": len(wrong - before)}}
-    labelled = benchmark == LABELLED
+    labelled = benchmark.name == LABELLED
     out["error_lengths"] = [sizes[i] if labelled else len(answer.split()) for i, _, answer in rows if i in wrong]
     if labelled:
         matrix = {target: dict.fromkeys((*LABELS, "other"), 0) for target in LABELS}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.evals.benchmarks import FREE_TEXT, LABELLED, at_the_gate, benchmark_of
 from rlaif.policies import load_policy
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
@@ -41,7 +41,9 @@ def gate_questions(run: Run) -> dict[str, list[Question]]:
     A benchmark that the run lacks is not there.
     """
     limits = {"medquad": run.config.data.gate_medquad, "pubmedqa": run.config.data.gate_pubmedqa}
-    by_benchmark = {b: benchmark_questions(run, b, "gate", limits.get(b, 0)) for b in AT_THE_GATE}
+    by_benchmark = {
+        b: benchmark_questions(run, b, "gate", limits.get(b, 0)) for b in at_the_gate(run.config.evaluation)
+    }
     return {b: questions for b, questions in by_benchmark.items() if questions}
 
 
@@ -82,7 +84,7 @@ def evaluate_questions(
 
     Without `more` there is only what the gate reads.
     """
-    measured = BENCHMARKS[benchmark]
+    measured = benchmark_of(run.config.evaluation, benchmark)
     started = time.monotonic()
     model = load_policy(run, base, policy_id)
     bar = screen.bar(f"evaluate {benchmark}", len(questions))
@@ -92,14 +94,15 @@ def evaluate_questions(
 
     settings, data = run.config.evaluation, data_hash(questions)
     options = more.options if more else {}
-    items: list[EvalItem] = measured.module.evaluate(
+    module = measured.module
+    items: list[EvalItem] = module.evaluate(
         model, base.tokenizer, policy_id, questions, prompt, settings, data, step, **options
     )
     values = [i.value for i in items if i.metric == measured.metric and i.value is not None]
     kind = questions[0].dataset if questions else benchmark
     mean = sum(values) / max(len(values), 1)
     bar.finish(f"{policy_id[:8]} on {len(questions)} {kind} items: {measured.metric} {mean:.4f}")
-    if more and (more_rows := getattr(measured.module, "more_rows", None)):
+    if more and (more_rows := getattr(module, "more_rows", None)):
         items += more_rows(model, base.tokenizer, questions, items, prompt, more.encoder, screen)
     return items, time.monotonic() - started
 

@@ -67,6 +67,27 @@ def evaluate(
     `on_step(items, tokens)` is called after each batch. A question with so long a context that no answer fits behind it
     has no value, and its rows say why.
     """
+    protocol = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt, settings), "data_sha256": data_sha256}
+    rows = []
+    given = greedy_answers(model, tokenizer, questions, prompt, settings, on_step)
+    for q, (answer, why) in zip(questions, given, strict=True):
+        for metric, score in SCORES.items():
+            if why:
+                rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=why, **protocol))
+            else:
+                rows.append(EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol))
+    return rows
+
+
+def greedy_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    settings: EvalConfig,
+    on_step: Callable[[int, int], None] = lambda items, tokens: None,
+) -> list[tuple[str, str]]:
+    """The greedy answer to each question, in their order, and "", or "" and why there is none: see :func:`evaluate`."""
     prompts = [answer_prompt(tokenizer, prompt, q) for q in questions]
     lengths = [len(encode(tokenizer, text)) for text in prompts]
     room = window(model) - settings.max_new_tokens
@@ -80,16 +101,11 @@ def evaluate(
         for index, generation in zip(batch, generations, strict=True):
             answers[index] = generation.text
         on_step(len(batch), sum(g.n_tokens for g in generations))
-    protocol = {"policy_id": policy_id, "protocol_hash": protocol_hash(prompt, settings), "data_sha256": data_sha256}
-    rows = []
-    for q, answer, length in zip(questions, answers, lengths, strict=True):
-        why = f"the prompt has {length:,} tokens, and {room:,} leave room for an answer" if length > room else ""
-        for metric, score in SCORES.items():
-            if why:
-                rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=why, **protocol))
-            else:
-                rows.append(EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol))
-    return rows
+    whys = [
+        f"the prompt has {length:,} tokens, and {room:,} leave room for an answer" if length > room else ""
+        for length in lengths
+    ]
+    return list(zip(answers, whys, strict=True))
 
 
 def more_rows(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif import stats
 from rlaif.evals import sealed
-from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, LABELLED, at_the_gate, benchmark_of, plugin_names
 from rlaif.evals.carried import carry
 from rlaif.evals.compare import compare as compare_policies
 from rlaif.evals.evaluate import benchmark_questions, evaluate_questions
@@ -88,7 +88,9 @@ def rehearse(folder: Path, limit: int, screen: Screen) -> list[dict[str, Any]]:
     """
     run = open_run(folder)
     policies = list(dict.fromkeys(contenders(run).values()))
-    with_items = [b for b in BENCHMARKS if benchmark_questions(run, b, "gate", 1)]
+    with_items = [
+        b for b in (*BENCHMARKS, *plugin_names(run.config.evaluation)) if benchmark_questions(run, b, "gate", 1)
+    ]
     if not with_items:
         raise UsageError(f"{folder} has no gate items to try on")
     with screen.live():
@@ -108,7 +110,7 @@ def sealed_questions(run: Run, limit: int) -> Questions:
     computed.
     """
     where = "split = 'sealed' AND starts_with(dataset, ?)"
-    found = {b: load_questions(run, where, [b])[: limit or None] for b in AT_THE_GATE}
+    found = {b: load_questions(run, where, [b])[: limit or None] for b in at_the_gate(run.config.evaluation)}
     found = {b: questions for b, questions in found.items() if questions}
     if not found:
         raise UsageError(f"{run.folder} has no sealed items: its data sets were given without a test split")
@@ -132,7 +134,7 @@ def evaluate_all(
         carry(run, prompt, screen)
     for policy_id in dict.fromkeys(policies.values()):
         for benchmark, items in questions.items():
-            metric = BENCHMARKS[benchmark].metric
+            metric = benchmark_of(run.config.evaluation, benchmark).metric
             if len(stored(run, policy_id, benchmark, metric, items, prompt, "sealed")) == len(items):
                 continue
             with run.stage(opening.round, f"sealed:{opening.number}:{benchmark}:{policy_id}") as stage:
@@ -151,7 +153,7 @@ def conclude(
     for benchmark, items in questions.items():
         groups = {q.question_id: q.group_id for q in items}
         judged = [("quality", judge_id)] if judge_id and benchmark == FREE_TEXT else []
-        for metric, judge in [*judged, (BENCHMARKS[benchmark].metric, "")]:
+        for metric, judge in [*judged, (benchmark_of(run.config.evaluation, benchmark).metric, "")]:
             results = {
                 name: stored(run, p, benchmark, metric, items, prompt, "sealed", judge) for name, p in policies.items()
             }

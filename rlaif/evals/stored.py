@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from judges import WORD_JUDGES
 from rlaif.evals import loss
-from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, LABELLED
+from rlaif.evals.benchmarks import FREE_TEXT, LABELLED, benchmark_of
 from rlaif.evals.carried import ITEM_COLUMNS, carried, carry
 from rlaif.evals.evaluate import data_hash, evaluate_questions, gate_questions
 from rlaif.evals.results import MetricResults, PolicyResults
@@ -20,7 +20,7 @@ from rlaif.policies import load_policy, run_base
 from rlaif.prompts import Prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import EvalItem, Question
+from rlaif.types import EvalItem, Question, RlaifError
 
 if TYPE_CHECKING:
     from rlaif.models.base import Base
@@ -45,7 +45,7 @@ def stored(
 
     The list is empty where there are none. Answers that an earlier version scored are scored again here.
     """
-    protocol = BENCHMARKS[benchmark].module.protocol_hash(prompt, run.config.evaluation)
+    protocol = benchmark_of(run.config.evaluation, benchmark).module.protocol_hash(prompt, run.config.evaluation)
     rows = run.store.query(
         f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND starts_with(benchmark, ?) AND split = ? "
         "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
@@ -67,10 +67,16 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
     by_name = {}  # one for each benchmark
     beside = {}  # of the same answers as the score: ORDER and CONSISTENCY
     for benchmark, questions in gate_questions(run).items():
-        groups, measured = {q.question_id: q.group_id for q in questions}, BENCHMARKS[benchmark]
+        groups = {q.question_id: q.group_id for q in questions}
+        measured = benchmark_of(run.config.evaluation, benchmark)
         judged = judge_id and benchmark == FREE_TEXT
         metric, judge = ("quality", judge_id) if judged else (measured.metric, "")
         rows = stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge)
+        if measured.plugin and not rows:
+            raise RlaifError(
+                f"no results of {policy_id[:8]} on {benchmark} by the code that {measured.plugin!r} is now: it has "
+                "changed since this run measured with it; put back what it was, or start a new run"
+            )
         by_name[benchmark] = MetricResults.of(rows, groups)
         wanted = (ORDER, CONSISTENCY) if run.config.evaluation.judge in COMPARING_WORDS else (CONSISTENCY,)
         for name in wanted if benchmark == FREE_TEXT else ():
@@ -79,7 +85,9 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
     order, consistency = beside.get(ORDER), beside.get(CONSISTENCY)
     further = {name: by_name[name] for name in sorted(by_name.keys() - {LABELLED, FREE_TEXT})}
     others = tuple(
-        dataclasses.replace(r, metric=f"{r.benchmark} {r.metric}", margin=BENCHMARKS[name].margin)
+        dataclasses.replace(
+            r, metric=f"{r.benchmark} {r.metric}", margin=benchmark_of(run.config.evaluation, name).margin
+        )
         for name, r in further.items()
     )
     in_disorder = order and shuffled(order)
@@ -105,7 +113,7 @@ def measure(
     It evaluates and stores what the database does not hold. The base is loaded only if anything is missing. RlaifError
     when it or an adapter is not what the run recorded.
     """
-    measured = BENCHMARKS[benchmark]
+    measured = benchmark_of(run.config.evaluation, benchmark)
     if benchmark == FREE_TEXT:
         carry(run, prompt, screen)
     protocol = measured.module.protocol_hash(prompt, run.config.evaluation)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlaif.quiet import quiet
 
 import numpy as np
 
-from rlaif.config import GateConfig
+from rlaif.config import Config, GateConfig
+from rlaif.evals.benchmarks import plugin_names
 from rlaif.evals.results import PolicyResults, pair
 from rlaif.evals.stored import results
 from rlaif.gate.decide import Look
@@ -60,8 +61,9 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
     first, coming = next_look(run, 1), next_look(run, gates[0]["round"] + 1)
     prompt, settings = load_prompt(run.config.prompts.policy), run.config.gate
     with quiet():  # it imports what also evaluates
-        judge_id = gate_judge_id(run)
-        champion, challenger = (results(run, gates[0][side], prompt, judge_id) for side in ("champion", "challenger"))
+        judge_id, compared = gate_judge_id(run), replace(run, config=without_plugins(run.config))
+        sides = [results(compared, gates[0][side], prompt, judge_id) for side in ("champion", "challenger")]
+    champion, challenger = sides
     accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
     discordant = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True))
     discordance = discordant / len(accuracy.champion)
@@ -108,13 +110,18 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
             score.source.metric: {"n": len(score.champion), "groups": len(set(score.groups))},
         },
         "settings": settings.model_dump(),
-        "left_out": [results.metric for results in champion.others],
+        "left_out": [results.metric for results in champion.others] + list(plugin_names(run.config.evaluation)),
         "expected_s": expected,
         "loops": loops,
         "rounds": rounds,
         "null": _shares(null) | {"by_look": list(null.by_look)},
         "power": power,
     }
+
+
+def without_plugins(config: Config) -> Config:
+    """The configuration without the benchmarks of others: what is left out needs none of their code."""
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"benchmarks": {}})})
 
 
 def _power(

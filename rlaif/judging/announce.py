@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from judges.plugin import PluginJudge
 from judges.settings import Forecast
 from rlaif.config import Config
 from rlaif.judging.configured import chat_judges, members
@@ -25,8 +26,13 @@ def announce(
 ) -> None:
     """Before anything is asked: which chat models `judge` is, what leaves this machine for each, and `calls` of each.
 
-    A judge that works on this machine sends nothing and costs nothing; of it nothing is said. `role` heads the line.
+    A judge that works on this machine sends nothing and costs nothing; of it nothing is said. What a judge of others
+    sends (judges.plugin) is not known, and that is said. `role` heads the line.
     """
+    for member in members(judge):
+        if isinstance(member, PluginJudge):
+            unknown = "code that is no part of rlaif: what it sends, where to and at what cost is not known here"
+            screen.line(f"  {role:<22} {member.identity.model}, {unknown}", style="yellow")
     for asked in chat_judges(judge):
         prompt = asked.prompt
         screen.line(
@@ -114,8 +120,8 @@ def mean_chars(run: Run, questions: Sequence[Question] = ()) -> float | None:
 
 
 def time_here(run: Run, judge: Judge, n: int) -> list[str]:
-    """A line for each of the judge's members that works on this machine: the time that `n` answers take, if verdicts
-    in this run tell it.
+    """A line for each of the judge's members that is no chat model: the time that `n` answers take, if verdicts in this
+    run tell it.
     """
     lines = []
     for member in members(judge):
@@ -125,5 +131,6 @@ def time_here(run: Run, judge: Judge, n: int) -> list[str]:
             "SELECT avg(seconds) AS each FROM verdicts WHERE judge_id = ? AND seconds > 0", [member.identity.judge_id]
         )[0]["each"]
         time = "time not measured yet" if each is None else f"about {each * n:,.0f} s"
-        lines.append(f"{member.identity.model}: {n:,} answers scored on this machine, no calls, no cost, {time}")
+        where = "" if isinstance(member, PluginJudge) else " scored on this machine, no calls, no cost"
+        lines.append(f"{member.identity.model}: {n:,} answers{where}, {time}")
     return lines

@@ -25,11 +25,11 @@ SETTLED = ("scored", "unparsed", "refused")  # an answer came; what failed is as
 def judge_settings(config: Config) -> JudgeSettings:
     """The configuration's [judge] as a judge wants it, with the prompt read.
 
-    Raises UsageError for a broken prompt file, and for a prompt or base URL that a judge that compares words would not
-    read.
+    Raises UsageError for a broken prompt file, and for a prompt or base URL where the judge is no language model and
+    would not read it.
     """
     judge = config.judge
-    if kind_of(judge.model) == "words":
+    if kind_of(judge.model, judge.base_url) in ("words", "plugin"):
         for key in ("prompt", "base_url"):
             if getattr(judge, key):
                 raise UsageError(
@@ -57,7 +57,7 @@ def check_pairwise(config: Config) -> None:
     answers.
     """
     model = config.judge.model
-    if config.pairs.confirm_below > 0 and kind_of(model) != "chat":
+    if config.pairs.confirm_below > 0 and kind_of(model, config.judge.base_url) != "chat":
         raise UsageError(
             f"pairs.confirm_below asks a chat model which of two answers is better, and judge.model = {model!r} is none"
         )

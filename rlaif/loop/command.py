@@ -7,8 +7,9 @@ from pathlib import Path
 from judges import check_model, make_judge
 from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import at_the_gate
 from rlaif.evals.evaluate import check_benchmarks
+from rlaif.evals.plugin import check_plugins
 from rlaif.evals.quality import gate_judge_config, make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
 from rlaif.judging.announce import announce, mean_chars, whole_loop
@@ -61,9 +62,11 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     prompt = load_prompt(config.prompts.policy)
     check_disk(folder)
     with screen.busy("reading and checking the data"):
-        data = None if run else prepare_questions(config, AT_THE_GATE)
-    if data:
-        check_benchmarks({q.dataset for q in data[0] if q.split == "gate"})
+        data = None if run else prepare_questions(config, at_the_gate(config.evaluation))
+    datasets = {q.dataset for q in data[0] if q.split == "gate"} if data else None
+    if datasets is not None:
+        check_benchmarks(datasets)
+    check_plugins(config.evaluation, datasets)
     with screen.busy("loading PyTorch"):
         from rlaif.loop.rounds import Loop, run_loop
         from rlaif.models.adapter import check_targets

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rlaif.data.leaks import summary
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import AT_THE_GATE, at_the_gate
 from rlaif.evals.carried import carry
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
 from rlaif.evals.quality import gate_judge_config, gate_quality, labelled_quality
@@ -50,21 +50,21 @@ if TYPE_CHECKING:
     from rlaif.models.base import Base
 
 
-def gate_check(report: Mapping[str, Any]) -> Check:
+def gate_check(report: Mapping[str, Any], names: tuple[str, ...] = AT_THE_GATE) -> Check:
     """The gate's validity condition `leaks`, from the detail of the stage `prepare`.
 
-    `report`: data set -> its report, with `leaks` in it. The condition fails where nothing was checked: with
-    `data.leaks` "off", and in a run that began before there was a check. Sets that have no items at the gate do not
-    matter.
+    `report`: data set -> its report, with `leaks` in it; `names`: the gate's benchmarks. The condition fails where
+    nothing was checked: with `data.leaks` "off", and in a run that began before there was a check. Sets that have no
+    items at the gate do not matter.
     """
     # A benchmark has gate items; of the other sets, one that is trained on alone measures nothing.
-    at_the_gate = {
+    measured = {
         name: source
         for name, source in report.items()
-        if "leaks" in source or (name.startswith(AT_THE_GATE) and set(source.get("splits", ())) != {"train"})
+        if "leaks" in source or (name.startswith(names) and set(source.get("splits", ())) != {"train"})
     }
-    parts, passed = [], bool(at_the_gate)
-    for name, source in at_the_gate.items():
+    parts, passed = [], bool(measured)
+    for name, source in measured.items():
         leaks = source.get("leaks")
         if not leaks or leaks["setting"] == "off":
             passed = False
@@ -299,8 +299,9 @@ def checks(loop: Loop) -> Checks:
     judge_id = loop.judge.identity.judge_id
     licensed = check_licence(loop.run, judge_id) is True
     detail = "has passed the exam" if licensed else "has no licence; judge.require_licence=false"
+    names = at_the_gate(loop.run.config.evaluation)
     exam = Check("exam", licensed or not loop.run.config.judge.require_licence, f"judge {judge_id} {detail}")
-    return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {})))
+    return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {}, names)))
 
 
 def row_dict(row: Any) -> dict[str, Any]:

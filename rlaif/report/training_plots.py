@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlaif.evals.benchmarks import BENCHMARKS
+from rlaif.evals.benchmarks import BENCHMARKS, PLUGIN_METRIC
 from rlaif.report.data import Data, Score
 from rlaif.report.drawing import FAINT_, drawing, metric_interval, small
 from rlaif.wording import metric, policy_names
@@ -97,8 +97,8 @@ def learning_curve(
     if not any(behind.values()):
         return False
     names = policy_names(data["policies"])
-    benchmark = next(b for b in BENCHMARKS if result["benchmark"].startswith(b))
-    shown = (*BENCHMARKS[benchmark].metrics, "loss")
+    measured = (b.metrics for name, b in BENCHMARKS.items() if result["benchmark"].startswith(name))
+    shown = (*next(measured, (PLUGIN_METRIC,)), "loss")
     with drawing(path, 3.9 * len(shown), 3.6, ncols=len(shown), squeeze=False) as (figure, grid):
         for ax, name in zip(grid[0], shown, strict=True):
             if name == "loss":

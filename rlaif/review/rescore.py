@@ -43,8 +43,9 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
             allowed = "judge rescore scores what is there, so only judge.* and pairs.* can be set"
             raise UsageError(f"--set {text}: {allowed}")
         apply_override(tree, text)
-    if kind_of(tree["judge"]["model"]) == "words":
-        tree["judge"] |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
+    judge = tree["judge"]
+    if kind_of(judge["model"], judge["base_url"]) in ("words", "plugin"):
+        judge |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
     config = validate(tree, where="--set")
     mine, theirs = run.config.pairs.truncated, config.pairs.truncated
     if (mine == "cut") != (theirs == "cut"):

@@ -12,7 +12,7 @@ from rlaif.data.conversations import PairTexts, read_pair
 from rlaif.data.leaks import find_held_out
 from rlaif.data.overlap import normal
 from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_table, rows_sha256
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import AT_THE_GATE, at_the_gate
 from rlaif.records import load_questions
 from rlaif.run import Run
 from rlaif.share.export_preferences import LINEAGE
@@ -143,7 +143,7 @@ def scale(table: Table, index: int) -> dict[str, float | None] | None:
 def add(run: Run, pairs: list[Pair], origin: dict[str, Any]) -> Imported:
     known = load_questions(run, "true", [])
     by_id = {q.question_id: q for q in known}
-    places = place(pairs, known)
+    places = place(pairs, known, at_the_gate(run.config.evaluation))
     have = {
         (row["question_id"], row["chosen"].strip(), row["rejected"].strip(), of_the_row(row["reason"] or ""))
         for row in run.store.query(
@@ -193,8 +193,9 @@ def add(run: Run, pairs: list[Pair], origin: dict[str, Any]) -> Imported:
     return found
 
 
-def place(pairs: list[Pair], known: list[Question]) -> list[tuple[Question, str]]:
-    """For each pair: the question that it stands under, and why it is dropped ("" where it is kept).
+def place(pairs: list[Pair], known: list[Question], names: tuple[str, ...] = AT_THE_GATE) -> list[tuple[Question, str]]:
+    """For each pair: the question that it stands under, and why it is dropped ("" where it is kept). `names`: those of
+    the gate's benchmarks.
 
     A pair whose question is held out stands under the held-out item itself, so that no training question is made of it.
     """
@@ -210,7 +211,7 @@ def place(pairs: list[Pair], known: list[Question]) -> list[tuple[Question, str]
         asked = {} if own[i] else {"question": texts.question, "context": texts.asked}
         entering += [entry(f"{i} chosen", texts.chosen, **asked), entry(f"{i} rejected", texts.rejected)]
     held = [q for q in known if q.split != "train"]
-    leaks = find_held_out(entering, held, AT_THE_GATE)
+    leaks = find_held_out(entering, held, names)
     places = []
     for i, pair in enumerate(pairs):
         named = by_id.get(str(pair.row.get("question_id")))

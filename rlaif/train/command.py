@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.config import Config
 from rlaif.evals import loss
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import at_the_gate
 from rlaif.evals.evaluate import evaluate_policy, gate_questions
+from rlaif.evals.plugin import check_plugins
 from rlaif.evals.stored import evaluate_losses
 from rlaif.prompts import Prompt, load_prompt
 from rlaif.run import Run, check_disk, find, now, open_or_create, session
@@ -63,7 +64,8 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     screen.line(f"rlaif train: {config.train.method}, profile {config.profile}, seed {config.seed}, run {folder}")
     run = find(folder, config, waiting)
     prompt = load_prompt(config.prompts.policy)
-    data = None if run else prepare_questions(config, AT_THE_GATE)
+    data = None if run else prepare_questions(config, at_the_gate(config.evaluation))
+    check_plugins(config.evaluation, {q.dataset for q in data[0] if q.split == "gate"} if data else None)
     check_disk(folder)
     base = load_base(base_config)
     check_kind(config, base.quantization, base.path.name)

@@ -29,7 +29,8 @@ from typing import NamedTuple
 from rlaif import embedded
 from rlaif.config import Config
 from rlaif.data.tables import is_hub_id
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import at_the_gate
+from rlaif.plugins import short_name
 from rlaif.types import Question
 
 BITS = {"nf4": 4 + 32 / 64, "gptq": 4 + 20 / 128}
@@ -223,7 +224,7 @@ def data_names(config: Config) -> list[str]:
     """What the run would call its data sets."""
     own = [name for name, source in (("pubmedqa", config.data.pubmedqa), ("medquad", config.data.medquad)) if source]
     style = [f"{name}_style" if getattr(config.data, name) == "embedded" else name for name in own]
-    return style + [spec.name or spec.format.replace("-", "_") for spec in config.data.sets]
+    return style + [spec.name or short_name(spec.format).replace("-", "_") for spec in config.data.sets]
 
 
 def count(config: Config) -> tuple[int, float] | None:
@@ -236,7 +237,7 @@ def count(config: Config) -> tuple[int, float] | None:
         return None
     from rlaif.data.questions import prepare_questions
 
-    rows = training_rows(config, prepare_questions(config, AT_THE_GATE)[0])
+    rows = training_rows(config, prepare_questions(config, at_the_gate(config.evaluation))[0])
     chars = [len(q.question) + len(q.context) + len(q.label or q.reference) for q in rows]
     return len(rows), sum(chars) / max(len(rows), 1) / CHARS_PER_TOKEN
 

@@ -23,7 +23,8 @@ def test_reference_is_made() -> None:
 @pytest.mark.parametrize("name", ["gpt-4o", "", "Reference", "opnai:gpt-4o", "openai:", ":x"])
 def test_any_other_name_says_what_there_is(name: str) -> None:
     with pytest.raises(
-        UsageError, match="names no judge; use 'reference', 'support', 'provider:name' such as .* or .* judge.base_url"
+        UsageError,
+        match="names no judge; use 'reference', 'support', .* such as .* judge.base_url, or 'module:object' ",
     ) as caught:
         make_judge(name)
     assert "\n" not in str(caught.value)

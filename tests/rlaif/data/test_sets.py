@@ -409,3 +409,24 @@ def test_medquad_itself_as_a_set(tmp_path: Path) -> None:
         loaded(path, "medquad", stratify="qtype")
     with pytest.raises(UsageError, match="where names 'kind'"):
         loaded(path, "medquad", where={"kind": "x"})
+
+
+def test_a_reader_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "aa_cards.py").write_text(
+        "def cards(path):\n    for n in range(30):\n"
+        "        yield {'Front': f'What is c{n}?', 'Back': f'It is card {n}.', 'kind': 'ab'[n % 2]}\n"
+    )
+    settings = {"question": "front", "answer": "back", "where": {"kind": "a"}, "fractions": (0.0, 0.5, 0.5)}
+    questions = loaded("no file", "aa_cards:cards", **settings)
+    assert len(questions) == 15 and {q.dataset for q in questions} == {"cards"}
+    assert {q.split for q in questions} == {"gate", "sealed"} and questions[0].reference == "It is card 0."
+    again = load_set(DataSet(format="aa_cards:cards", path="no file", **settings), 0)
+    assert again.data_sha256 == load_set(DataSet(format="aa_cards:cards", path="other", **settings), 0).data_sha256
+
+
+def test_a_format_that_nobody_reads_suggests_the_nearest() -> None:
+    with pytest.raises(
+        UsageError, match=r"data\.sets\.0\.format = 'cvs'; did you mean 'csv'\?; there are: .* module:object"
+    ):
+        loaded("a.csv", "cvs")

@@ -2,6 +2,8 @@
 
 import hashlib
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -9,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlaif.data.files import read_json
-from rlaif.data.tables import file_sha256, is_hub_id, read_table
-from rlaif.types import DataError
+from rlaif.data.tables import file_sha256, is_hub_id, read_plugin, read_table
+from rlaif.types import DataError, RlaifError
 
 KEY = "data.medquad"
 
@@ -170,3 +172,43 @@ def test_file_sha256(tmp_path):
 
 def test_read_json_keeps_order(tmp_path):
     assert list(read_json(write(tmp_path, "t.json", '{"b": 1, "a": 2}'))) == ["b", "a"]
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """reader(body) is the name of a function of a module of somebody else."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(body: str) -> str:
+        (tmp_path / "aa_reader.py").write_text(f"def read(path):\n    {body}\n")
+        sys.modules.pop("aa_reader", None)
+        return "aa_reader:read"
+
+    yield write
+    sys.modules.pop("aa_reader", None)
+
+
+def test_a_reader_of_somebody_else_gives_rows(reader: Callable[[str], str]) -> None:
+    name = reader("for n in range(2): yield {'Question ': f'What is {n}?', 'answer': path}")
+    table = read_plugin(name, "some where", "data.sets.0.format")
+    assert table.columns == ("question", "answer") and table.where(1) == "some where row 2"
+    assert table.rows[1] == {"question": "What is 1?", "answer": "some where"}
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        ("return []", DataError, "holds no rows"),
+        ("return ['a']", DataError, "row 1, as aa_reader:read reads it: is 'a'; needed a mapping from column to value"),
+        ("return [{1: 2}]", DataError, "row 1, as aa_reader:read reads it"),
+        ("return None", RlaifError, "aa_reader:read raised TypeError"),
+        ("return open(path)", RlaifError, "raised FileNotFoundError"),
+        ("yield {'a': 1 / 0}", RlaifError, "raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_is_no_row_is_refused(
+    reader: Callable[[str], str], body: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        read_plugin(reader(body), "nowhere", "data.sets.0.format")
+    assert "\n" not in str(caught.value)

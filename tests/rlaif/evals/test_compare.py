@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from rlaif.evals import stored as measured
+from rlaif.evals.benchmarks import BENCHMARKS
 from rlaif.evals.compare import compare, differences_of, errors_of, metrics_of, show
 from rlaif.evals.loss import LOSS
 from rlaif.evals.results import MetricResults
@@ -70,7 +71,7 @@ def test_without_a_reference_that_fits_there_is_no_loss() -> None:
 
 
 def test_errors_fixed_new_and_how_long_they_are() -> None:
-    found = errors_of("medquad", BEFORE, AFTER, {})
+    found = errors_of(BENCHMARKS["medquad"], BEFORE, AFTER, {})
     assert found["errors"] == {"n": 2, "fixed": 1, "new": 1}
     assert found["error_lengths"] == [2, 4] and "confusion" not in found
 
@@ -91,7 +92,7 @@ def test_accuracy_has_mcnemar_macro_f1_and_a_confusion_matrix() -> None:
     )
     assert found["accuracy"]["delta"] == pytest.approx(2 / 6)
     assert found["macro_f1"]["delta"] == pytest.approx((4 / 6 + 2 / 3 + 1) / 3 - (0 + 4 / 8 + 0) / 3)
-    matrix = errors_of("pubmedqa", before, after, dict.fromkeys("012345", 7))
+    matrix = errors_of(BENCHMARKS["pubmedqa"], before, after, dict.fromkeys("012345", 7))
     assert matrix["confusion"]["yes"] == {"yes": 2, "no": 0, "maybe": 0, "other": 1}
     assert matrix["errors"] == {"n": 2, "fixed": 3, "new": 1} and matrix["error_lengths"] == [7, 7]
 

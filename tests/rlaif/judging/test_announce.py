@@ -13,11 +13,13 @@ from judges import make_judge
 from judges.chat_models import Endpoint
 from judges.jury import Jury
 from judges.llm import LangChainJudge
+from judges.plugin import PluginJudge
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import Forecast, JudgeSettings
 from rlaif.config_file import load_config
 from rlaif.judging.announce import announce, describe, leaving, mean_chars, time_here, whole_loop
+from rlaif.plugins import Plugin
 from rlaif.run import open_or_create, session
 from rlaif.screen import Screen
 from rlaif.types import Question, Verdict
@@ -32,6 +34,17 @@ def said(judge: Any, *overrides: str, rounds: int = 2, chars: float | None = 400
 
 def test_the_reference_judge_needs_no_announcement() -> None:
     assert said(make_judge("reference")) == ""
+
+
+def test_of_a_judge_of_others_is_said_what_is_not_known(tmp_path: Path) -> None:
+    judge = PluginJudge(Plugin("mine:good", lambda items: [], {}))
+    for asked in (judge, Jury((judge, ReferenceJudge()))):
+        text = " ".join(said(asked).split())
+        assert text.startswith(
+            "judge mine:good, code that is no part of rlaif: what it sends, where to and at what cost"
+        )
+    run = open_or_create(tmp_path / "run", load_config())
+    assert time_here(run, judge, 7) == ["mine:good: 7 answers, time not measured yet"]
 
 
 def test_a_judge_elsewhere_says_what_leaves_and_where_to(fake_chat_model: Callable[..., Any]) -> None:

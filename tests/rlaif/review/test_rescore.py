@@ -42,6 +42,13 @@ def test_a_judge_that_compares_words_from_the_configuration(run, screen, model):
     assert (result["model"], result["candidates"], result["questions"]) == (model, 4, 2)
 
 
+def test_a_function_of_somebody_else_reads_no_prompt(run):
+    run = replace(run, config=configured(run, ["judge.prompt=prompts/judge/strict.md", "judge.model=openai:x"]))
+    config = configured(run, ["judge.model=my_judges:good"])
+    assert (config.judge.model, config.judge.prompt) == ("my_judges:good", "")
+    assert configured(run, ["judge.model=openai:y"]).judge.prompt == "prompts/judge/strict.md"
+
+
 def test_a_dry_run_judges_nothing(run, screen):
     assert rescore(run, run.config, screen, judge=TURNED, dry_run=True, round=1)["to_judge"] == 6
     assert len(run.store.query("SELECT * FROM verdicts")) == 6
