@@ -137,6 +137,16 @@ def test_the_session_says_how_it_ended(query: Any) -> None:
     assert session["argv"][0] == "loop" and {"python", "torch", "trl"} <= json.loads(session["versions"]).keys()
 
 
+def test_rounds_ask_about_topics_that_sft_has_not_seen(query: Any) -> None:
+    seen = query(
+        "SELECT DISTINCT group_id FROM questions JOIN policy_items ON item_id = question_id "
+        "WHERE role = 'sft' AND label = ''"
+    )
+    asked = query("SELECT DISTINCT group_id FROM questions JOIN candidates USING (question_id)")
+    both = {row["group_id"] for row in seen} & {row["group_id"] for row in asked}
+    assert len(seen) > 10 and len(asked) > 10 and len(both) <= 1, "SFT may have a part of its last topic"
+
+
 def test_the_policies_and_what_trained_them(query: Any) -> None:
     policies = {p["kind"]: p for p in query("SELECT * FROM policies")}
     base, sft, dpo = policies["base"], policies["sft"], policies["dpo"]

@@ -1,4 +1,4 @@
-"""Which questions a round samples: unused ones first, then those the policy knows least."""
+"""Which questions a round samples: those that nothing was trained on first, then those the policy knows least."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ POOL = "split = 'train' AND label = '' AND reference <> ''"  # the questions to 
 def draw(run: Run, round: int) -> list[Question]:
     """The round's questions, in the order of their ids: `sampling.questions` of the free-text training questions.
 
-    Drawn from what earlier rounds left, shuffled by (seed, round); when that does not suffice, the used ones of lowest
-    mean score join.
+    Drawn from what earlier rounds left, shuffled by (seed, round): first the questions that SFT was not trained on,
+    because only there are the policy's answers like those to new questions; then its training questions; when that
+    does not suffice, the used ones of lowest mean score join.
     """
     pool = load_questions(run, POOL, [])
     sampled = run.store.query(
@@ -26,6 +27,14 @@ def draw(run: Run, round: int) -> list[Question]:
     mean_scores = {row["question_id"]: row["mean_score"] for row in sampled}
     fresh = [q for q in pool if q.question_id not in mean_scores]
     random.Random(f"draw/{run.config.seed}/{round}").shuffle(fresh)
+    taught = {row["item_id"] for row in run.store.query("SELECT item_id FROM policy_items WHERE role = 'sft'")}
+    unseen_first = sorted(fresh, key=lambda q: q.question_id in taught)
     used = [q for q in pool if q.question_id in mean_scores]
     used.sort(key=lambda q: (mean_scores[q.question_id] or 0.0, q.question_id))
-    return sorted((fresh + used)[: run.config.sampling.questions], key=lambda q: q.question_id)
+    begun = run.store.query("SELECT DISTINCT question_id FROM candidates WHERE round = ?", [round])
+    size = run.config.sampling.questions
+    drawn = (unseen_first + used)[:size]
+    if {row["question_id"] for row in begun} - {q.question_id for q in drawn}:
+        # A version that drew without regard to SFT has begun this round: it goes on with that version's questions.
+        drawn = (fresh + used)[:size]
+    return sorted(drawn, key=lambda q: q.question_id)

@@ -42,19 +42,27 @@ RANDOM_ORDER = {"train_sampling_strategy": "random"}
 def sft_examples(run: Run, base: Base, prompt: Prompt) -> tuple[list[Any], list[str]]:
     """What SFT trains on, and the question ids: answers to free-text questions, labels of yes/no/maybe questions,
     shuffled.
+
+    Where not all free-text questions are taken, whole groups (topics, documents) are: the questions that are left for
+    the preference rounds are then about what SFT has not seen, as those of the gate are.
     """
     from rlaif.train.sft import Example
 
     data = run.config.data
     rng = random.Random(f"sft/{run.config.seed}")
 
-    def some(where: str, limit: int) -> list[Question]:
+    def some(where: str) -> list[Question]:
         asked = " OR ".join("starts_with(dataset, ?)" for _ in data.train_on) or "true"
-        questions = load_questions(run, f"split = 'train' AND {where} AND ({asked})", list(data.train_on))
-        return rng.sample(questions, limit) if 0 < limit < len(questions) else questions
+        return load_questions(run, f"split = 'train' AND {where} AND ({asked})", list(data.train_on))
 
-    free = some("label = '' AND reference <> ''", data.sft_medquad)
-    labelled = some("label <> ''", data.sft_pubmedqa)
+    free = some("label = '' AND reference <> ''")
+    if 0 < data.sft_medquad < len(free):
+        groups = sorted({q.group_id for q in free})
+        order = {group: place for place, group in enumerate(rng.sample(groups, len(groups)))}
+        free = sorted(free, key=lambda q: (order[q.group_id], q.question_id))[: data.sft_medquad]
+    labelled = some("label <> ''")
+    if 0 < data.sft_pubmedqa < len(labelled):
+        labelled = rng.sample(labelled, data.sft_pubmedqa)
     both = [(q.question_id, Example(answer_prompt(base.tokenizer, prompt, q), q.reference, "answer")) for q in free]
     both += [(q.question_id, Example(*label_example(prompt, base.tokenizer, q), "label")) for q in labelled]
     rng.shuffle(both)

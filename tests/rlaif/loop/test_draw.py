@@ -91,6 +91,30 @@ def test_unused_questions_come_first(store: Store) -> None:
     assert set(ids(draw(run, 3))) >= set(ids(FREE)) - set(first) - set(second)
 
 
+def taught(store: Store, question_ids: list[str]) -> None:
+    store.write({
+        "policies": [{"policy_id": "s", "kind": "sft", "round": 0}],
+        "policy_items": [{"policy_id": "s", "item_id": q, "role": "sft"} for q in question_ids],
+    })  # fmt: skip
+
+
+def test_what_sft_has_not_seen_comes_before_what_it_has(store: Store) -> None:
+    unseen = ids(FREE)[:6]
+    taught(store, ids(FREE)[6:])
+    assert ids(draw(a_run(store, 6), 1)) == unseen
+    assert set(ids(draw(a_run(store, 9), 1))) > set(unseen)
+    answered(store, 1, dict.fromkeys(unseen, [0.0]))
+    assert not set(ids(draw(a_run(store, 9), 2))) & set(unseen), "training questions before used ones"
+
+
+def test_a_round_that_an_older_version_began_goes_on_with_its_questions(store: Store) -> None:
+    begun = ids(draw(a_run(store, 8), 1))  # nothing was taught: as before there was this rule
+    taught(store, begun[:4])
+    assert ids(draw(a_run(store, 8), 1)) != begun
+    answered(store, 1, dict.fromkeys(begun[:2], [0.5]))
+    assert ids(draw(a_run(store, 8), 1)) == begun
+
+
 def test_then_those_with_the_lowest_mean_score(store: Store) -> None:
     scores: dict[str, list[float | None]] = {q: [0.9, 0.9] for q in ids(FREE)}
     scores |= {"q03": [0.0, 0.8], "q07": [0.5, 0.5], "q11": [0.1, 1.0]}
