@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,9 @@ import scipy
 from rlaif.types import LABELS, RlaifError, UsageError
 
 RESAMPLES = 10_000
+KEPT = 5_000_000  # draws that are kept: as many bytes, twice, for each of 8 sizes
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +133,15 @@ def bootstrap_mean(
     tiny = 1e-12 * max(1.0, float(np.abs(sums).max()))
     t_observed = _ratio(np.array([delta * n]), np.array([math.sqrt(correction * float(np.sum(rest**2)))]), tiny)[0]
 
-    rng = np.random.default_rng(seed)
+    resampled, swapped = _drawn(seed, n_clusters, resamples)
     draws, beyond_t = [], 0
-    for weights in _resampled_weights(rng, n_clusters, resamples):
+    for weights in resampled:
         count, shift, ss, cross, sizes2 = (weights @ moments).T
         moved = shift / count
         variance = correction * np.maximum(ss - 2 * moved * cross + moved**2 * sizes2, 0.0)
         beyond_t += int(np.sum(_ratio(shift, np.sqrt(variance), tiny) >= t_observed - 1e-9))
         draws.append(delta + moved)
-    beyond_swap = sum(
-        int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny))
-        for swaps in _swaps(rng, n_clusters, resamples)
-    )
+    beyond_swap = sum(int(np.sum(sums.sum() - 2 * (swaps @ sums) >= sums.sum() - tiny)) for swaps in swapped)
     p_value = (max(beyond_t, beyond_swap) + 1) / (resamples + 1)
     return _result(n, n_clusters, float(x.mean()), float(y.mean()), np.concatenate(draws), p_value)
 
@@ -164,13 +164,10 @@ def bootstrap_macro_f1(
     x = _label_counts(targets, champion, index, n_clusters)
     y = _label_counts(targets, challenger, index, n_clusters)
     before, after = float(_f1_of_counts(x.sum(axis=0))), float(_f1_of_counts(y.sum(axis=0)))
-    rng = np.random.default_rng(seed)
-    draws = [
-        _f1_of_counts(weights @ y) - _f1_of_counts(weights @ x)
-        for weights in _resampled_weights(rng, n_clusters, resamples)
-    ]
+    resampled, swapped = _drawn(seed, n_clusters, resamples)
+    draws = [_f1_of_counts(weights @ y) - _f1_of_counts(weights @ x) for weights in resampled]
     beyond = 0
-    for swaps in _swaps(rng, n_clusters, resamples):
+    for swaps in swapped:
         moved = swaps @ (y - x)
         swapped = _f1_of_counts(y.sum(axis=0) - moved) - _f1_of_counts(x.sum(axis=0) + moved)
         beyond += int(np.sum(swapped >= after - before - 1e-12))
@@ -268,23 +265,43 @@ def _clusters(groups: Sequence[str], n: int) -> tuple[npt.NDArray[np.intp], int]
     return index, len(names)
 
 
+def _drawn(seed: int, n_clusters: int, resamples: int) -> tuple[Iterator[Floats], Iterator[Floats]]:
+    """The resampled weights and then the swaps of one seed, in chunks of (rows, n_clusters); read in this order.
+
+    They do not depend on the data, so those of moderate size are kept for the next metric on as many clusters.
+    """
+    if n_clusters * resamples > KEPT:
+        rng = np.random.default_rng(seed)
+        weights, swaps = _resampled_weights(rng, n_clusters, resamples), _swaps(rng, n_clusters, resamples)
+    else:
+        weights, swaps = map(iter, _kept(seed, n_clusters, resamples))
+    return (made.astype(float) for made in weights), (made.astype(float) for made in swaps)
+
+
+@lru_cache(maxsize=8)
+def _kept(seed: int, n_clusters: int, resamples: int) -> tuple[list[Counts], list[Counts]]:
+    rng = np.random.default_rng(seed)
+    return list(_resampled_weights(rng, n_clusters, resamples)), list(_swaps(rng, n_clusters, resamples))
+
+
 def _chunks(n_clusters: int, resamples: int) -> Iterator[int]:
     rows = max(1, 2_000_000 // n_clusters)  # 16 MB of weights at a time
     for start in range(0, resamples, rows):
         yield min(rows, resamples - start)
 
 
-def _resampled_weights(rng: np.random.Generator, n_clusters: int, resamples: int) -> Iterator[Floats]:
+def _resampled_weights(rng: np.random.Generator, n_clusters: int, resamples: int) -> Iterator[Counts]:
     """How often each cluster is drawn: rows are multinomial(n_clusters, uniform); in chunks of (rows, n_clusters)."""
     for rows in _chunks(n_clusters, resamples):
         drawn = rng.integers(0, n_clusters, (rows, n_clusters)) + n_clusters * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * n_clusters).reshape(rows, n_clusters).astype(float)
+        # one cluster is drawn more than 255 times in none of 10^500 resamples
+        yield np.bincount(drawn.ravel(), minlength=rows * n_clusters).reshape(rows, n_clusters).astype(np.uint8)
 
 
-def _swaps(rng: np.random.Generator, n_clusters: int, resamples: int) -> Iterator[Floats]:
+def _swaps(rng: np.random.Generator, n_clusters: int, resamples: int) -> Iterator[Counts]:
     """Random 0/1 rows: 1 where the two policies of a cluster change places."""
     for rows in _chunks(n_clusters, resamples):
-        yield rng.integers(0, 2, (rows, n_clusters)).astype(float)
+        yield rng.integers(0, 2, (rows, n_clusters)).astype(np.uint8)
 
 
 def _ratio(top: Floats, bottom: Floats, tiny: float) -> Floats:

@@ -41,8 +41,8 @@ def gate_simulate(
     rounds: Annotated[int, typer.Option(min=1, help="Preference rounds per loop, and so looks.")] = 10,
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
 ) -> None:
-    """How often the gate would promote without any gain, and with one, on items such as this run's. Minutes; changes
-    nothing.
+    """How often the gate would promote without any gain, and with one, on items such as this run's. It says how long it
+    takes, and changes nothing.
     """
     one_of("--format", format, ("table", "json"))
     from rlaif.gate.simulate_run import show, simulate_own

@@ -162,13 +162,16 @@ def decide(
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
-            # a p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones
-            resamples = max(settings.resamples, math.ceil(20 / alpha))
-            measured = measure(accuracy, score, order, consistency, others, seed, resamples)
+            measured = measure(accuracy, score, order, consistency, others, seed, resamples_of(alpha, settings))
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
     return _conclude((*rows, *guards), measured, look, alpha, settings)
+
+
+def resamples_of(alpha: float, settings: GateConfig) -> int:
+    """A p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones."""
+    return max(settings.resamples, math.ceil(20 / alpha))
 
 
 def _own_alpha(look: Look, settings: GateConfig) -> float:

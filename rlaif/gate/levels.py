@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from rlaif import stats
 
@@ -47,10 +48,14 @@ class Level:
     p_adjusted: float
 
 
-def least_p(champion: Sequence[float], challenger: Sequence[float], groups: Sequence[str]) -> float:
+def least_p(
+    champion: Sequence[float] | stats.Floats,
+    challenger: Sequence[float] | stats.Floats,
+    groups: Sequence[str] | npt.NDArray[np.intp],
+) -> float:
     """2^-g: g is the number of groups with an item on which the two differ. Sequences of (n,); 1 without any."""
     differ = np.abs(np.asarray(challenger, dtype=float) - np.asarray(champion, dtype=float)) > 1e-12
-    return float(2.0 ** -len(set(np.asarray(groups, dtype=str)[differ].tolist())))
+    return float(2.0 ** -len(set(np.asarray(groups)[differ].tolist())))
 
 
 def shared(accuracy: Arm, score: Arm, alpha: float) -> tuple[Level, Level]:

@@ -193,11 +193,13 @@ def test_simulate_on_the_runs_own_results(run: Run, monkeypatch: pytest.MonkeyPa
         simulate_own, "results", lambda run, policy_id, *_: {"champ": CHAMPION, "chall": challenger}[policy_id]
     )
     monkeypatch.setattr(simulate_own, "POWER_DRAWS", 2)
+    monkeypatch.setattr(simulate_own, "PROBE", 1)
     result = simulate_own.simulate_own(run, 3, 2, screen)
     assert result["sizes"] == {
         "accuracy": {"n": 250, "groups": 125, "discordance": 0.1},
         "token_f1": {"n": 120, "groups": 60},
     }
+    assert result["expected_s"] > 0
     assert result["null"]["draws"] == 3 and len(result["null"]["by_look"]) == 2
     assert {(p["metric"], p["gain"], p["look"]) for p in result["power"]} == {
         *(("accuracy", g, k) for g in (0.02, 0.03, 0.05, 0.08) for k in (1, 2)),
