@@ -106,7 +106,8 @@ def decide(run: Run, challenger: str, champion: str = "champion", look: int = 1)
     """What the gate says of two policies whose results on the gate's items the run holds: action, reason, rows.
 
     Nothing is recorded, and no licence or leak is checked: it explores, it does not promote. `look` is the number of
-    the DPO look whose alpha counts. Raises UsageError for an unknown policy, RlaifError where results are missing.
+    the DPO look whose own alpha counts; nothing is inherited from a look before. Raises UsageError for an unknown
+    policy, RlaifError where results are missing.
     """
     from rlaif.evals.stored import results
     from rlaif.gate.simulate_run import gate_judge_id

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import scipy
 
 from rlaif.types import RlaifError
@@ -20,11 +22,15 @@ def mcnemar_power(n: int, discordance: float, gain: float, alpha: float) -> floa
         raise RlaifError(f"no such design: n {n}, discordance {discordance}, gain {gain} (|gain| <= discordance <= 1)")
     if discordance == 0:
         return 0.0
-    m = np.arange(n + 1)
-    binom = scipy.stats.binom
-    critical = binom.isf(alpha, m, 0.5) + 1  # the least b with P(B >= b) <= alpha; m + 1 where none is
-    given_m = binom.sf(critical - 1, m, (discordance + gain) / (2 * discordance))
+    m, binom = np.arange(n + 1), scipy.stats.binom
+    given_m = binom.sf(_critical(n, alpha) - 1, m, (discordance + gain) / (2 * discordance))
     return float(np.sum(binom.pmf(m, n, discordance) * given_m))
+
+
+@lru_cache(maxsize=16)
+def _critical(n: int, alpha: float) -> npt.NDArray[np.float64]:
+    """For m = 0, ..., n discordant items the least b with P(B >= b) <= alpha; m + 1 where none is."""
+    return np.asarray(scipy.stats.binom.isf(alpha, np.arange(n + 1), 0.5) + 1)
 
 
 def mcnemar_mde(n: int, discordance: float, alpha: float, power: float = 0.8) -> float | None:

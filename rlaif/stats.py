@@ -57,9 +57,7 @@ class PairedBootstrap:
 
 @dataclass(frozen=True, slots=True)
 class GroupedMean:
-    """A mean over `n` items in `n_groups` groups; `interval` is its two-sided 95%, None where nothing is known of
-    it.
-    """
+    """A mean over `n` items in `n_groups` groups; `interval` is its two-sided 95%, None where nothing is known."""
 
     n: int
     n_groups: int
@@ -266,9 +264,8 @@ def _clusters(groups: Sequence[str], n: int) -> tuple[npt.NDArray[np.intp], int]
 
 
 def _drawn(seed: int, n_clusters: int, resamples: int) -> tuple[Iterator[Floats], Iterator[Floats]]:
-    """The resampled weights and then the swaps of one seed, in chunks of (rows, n_clusters); read in this order.
-
-    They do not depend on the data, so those of moderate size are kept for the next metric on as many clusters.
+    """Resampled weights and then swaps, in chunks of (rows, n_clusters), to be read in this order. They do not depend
+    on the data: those of moderate size are kept for the next metric on as many clusters.
     """
     if n_clusters * resamples > KEPT:
         rng = np.random.default_rng(seed)
@@ -331,13 +328,20 @@ def _f1_of_counts(counts: Floats) -> Any:
     return np.mean(2 * hits / np.maximum(seen, 1.0), axis=-1)  # counts are whole, so max(., 1) only touches 0
 
 
+@lru_cache(maxsize=16)
+def _tails(n_clusters: int) -> tuple[float, float]:
+    """The share of resamples beyond each end of the two-sided and of the one-sided 95% interval."""
+    widen = math.sqrt(n_clusters / (n_clusters - 1))
+    outer, inner = (float(scipy.stats.norm.sf(widen * scipy.stats.t.isf(a, n_clusters - 1))) for a in (0.025, 0.05))
+    return outer, inner
+
+
 def _result(
     n: int, n_clusters: int, champion: float, challenger: float, draws: Floats, p_value: float
 ) -> PairedBootstrap:
-    widen = math.sqrt(n_clusters / (n_clusters - 1))
-    tail = {a: float(scipy.stats.norm.sf(widen * scipy.stats.t.isf(a, n_clusters - 1))) for a in (0.025, 0.05)}
-    low, lower, upper, high = np.quantile(draws, [tail[0.025], tail[0.05], 1 - tail[0.05], 1 - tail[0.025]])
-    error = float(np.std(draws)) * widen
+    outer, inner = _tails(n_clusters)
+    low, lower, upper, high = np.quantile(draws, [outer, inner, 1 - inner, 1 - outer])
+    error = float(np.std(draws)) * math.sqrt(n_clusters / (n_clusters - 1))
     delta = challenger - champion
     return PairedBootstrap(
         n, n_clusters, champion, challenger, delta, float(low), float(high), float(lower), float(upper), error, p_value
