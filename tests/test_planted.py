@@ -38,7 +38,7 @@ from rlaif.loop.rounds import Loop, gate_round
 from rlaif.prompts import load_prompt
 from rlaif.run import Run, open_or_create
 from rlaif.screen import Screen
-from rlaif.types import EvalItem, Judge, JudgeItem, Question, RlaifError, UsageError
+from rlaif.types import Decision, EvalItem, Judge, JudgeItem, Question, RlaifError, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -186,6 +186,8 @@ def meet(tmp_path: Path, embedded: list[Question], long_answers: list[Question])
             if earlier and policy_id == CHAMPION:
                 made = as_before(run, made)
             run.store.write({"eval_items": made})
+        if earlier:
+            run.store.write(look_of_an_older_rule())
         loop = Loop(run, Screen(), prompt, labelling, None, gate_judge=gate_judge)  # type: ignore[arg-type]  # nothing is trained
         gate_round(loop, 1, CHAMPION, CHALLENGER)
         return run
@@ -228,9 +230,20 @@ def as_before(run: Run, rows: Sequence[EvalItem]) -> list[EvalItem]:
     return [replace(row, protocol_hash=before) if row.protocol_hash == today else row for row in known]
 
 
+def look_of_an_older_rule() -> dict[str, list[Any]]:
+    """An SFT policy that was promoted before a decision recorded how alpha was shared."""
+    means = {"champion_mean": 0.4, "challenger_mean": 0.75, "delta": 0.35, "ci_low": 0.3, "ci_high": 0.4}
+    sizes = {"n": 550, "n_clusters": 55, "p_value": 0.0001, "p_adjusted": 0.0002, "alpha": 0.01, "threshold": 0.01}
+    tested = {"condition": "better", "metric": "accuracy", "passed": True, "detail": ""} | means | sizes
+    return {
+        "gates": [{"round": 0, "look": 1, "champion": BASE, "challenger": SFT} | tested],
+        "decisions": [Decision(0, "gate", "PROMOTE", "SFT look 1", {"policy_id": SFT, "alpha": 0.01})],
+    }
+
+
 def decided(run: Run) -> str:
     (row,) = run.store.query(
-        "SELECT decision, champion_out, (SELECT reason FROM decisions WHERE kind = 'gate') AS reason FROM rounds"
+        "SELECT r.decision, champion_out, reason FROM rounds r JOIN decisions d ON d.round = r.round AND kind = 'gate'"
     )
     assert row["champion_out"] == (CHALLENGER if row["decision"] == "PROMOTE" else CHAMPION), row["reason"]
     return str(row["decision"])
@@ -264,7 +277,13 @@ def test_a_champion_that_an_earlier_version_scored_is_scored_again(
     run = meet(HONEST, Script(better, improved), ReferenceJudge(), earlier=True)
     assert decided(run) == "PROMOTE" and valid(run)
     assert row(run, "not_worse", "consistency")["champion_mean"] == 1.0
-    assert "stored answers of 1 policy, which an earlier version scored in another way" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "stored answers of 1 policy, which an earlier version scored in another way" in told
+    assert "earlier looks keep what an older rule decided and spent" in told
+    found = explain(run, 1)
+    assert (found["look"], found["alpha_inherited"]) == (1, 0.01) and found["alpha"] == pytest.approx(0.0343, abs=1e-4)
+    assert explain(run, 0)["alpha_words"].startswith("decided by an older rule")
+    assert "older rule" not in found["alpha_words"]
 
 
 def test_nothing_new_is_not_promoted(meet: Callable[..., Run]) -> None:
