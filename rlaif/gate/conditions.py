@@ -102,12 +102,16 @@ def measure(
     others: Sequence[Paired],
     seed: int,
     resamples: int,
+    resamples_p: int,
 ) -> Measured:
-    """All estimates of the gate, over the items that both policies have values for."""
+    """All estimates of the gate, over the items that both policies have values for.
+
+    Accuracy and score, whose p-values count, are resampled `resamples_p` times, what has bounds alone `resamples`.
+    """
     before, after = accuracy.champion, accuracy.challenger
     predictions = accuracy.champion_predictions, accuracy.challenger_predictions
 
-    def mean(paired: Paired) -> stats.PairedBootstrap:
+    def mean(paired: Paired, resamples: int = resamples) -> stats.PairedBootstrap:
         return stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
 
     def least(paired: Paired) -> float:
@@ -115,9 +119,9 @@ def measure(
 
     return Measured(
         stats.mcnemar_exact(before, after),
-        mean(accuracy),
+        mean(accuracy, resamples_p),
         stats.bootstrap_macro_f1(accuracy.targets, *predictions, accuracy.groups, seed=seed, resamples=resamples),
-        mean(score),
+        mean(score, resamples_p),
         mean(order) if order else None,
         score.source.metric,
         order.source.metric if order else "",

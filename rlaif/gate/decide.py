@@ -162,7 +162,8 @@ def decide(
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
-            measured = measure(accuracy, score, order, consistency, others, seed, resamples_of(alpha, settings))
+            for_p = resamples_of(alpha, settings)
+            measured = measure(accuracy, score, order, consistency, others, seed, settings.resamples, for_p)
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
