@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rlaif.table import CONTROL, clean, make_table
+from rlaif.text_table import CONTROL, clean, make_table
 
 __all__ = ["CONTROL", "Bar", "Screen", "clean", "make_table"]
 PLAIN_EVERY = 15.0  # seconds between plain progress lines of a long stage

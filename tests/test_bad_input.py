@@ -469,7 +469,7 @@ def test_a_folder_without_data(call: Call, no_model: ModuleType, tmp_path: Path,
         (["--set", "model.device=gpu"], ["model.device = 'gpu'", "'cuda'"]),
         (["--set", "model.target_modules=q_proj"], ["model.target_modules = 'q_proj'", "tuple"]),
         (["--set", "judge.model=gpt"], ["judge.model = 'gpt'", "'reference'", "judge.base_url"]),
-        (["--set", "judge.model=opnai:gpt"], ["judge.model = 'opnai:gpt'", "'provider:name'"]),
+        (["--set", "judge.model=opnai:gpt"], ["judge.model = 'opnai:gpt'", "no provider is called so"]),
         (
             ["--set", "judge.model=openai:x", "--set", "judge.prompt=no/such.md"],
             ["no/such.md", "cannot read the prompt file"],
@@ -725,7 +725,7 @@ def test_a_run_below_a_file_cannot_be_made(call: Call, any_model: None, tmp_path
         (["sql", "DELETE FROM preferences"], ["read-only", "cannot run"]),
         (["sql", "SELECT 1; DROP TABLE runs"], ["read-only"]),
         (["sql", "COPY runs TO 'out.csv'"], ["only the run's own tables"]),
-        (["sql", "SELECT 1/0", "--format", "xml"], ["--format 'xml'", "table, csv, json"]),
+        (["sql", "SELECT 1/0", "--format", "xml"], ["--format 'xml'", "table, json, csv, markdown, jsonl"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in ("evaluate", "promote", "exclude", "sql") else "",
 )

@@ -96,7 +96,7 @@ def test_the_default_is_the_offline_one() -> None:
         True,
     )
     assert (config.sampling.k, config.pairs.min_margin) == (4, 0.05)
-    assert (config.gate.alpha_sft, config.gate.alpha_dpo, config.dpo.beta) == (0.01, 0.04, 0.1)
+    assert (config.gate.alpha_sft, config.gate.alpha_dpo, config.dpo.beta) == (0.01, 0.04, 0.05)
 
 
 @pytest.mark.parametrize("name", profile_names())

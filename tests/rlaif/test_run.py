@@ -76,7 +76,7 @@ def test_another_configuration_is_refused_and_the_keys_are_named(run: Run) -> No
     with pytest.raises(UsageError) as caught:
         open_or_create(run.folder, load_config("embedded", ["seed=8", "dpo.beta=0.3", "judge.failure_limit=0.5"]))
     message = str(caught.value)
-    assert "seed: 0 there, 8 now" in message and "dpo.beta: 0.1 there, 0.3 now" in message
+    assert "seed: 0 there, 8 now" in message and "dpo.beta: 0.05 there, 0.3 now" in message
     assert "judge.failure_limit" not in message and "--run" in message and "\n" not in message
     assert open_run(run.folder).config == DEFAULT
 

@@ -26,6 +26,7 @@ SCHEMA = {
     "preferences": "pair_id round question_id judge_id chosen_id rejected_id chosen_score rejected_score margin status "
     "reason kind origin",
     "imported_answers": "candidate_id question_id text",
+    "consensus": "candidate_id token_f1",
     "cut_answers": "candidate_id text n_tokens",
     "pair_outcomes": "round question_id pairs_kept outcome",
     "answers": "candidate_id question_id text policy_id prompt_sha256 n_tokens",

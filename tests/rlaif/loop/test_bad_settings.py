@@ -18,7 +18,7 @@ from rlaif.loop.rounds import counted
 from rlaif.loop.rules import Found, Setting, reached
 from rlaif.types import Candidate, Verdict
 
-BAD = ["pairs.min_best=0.5", "sampling.max_new_tokens=40", "sampling.k=2"]
+BAD = ["pairs.consensus=0", "pairs.min_best=0.5", "sampling.max_new_tokens=40", "sampling.k=2"]
 QUESTIONS = 150
 
 

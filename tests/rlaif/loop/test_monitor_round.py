@@ -182,7 +182,8 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
         )
     ]  # fmt: skip
     values = {m.name: m.value for m in found}
-    assert values["logps_falling"] == pytest.approx(0.2 / 0.1 / 20), "the last third of six steps, over 20 tokens"
+    per_token = 0.2 / run.config.dpo.beta / 20
+    assert values["logps_falling"] == pytest.approx(per_token), "the last third of six steps, over 20 tokens"
     assert values["kl_to_sft"] == pytest.approx(0.05)
     closed(run, found, "PROMOTE")
     assert run.store.query("SELECT count(*) AS n, count_if(red) AS red FROM monitors WHERE round = 2") == [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from rlaif.table import fold, make_table
+from rlaif.text_table import fold, make_table
 
 PROFILES = [
     ["llama-3.2-3b-knowtuning", "Llama-3.2-3B", "knowtuning", "10.3 GB", "pubmedqa, medquad, medqa, mmlu, wikidoc"],
