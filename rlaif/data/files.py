@@ -241,8 +241,15 @@ def read_parquet(path: Path) -> list[dict[str, Any]]:
 def written(text: str) -> Any:
     """The value of a cell that holds JSON or a Python literal, as lists become in CSV.
 
-    ValueError for anything else, also for numpy's "['a' 'b']", which Python would read as one text.
+    ValueError for anything else, also for numpy's "['a' 'b']", which Python would read as one text, and for half a
+    surrogate pair ("\\ud800"), which no text in UTF-8 can hold.
     """
+    value = _literal(text)
+    json.dumps(value, ensure_ascii=False, skipkeys=True, default=repr).encode()  # UnicodeEncodeError is a ValueError
+    return value
+
+
+def _literal(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

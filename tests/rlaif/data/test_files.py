@@ -202,3 +202,12 @@ def test_written_lists(text: str) -> None:
 def test_written_lists_that_would_be_read_as_something_else(text: str) -> None:
     with pytest.raises(ValueError):
         written(text)
+
+
+@pytest.mark.parametrize(
+    "text", [r'["a \ud800"]', r"['a \udfff']", r'{"role": "user", "content": "\udc00"}', r'[{"a\ud800": 1}]']
+)
+def test_half_a_character_in_a_written_list_is_no_text(text: str) -> None:
+    with pytest.raises(ValueError):
+        written(text)
+    assert written(r'["\ud83d\ude00"]') == ["\U0001f600"], "both halves are one"
