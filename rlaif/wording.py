@@ -154,4 +154,6 @@ def items_words(items: int | tuple[int, int | None] | None) -> str:
     low, high = items
     if high is None:
         return f"it would take more than {about(low)} items, twice these, to settle it"
+    if about(low) == about(high):
+        return f"about {about(low)} items would settle it"
     return f"between {about(low)} and {about(high)} items would settle it"
