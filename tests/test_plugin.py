@@ -114,7 +114,7 @@ def test_a_run_is_read_without_the_plugin(run: Path, tmp_path: Path) -> None:
 def test_what_needs_it_says_what_is_missing(run: Path) -> None:
     profile = run.parent / "mine.toml"
     for arguments, said in (
-        (("loop", "--rounds", 2, "--profile", profile, *PLUGIN), "evaluation.benchmarks = 'plain' names no benchmark"),
+        (("loop", "--rounds", 2, "--profile", profile, *PLUGIN), "judge.model = 'careful' names no judge"),
         (("evaluate", "--benchmark", "plain"), "evaluation.benchmarks = 'plain' names no benchmark"),
         (("judge", "exam"), "judge.model = 'careful' names no judge"),
     ):

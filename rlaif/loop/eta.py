@@ -76,7 +76,7 @@ class Forecast:
     def refresh(self) -> None:
         rows = self._run.store.query(
             "SELECT round, split_part(stage, ':', 1) AS kind, sum(seconds) AS seconds FROM stages "
-            "WHERE status = 'done' AND NOT starts_with(stage, 'sealed') GROUP BY ALL"
+            "WHERE status = 'done' AND seconds IS NOT NULL AND NOT starts_with(stage, 'sealed') GROUP BY ALL"
         )
         decided = self._run.store.query("SELECT coalesce(max(round), -1) AS r FROM rounds WHERE decision IS NOT NULL")
         finished = int(decided[0]["r"])

@@ -95,9 +95,15 @@ def render(data: Data) -> str:
 
 def every_chart(data: Data) -> list[Chart]:
     """The charts of the page, in its order."""
+    decided = evidence.decided_chart(data)
     sealed = evidence.score_charts(data, "sealed") if data["sealed"] else []
     scores = [*evidence.score_charts(data, "gate"), *sealed, *evidence.gain_charts(data)]
-    return [*scores, *_answer_charts(data, tables.pair_counts(data)), *_curve_charts(data)]
+    return [
+        *([decided] if decided else []),
+        *scores,
+        *_answer_charts(data, tables.pair_counts(data)),
+        *_curve_charts(data),
+    ]
 
 
 def _answer_charts(data: Data, counts: dict[int, dict[str, int]]) -> list[Chart]:
