@@ -173,7 +173,7 @@ def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow
 
 def _score_row(m: Measured, level: Level, alpha: float, settings: GateConfig) -> GateRow:
     mde, detail = None, _share_words(level, m.least[1], alpha)
-    if level.share:
+    if 0 < alpha * level.share < 1:
         mde = power.mean_mde(m.score.standard_error, m.score.n_clusters, alpha * level.share, POWER)
         detail = f"a true gain of {mde:.4f} would be found with probability {POWER}; {detail}"
     return replace(
@@ -189,9 +189,9 @@ def _score_row(m: Measured, level: Level, alpha: float, settings: GateConfig) ->
 
 
 def _accuracy_mde(m: Measured, level: float) -> float | None:
-    """The true gain in accuracy that both tests find; None where McNemar's finds none or has no level."""
+    """The true gain in accuracy that both tests find; None where McNemar's finds none, or at a level of 0 or 1."""
     discordance = (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
-    found = power.mcnemar_mde(m.accuracy.n, discordance, level, POWER) if level else None
+    found = power.mcnemar_mde(m.accuracy.n, discordance, level, POWER) if 0 < level < 1 else None
     if found is None or m.accuracy.n_clusters == m.accuracy.n:
         return found
     return max(found, power.mean_mde(m.accuracy.standard_error, m.accuracy.n_clusters, level, POWER))

@@ -139,7 +139,8 @@ def decide(
 
     Raises RlaifError on accuracy values other than 0/1 and UsageError on a look without alpha (see `alpha_for_look`).
     """
-    alpha = _own_alpha(look, settings) + look.inherited
+    # Settings may give a run more than 1 in all; a probability is no more than that.
+    alpha = min(_own_alpha(look, settings) + look.inherited, 1.0)
     rows = _same_rows(champion, challenger)
     comparable = all(row.passed for row in rows)
     rows += _unscored_rows(champion, challenger, settings)

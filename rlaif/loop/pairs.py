@@ -71,8 +71,8 @@ def prefer(
     for candidate in candidates:
         if candidate.round != round:
             raise RlaifError(f"candidate {candidate.candidate_id} is of round {candidate.round}, not of round {round}")
-    rules = Round(round, judge_id, bars_of(candidates, verdicts, judge_id, sem, settings), settings)
     scores, means = _scores(candidates, verdicts, judge_id, settings), _mean_verdicts(verdicts, judge_id)
+    rules = Round(round, judge_id, _bars(candidates, scores, sem, settings), settings)
     voted = _votes(scores, members or {})
     sampled = _by_question(candidates)
     questions = {
@@ -106,12 +106,15 @@ def bars_of(
     candidates: Sequence[Candidate], verdicts: Sequence[Verdict], judge_id: str, sem: float, settings: PairsConfig
 ) -> Bars:
     """What :func:`prefer` asks of the round's pairs, from the same arguments; raises the same errors."""
+    return _bars(candidates, _scores(candidates, verdicts, judge_id, settings), sem, settings)
+
+
+def _bars(candidates: Sequence[Candidate], scores: Mapping[str, float], sem: float, settings: PairsConfig) -> Bars:
     if not (math.isfinite(sem) and sem >= 0):
         raise RlaifError(f"the standard error of the judge's scores is {sem}: pass 0.0 for a deterministic judge")
-    means = _scores(candidates, verdicts, judge_id, settings)
     questions = _by_question(candidates).values()
-    scores = [[means[a.candidate_id] for a in answers if a.candidate_id in means] for answers in questions]
-    return bars(scores, (1 - settings.consensus) * sem, settings)
+    of_each = [[scores[a.candidate_id] for a in answers if a.candidate_id in scores] for answers in questions]
+    return bars(of_each, (1 - settings.consensus) * sem, settings)
 
 
 def _by_question(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:

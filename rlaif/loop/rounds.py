@@ -9,18 +9,16 @@ it stopped and ends with the same rows as one that was never killed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rlaif.data.leaks import summary
-from rlaif.evals.benchmarks import AT_THE_GATE, at_the_gate
 from rlaif.evals.carried import carry
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
 from rlaif.evals.quality import gate_judge_config, gate_quality, labelled_quality
 from rlaif.evals.stored import results
-from rlaif.exam.licence import check_licence, ensure_licence
-from rlaif.gate.decide import Check, Checks, decide
+from rlaif.exam.licence import ensure_licence
+from rlaif.gate.decide import decide
 from rlaif.gate.looks import follows_older_rule, next_look
 from rlaif.judging.configured import judge_item, members
 from rlaif.judging.cut import as_judged
@@ -35,6 +33,7 @@ from rlaif.loop.monitor_sft import sft_monitors
 from rlaif.loop.monitors import Monitor
 from rlaif.loop.pairs import bars_of, prefer
 from rlaif.loop.sample import sample_round
+from rlaif.loop.valid import checks
 from rlaif.prepare import Data, prepare
 from rlaif.prompts import Prompt
 from rlaif.records import load_verdicts
@@ -48,30 +47,6 @@ from rlaif.wording import setting_words
 if TYPE_CHECKING:
     from judges.pairwise import PairwiseJudge
     from rlaif.models.base import Base
-
-
-def gate_check(report: Mapping[str, Any], names: tuple[str, ...] = AT_THE_GATE) -> Check:
-    """The gate's validity condition `leaks`, from the detail of the stage `prepare`.
-
-    `report`: data set -> its report, with `leaks` in it; `names`: the gate's benchmarks. The condition fails where
-    nothing was checked: with `data.leaks` "off", and in a run that began before there was a check. Sets that have no
-    items at the gate do not matter.
-    """
-    # A benchmark has gate items; of the other sets, one that is trained on alone measures nothing.
-    measured = {
-        name: source
-        for name, source in report.items()
-        if "leaks" in source or (name.startswith(names) and set(source.get("splits", ())) != {"train"})
-    }
-    parts, passed = [], bool(measured)
-    for name, source in measured.items():
-        leaks = source.get("leaks")
-        if not leaks or leaks["setting"] == "off":
-            passed = False
-            parts.append(f"{name} not checked ({'data.leaks is off' if leaks else 'the run is older than the check'})")
-        else:
-            parts.append(f"{name}: {summary(leaks)}")
-    return Check("leaks", passed, "; ".join(parts) or "nothing was checked")
 
 
 @dataclass(frozen=True)
@@ -280,7 +255,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     challenger_results = results(run, challenger, loop.prompt, judge_id)
     # SFT has monitors of its own: it may change length and likelihood at will, and there is no round before it.
     monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else sft_monitors(run, challenger)
-    conditions = replace(checks(loop), guards=monitor_round.guards(monitors, run.config))
+    conditions = replace(checks(loop.run, loop.judge), guards=monitor_round.guards(monitors, run.config))
     seed = run.config.seed
     result = decide(champion_results, challenger_results, look=look, settings=settings, checks=conditions, seed=seed)
     rows = [
@@ -292,16 +267,6 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     close_round(
         loop, round, champion, challenger, result.action, result.reason, evidence, gates=rows, monitors=monitors
     )
-
-
-def checks(loop: Loop) -> Checks:
-    """What was found out elsewhere: whether the labelling judge has a licence, and what the leak check found."""
-    judge_id = loop.judge.identity.judge_id
-    licensed = check_licence(loop.run, judge_id) is True
-    detail = "has passed the exam" if licensed else "has no licence; judge.require_licence=false"
-    names = at_the_gate(loop.run.config.evaluation)
-    exam = Check("exam", licensed or not loop.run.config.judge.require_licence, f"judge {judge_id} {detail}")
-    return Checks(valid=(exam, gate_check(loop.run.done(0, "prepare") or {}, names)))
 
 
 def row_dict(row: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rlaif.data.leaks import Leak, check_leaks, find_held_out, find_leaks, share
 from rlaif.data.questions import prepare_questions, take_leak_rows
 from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.gate.decide import Check
-from rlaif.loop.rounds import gate_check
+from rlaif.loop.valid import gate_check
 from rlaif.types import DataError, Question
 
 NAMES = "asthma gout measles scurvy rickets tetanus cholera malaria anthrax leprosy psoriasis vertigo".split()

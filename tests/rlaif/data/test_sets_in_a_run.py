@@ -91,7 +91,7 @@ def test_the_loop_needs_both_benchmarks() -> None:
 def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pass(tmp_path: Path) -> None:
     """Every fourth row gives the same long answer in other words before it: a gate item with it is no test."""
     from rlaif.data.questions import take_leak_rows
-    from rlaif.loop.rounds import gate_check
+    from rlaif.loop.valid import gate_check
 
     same = "signs that most people notice first are " + " ".join(f"sign{i}" for i in range(40))
     rows = [

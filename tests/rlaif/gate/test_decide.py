@@ -309,6 +309,15 @@ def test_a_look_that_inherits_alpha_finds_more_and_says_why():
     assert "inherit" not in alone.reason and "promotion before" not in alone.reason
 
 
+@pytest.mark.parametrize("inherited", [0.99, 0.9999, 5.0])
+def test_alpha_is_a_probability_whatever_was_handed_on(inherited):
+    """Settings may give a run more than 1 in all. A gain that would be found has no size at such a level."""
+    same = policy([1, 0] * 30, [0.5, 0.6] * 30)
+    result = judged(same, policy([1, 0] * 30, [0.6, 0.6] * 30), look=Look("dpo", 1, inherited), alpha_dpo=0.9)
+    assert result.alpha == 1.0
+    assert all(r.mde is None or math.isfinite(r.mde) for r in result.rows)
+
+
 def test_the_score_has_the_whole_alpha_where_accuracy_cannot_reach_its_half():
     """A gain in the score with a p-value between half of alpha and alpha, beside 1 and 40 discordant items."""
     noise = np.random.default_rng(0).normal(0, 0.04, 200)

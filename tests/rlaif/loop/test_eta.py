@@ -66,6 +66,7 @@ def test_the_forecast_reads_the_run_and_counts_down(judged_run: Run) -> None:
         {"round": r, "stage": f"{kind}:x", "status": "done", "seconds": s}
         for (r, kind), s in (FIRST | of_round(1)).items()
     ]
+    stages.append({"round": 0, "stage": "prepare", "status": "done"})  # of a run that did not time it
     rounds = [{"round": r, "champion_in": "a", "decision": "REJECT"} for r in (0, 1)]
     judged_run.store.write({"stages": stages, "rounds": rounds})
     forecast.refresh()
