@@ -27,6 +27,7 @@ app = typer.Typer(
     "medical advice.",
 )
 COMMANDS: dict[str, Callable[..., None]] = {  # in the order of --help
+    "init": make.init,
     "loop": make.loop,
     "train": make.train,
     "sql": look.sql,

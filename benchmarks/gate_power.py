@@ -21,6 +21,7 @@ import numpy as np
 from rlaif import stats
 from rlaif.config import GateConfig
 from rlaif.gate.decide import Look
+from rlaif.gate.levels import alpha_for_look
 from rlaif.gate.simulate import Promotions, is_promoted, looks_won, promotions
 from rlaif.gate.streams import Stream, drawn_pairs
 
@@ -136,7 +137,7 @@ def power(n: int, discordance: float, gain: float, draws: int, seed: int) -> tup
             continue
         p = stats.mcnemar_exact(pair.accuracy.champion, pair.accuracy.challenger).p_value
         for look in LOOKS:
-            counts[look] += look == 1 or p <= stats.alpha_for_look("dpo", look) / 2
+            counts[look] += look == 1 or p <= alpha_for_look("dpo", look) / 2
     return {look: Promotions(draws, count, (count,)) for look, count in counts.items()}, held
 
 

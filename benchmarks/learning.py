@@ -177,7 +177,7 @@ def ask(asked: Asked, run: Run, model: Any, name: str) -> Results:
     """Metric -> results of a model on the gate's items."""
     groups = {q.question_id: q.group_id for some in asked.items.values() for q in some}
     settings, tokenizer, out = run.config.evaluation, asked.base.tokenizer, {}
-    free = asked.items[FREE_TEXT]
+    free = asked.items[FREE_TEXT[0]]
     rows = medquad.evaluate(model, tokenizer, name, free, asked.prompt, settings, data_hash(free))
     answers = [row for row in rows if row.metric == "token_f1"]
     pairs = [(q, a) for q, a in zip(free, answers, strict=True) if a.status != "failed"]
@@ -189,7 +189,7 @@ def ask(asked: Asked, run: Run, model: Any, name: str) -> Results:
     marks = {a.item_id: mark(a, verdict) for (_, a), verdict in zip(pairs, verdicts, strict=True)}
     quality = [marks.get(a.item_id, dataclasses.replace(a, metric="quality")) for a in answers]
     out["token_f1"], out["quality"] = MetricResults.of(answers, groups), MetricResults.of(quality, groups)
-    if labelled := asked.items.get(LABELLED):
+    if labelled := asked.items.get(LABELLED[0]):
         rows = pubmedqa.evaluate(model, tokenizer, name, labelled, asked.prompt, settings, data_hash(labelled))
         out["accuracy"] = MetricResults.of(rows, groups)
     return out
@@ -240,10 +240,10 @@ def cell(found: Mapping[str, Any] | None) -> str:
 
 def asked_of(run: Run, base: Base, limit: int) -> Asked:
     """The gate's items of a run, the first `limit` of each benchmark by id (0: all that there are)."""
-    items = {b: benchmark_questions(run, b, "gate", limit) for b in (FREE_TEXT, LABELLED)}
+    items = {b: benchmark_questions(run, b, "gate", limit) for b in (FREE_TEXT[0], LABELLED[0])}
     items = {b: questions for b, questions in items.items() if questions}
-    if FREE_TEXT not in items:
-        raise UsageError(f"{run.folder}: no gate items of {FREE_TEXT} to compare on")
+    if FREE_TEXT[0] not in items:
+        raise UsageError(f"{run.folder}: no gate items of {FREE_TEXT[0]} to compare on")
     return Asked(base, run_prompt(run), measuring_judge(run)[0], items)
 
 

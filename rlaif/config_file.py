@@ -12,6 +12,7 @@ import difflib
 import json
 import reprlib
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,19 @@ def profile_names() -> list[str]:
     return sorted(p.stem for p in PROFILES.glob("*.toml"))
 
 
-def load_config(profile: str = "embedded", overrides: list[str] | tuple[str, ...] = ()) -> Config:
-    """The profile (a name or a TOML path) with `key.sub=value` overrides applied.
+def load_config(
+    profile: str = "embedded", overrides: list[str] | tuple[str, ...] = (), sets: Sequence[dict[str, Any]] = ()
+) -> Config:
+    """The profile (a name or a TOML path) with `sets` behind its `data.sets` and `key.sub=value` overrides applied.
 
     Raises UsageError with one line for an unknown profile or key (and suggests the nearest), a value of the wrong type,
     or broken TOML.
     """
     tree = read_profile(profile)
+    if sets:
+        data = tree.setdefault("data", {})
+        if isinstance(data, dict):  # else validation will say so
+            data["sets"] = [*data.get("sets", []), *sets]
     for text in overrides:
         apply_override(tree, text)
     agree(tree)

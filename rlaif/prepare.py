@@ -42,7 +42,8 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
             counts = ", ".join(f"{n:,} {reason}" for reason, n in dropped.items() if n)
             details = f"; rows dropped: {counts}" if counts else ""
             details += f"; {summary(source['leaks'])}" if "leaks" in source else ""
-            screen.line(f"  {name:<22} {splits} questions from {source['source']}{details}")
+            columns = f" ({source['columns']})" if "columns" in source else ""
+            screen.line(f"  {name:<22} {splits} questions from {source['source']}{columns}{details}")
             if source.get("unofficial_split"):
                 reason = "does not say which rows are the official test; its split is by hash"
                 screen.line(f"  warning: {source['source']} {reason}", style="yellow")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlaif.prompts import Prompt, fill
-from rlaif.types import Question, UsageError
+from rlaif.types import LABELS, Question, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -142,10 +142,23 @@ def beginning(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def label_example(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, question: Question) -> tuple[str, str]:
-    """Prompt and completion that teach a yes/no/maybe question: PubMedQA's own words, or those of a raw prompt."""
+    """Prompt and completion that teach a labelled question: :func:`label_prompt`, or the words of a raw prompt."""
     if prompt.raw:
         return answer_prompt(tokenizer, prompt, question), question.label
-    return pubmedqa_prompt(question), f" {question.label}"
+    return label_prompt(question), f" {question.label}"
+
+
+def options(question: Question) -> tuple[str, ...]:
+    """What a labelled question may be answered with: its own options, else yes, no and maybe."""
+    return question.key_points or LABELS
+
+
+def label_prompt(question: Question) -> str:
+    """A labelled question, up to where the label follows after one blank: PubMedQA's words, or with its own options."""
+    if not question.key_points:
+        return pubmedqa_prompt(question)
+    context = f"Text: {question.context}\n" if question.context else ""
+    return f"{context}Question: {question.question}\nOptions: {', '.join(question.key_points)}\nAnswer:"
 
 
 def pubmedqa_prompt(question: Question) -> str:

@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 
-from rlaif.types import LABELS, RlaifError, UsageError
+from rlaif.types import LABELS, RlaifError
 
 RESAMPLES = 10_000
 KEPT = 5_000_000  # draws that are kept: as many bytes, twice, for each of 8 sizes
@@ -63,19 +63,6 @@ class GroupedMean:
     n_groups: int
     mean: float
     interval: tuple[float, float] | None
-
-
-def alpha_for_look(kind: Literal["sft", "dpo"], look: int, *, sft: float = 0.01, dpo: float = 0.04) -> float:
-    """The level of one look: `sft` for the only SFT look, dpo * 6 / (pi^2 look^2) for DPO look 1, 2, ...
-
-    The squares' reciprocals sum to pi^2 / 6, so by the union bound all looks together spend sft + dpo (0.05).
-    Raises UsageError for a look below 1, a second SFT look (its level is spent) or an unknown kind.
-    """
-    if look < 1 or kind not in ("sft", "dpo") or (kind == "sft" and look != 1):
-        raise UsageError(
-            f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ..."
-        )
-    return sft if kind == "sft" else dpo * 6 / (math.pi**2 * look**2)
 
 
 def mcnemar_exact(champion: Sequence[float] | Floats, challenger: Sequence[float] | Floats) -> McNemar:
@@ -173,11 +160,20 @@ def bootstrap_macro_f1(
     return _result(len(targets), n_clusters, before, after, np.concatenate(draws), p_value)
 
 
-def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> float:
-    """Unweighted mean of the F1 of yes, no and maybe, in 0-1; a label that nobody names or predicts counts 0.
+def labels_in(targets: Sequence[str]) -> tuple[str, ...]:
+    """The labels that macro-F1 is over: yes, no and maybe where the right answers are of those, else the right answers,
+    sorted.
+    """
+    found = set(targets)
+    return LABELS if found <= set(LABELS) else tuple(sorted(found))
 
-    Equal to sklearn's f1_score(average="macro", labels=LABELS, zero_division=0). A prediction outside the labels
-    ("unparsed") is a miss of the true label. Raises RlaifError on a target outside the labels or unequal lengths.
+
+def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> float:
+    """Unweighted mean of the F1 of the labels (see :func:`labels_in`), in 0-1; a label that nobody names or predicts
+    counts 0.
+
+    Equal to sklearn's f1_score(average="macro", labels=labels_in(targets), zero_division=0). A prediction outside the
+    labels ("unparsed") is a miss of the true label. Raises RlaifError on unequal lengths.
     """
     if not targets:
         raise RlaifError("macro-F1 of no items does not exist")
@@ -313,18 +309,16 @@ def _label_counts(
     """(n_clusters, 2 * labels): true positives, then named + predicted, of each label in each cluster."""
     if len(targets) != len(predictions):
         raise RlaifError(f"macro-F1 needs one prediction a target: got {len(predictions)} for {len(targets)}")
-    unknown = sorted(set(targets) - set(LABELS))
-    if unknown:
-        raise RlaifError(f"macro-F1 knows the labels {', '.join(LABELS)}: found target {unknown[0]!r}")
+    labels = labels_in(targets)
     true, predicted = np.asarray(targets, dtype=str), np.asarray(predictions, dtype=str)
-    hits = [((true == label) & (predicted == label)).astype(float) for label in LABELS]
-    seen = [(true == label).astype(float) + (predicted == label) for label in LABELS]
+    hits = [((true == label) & (predicted == label)).astype(float) for label in labels]
+    seen = [(true == label).astype(float) + (predicted == label) for label in labels]
     return np.stack([np.bincount(index, weights=w, minlength=n_clusters) for w in hits + seen], axis=1)
 
 
 def _f1_of_counts(counts: Floats) -> Any:
     """Macro-F1 from the last axis of :func:`_label_counts`: the mean of 2 tp / (named + predicted), 0 where empty."""
-    hits, seen = counts[..., : len(LABELS)], counts[..., len(LABELS) :]
+    hits, seen = np.split(counts, 2, axis=-1)
     return np.mean(2 * hits / np.maximum(seen, 1.0), axis=-1)  # counts are whole, so max(., 1) only touches 0
 
 

@@ -46,7 +46,8 @@ class Question:
     """One question of a data set, with all that is known about its right answer.
 
     `context` is text the policy may read (an abstract, a leaflet); `reference` one good answer; `key_points` what a
-    complete answer names (empty where the data set has none); `label` is yes/no/maybe for PubMedQA, else empty.
+    complete answer names (empty where the data set has none); `label` is yes/no/maybe for PubMedQA, else empty. A
+    labelled question with options of its own has them in `key_points`: see :func:`rlaif.render.options`.
     Questions of one `group_id` never stand on two sides of a split, and the statistics cluster by it.
     """
 

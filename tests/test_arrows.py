@@ -19,7 +19,7 @@ FLOORS = (  # from the ground up; what stands on one line may import what stands
     "rlaif.evals",
     "rlaif.prepare",
     "rlaif.gate rlaif.train rlaif.report",
-    "rlaif.loop rlaif.share",
+    "rlaif.loop rlaif.share rlaif.init",
     "rlaif.review rlaif.admin rlaif.api rlaif.testing",
     "rlaif.commands",
 )

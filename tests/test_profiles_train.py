@@ -26,7 +26,7 @@ TABLE = (  # of docs/recipes.md
     "lora-qwen2.5-0.5b "
     "qlora-llama-3.2-1b qlora-llama-3.2-1b-symptoms qlora-llama-3.2-3b qlora-mistral-7b rlaif-qwen2.5-1.5b"
 ).split()
-REAL = ("real-small", "real-medium")  # of docs/real.md
+OTHERS = ("real-small", "real-medium", "own")  # of docs/real.md and docs/own.md
 SHAPE = dict(
     hidden_size=64,
     intermediate_size=96,
@@ -142,7 +142,7 @@ def local_data(config: Config, folder: Path) -> list[str]:
 
 
 def test_the_profiles_are_those_of_the_table() -> None:
-    assert set(profile_names()) == {"embedded", *REAL, *TABLE}
+    assert set(profile_names()) == {"embedded", *OTHERS, *TABLE}
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -190,7 +190,7 @@ def test_a_recipe_trains_as_published_and_is_compared(name: str, bases: dict[str
         assert {file.stem for file in (tmp_path / benchmark).iterdir()} == wanted
 
 
-@pytest.mark.parametrize("name", ["embedded", *REAL, *TABLE])
+@pytest.mark.parametrize("name", ["embedded", *OTHERS, *TABLE])
 def test_a_dry_run_imports_no_torch_and_makes_no_run(name: str, tmp_path: Path) -> None:
     code = (
         "import sys, cli\n"

@@ -7,15 +7,46 @@ from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, FormatOption, ProfileOption, RunOption, SetOption, one_of
+from rlaif.commands.options import (
+    DEFAULT_RUN,
+    ColumnOption,
+    DataOption,
+    FormatOption,
+    OwnProfileOption,
+    RunOption,
+    SetOption,
+    columns,
+    one_of,
+    own_config,
+)
 from rlaif.commands.output import FORMATS, print_json, stdout_screen
 from rlaif.types import UsageError
 
 
+def init(
+    out: Annotated[Path, typer.Option(help="The profile to write, a .toml file that is not there yet.")],
+    data: DataOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
+    column: ColumnOption = [],  # noqa: B006
+    model: Annotated[
+        str, typer.Option(metavar="FOLDER", help="The base: a folder, a hub id owner/name, or the one that ships.")
+    ] = "embedded",
+) -> None:
+    """Write a profile for your data, model and machine.
+
+    It looks at all three. The profile is for `loop`, with comments and an estimate of time and memory.
+    """
+    named = columns(column, data)
+    from rlaif.init.command import init as make
+
+    make(data, model, out, named, stdout_screen())
+
+
 def loop(
     rounds: Annotated[int, typer.Option(help="How many preference rounds the run should have in the end.")] = 3,
+    data: DataOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
+    column: ColumnOption = [],  # noqa: B006
     run: RunOption = DEFAULT_RUN,
-    profile: ProfileOption = "embedded",
+    profile: OwnProfileOption = "",
     set_: SetOption = [],  # noqa: B006  (typer reads the default, nothing mutates it)
     after_sealed_test: Annotated[
         bool,
@@ -26,20 +57,20 @@ def loop(
 
     A round is sample, judge, pair, DPO, evaluate, gate. The same command continues a stopped run.
     """
-    from rlaif.config_file import load_config
-
     if rounds < 1:
         raise UsageError(
             f"--rounds {rounds}: needs at least 1 (it is the number of rounds the run should have in the end)"
         )
-    config = load_config(profile, set_)
+    config = own_config(profile, set_, data, column)
     from rlaif.loop.command import run_from_command_line
 
     run_from_command_line(run, config, rounds, after_sealed_test)
 
 
 def train(
-    profile: ProfileOption = "embedded",
+    profile: OwnProfileOption = "",
+    data: DataOption = [],  # noqa: B006
+    column: ColumnOption = [],  # noqa: B006
     method: Annotated[
         str, typer.Option(help="sft, lora, qlora, gptq-lora, galore or knowtuning; the profile's own if not given.")
     ] = "",
@@ -55,10 +86,9 @@ def train(
     It is scored before and after. `loop` on the same run goes on with it.
     """
     one_of("--format", format, FORMATS)
-    from rlaif.config_file import load_config
     from rlaif.train.methods import with_method
 
-    config = with_method(load_config(profile, set_), method)
+    config = with_method(own_config(profile, set_, data, column), method)
     if dry_run:
         from dataclasses import asdict
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlaif.commands.options import DEFAULT_RUN, FormatOption, RunOption, not_negative, one_of
+from rlaif.commands.options import DEFAULT_RUN, ColumnOption, FormatOption, RunOption, columns, not_negative, one_of
 from rlaif.commands.output import FORMATS, print_json, stdout_screen
 from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
 from rlaif.types import UsageError
@@ -22,6 +22,7 @@ def evaluate(
     data: Annotated[
         str, typer.Option(help="Another file of the same kind, evaluated whole unless --split is given.")
     ] = "",
+    column: ColumnOption = [],  # noqa: B006
     split: Annotated[
         str,
         typer.Option(
@@ -31,17 +32,17 @@ def evaluate(
     ] = "",
     limit: Annotated[int, typer.Option(help="At most so many items; 0: all.")] = 0,
     mode: Annotated[
-        str, typer.Option(help="pubmedqa: loglik (the likeliest label) or generate (10 tokens, read for a label).")
+        str, typer.Option(help="labels: loglik (the likeliest label) or generate (10 tokens, read for a label).")
     ] = "loglik",
-    template: Annotated[str, typer.Option(help="pubmedqa: raw or chat (the model's chat template).")] = "raw",
+    template: Annotated[str, typer.Option(help="labels: raw or chat (the model's chat template).")] = "raw",
     bertscore: Annotated[
-        str, typer.Option(metavar="FOLDER", help="medquad: BERTScore with the encoder in this folder.")
+        str, typer.Option(metavar="FOLDER", help="Free text: BERTScore with the encoder in this folder.")
     ] = "",
     quality: Annotated[
         bool | None,
         typer.Option(
             "--quality/--no-quality",
-            help="medquad: marks by evaluation.judge, else judge.model; unasked where that is free.",
+            help="Free text: marks by evaluation.judge, else judge.model; unasked where that is free.",
         ),
     ] = None,
     format: FormatOption = "table",
@@ -53,19 +54,25 @@ def evaluate(
     one_of("--template", template, ("raw", "chat"))
     if split:
         one_of("--split", split, ("test", "dev", "val") if benchmark in FROM_FILES else ("train", "gate", "sealed"))
-    if benchmark != LABELLED and (mode, template) != ("loglik", "raw"):
-        raise UsageError(f"--mode and --template are of the benchmark {LABELLED}; leave them out for {benchmark}")
-    if benchmark != FREE_TEXT and bertscore:
-        raise UsageError(f"--bertscore is of the benchmark {FREE_TEXT}; leave it out for {benchmark}")
-    if benchmark != FREE_TEXT and quality is not None:
-        raise UsageError(f"--quality and --no-quality are of the benchmark {FREE_TEXT}; leave them out for {benchmark}")
+    named = columns(column, data)
+    labelled, free_text = (" and ".join(names) for names in (LABELLED, FREE_TEXT))
+    if benchmark not in LABELLED and (mode, template) != ("loglik", "raw"):
+        raise UsageError(f"--mode and --template are of the benchmarks {labelled}; leave them out for {benchmark}")
+    if benchmark not in FREE_TEXT and bertscore:
+        raise UsageError(f"--bertscore is of the benchmarks {free_text}; leave it out for {benchmark}")
+    if benchmark not in FREE_TEXT and quality is not None:
+        raise UsageError(
+            f"--quality and --no-quality are of the benchmarks {free_text}; leave them out for {benchmark}"
+        )
     if benchmark in FROM_FILES and not data:
         raise UsageError(f"--benchmark {benchmark}: no run holds its questions; give the file with --data FILE")
     if limit < 0:
         raise UsageError(f"--limit {limit}: give a positive number, or 0 for all items")
     from rlaif.evals.command import evaluate_from_command_line
 
-    result = evaluate_from_command_line(run, policy, benchmark, data, split, limit, mode, template, bertscore, quality)
+    result = evaluate_from_command_line(
+        run, policy, benchmark, data, split, limit, mode, template, bertscore, quality, named
+    )
     if format == "json":
         print_json(result)
     else:

@@ -8,7 +8,7 @@ Kinds, each a row in the table `leaks` (`question_id` the eval item, `matched` t
 
     exact_question    the same question in words that look alike (see `overlap.words`)
     question_within   the whole question stands in a training question or its context, with more before or after it
-    exact_answer      the same reference
+    exact_answer      the same reference (of own data: one of SHORT_ANSWER words or more)
     ngram_13          half or more of the 13-grams of its context and reference occur in the training texts (n = 13:
                       Brown et al. 2020, arXiv 2005.14165, appendix C); `matched` holds most of them
     passage_50        50 words in a row of an item with a context do (Lee et al. 2022, arXiv 2107.06499): a 13-gram
@@ -39,7 +39,15 @@ from rlaif.types import DataError, Question
 
 Setting = Literal["drop", "stop", "off"]
 
-OWN_SPLIT = "medquad"  # benchmarks whose test items are ours to choose; all others keep every item
+OWN_SPLIT = (
+    "medquad",
+    "own_text",
+    "own_labels",
+)  # benchmarks whose test items are ours to choose; all others keep every item
+# A person's own answers may be short. Under so many words the same answer to two questions ("twice a day") is no leak;
+# under so many words of text, one that differs by a name in a fixed form of words is none either.
+SHORT_ANSWER, SHORT_TEXT = 8, 25
+OWN = "own_"  # how their data sets are called
 GRAM, GRAM_SHARE = 13, 0.5
 PASSAGE_WORDS = 50
 SHINGLE, NEAR_TEXT = 3, 0.8
@@ -133,7 +141,7 @@ def find_leaks(train: Sequence[Question], evals: Sequence[Question]) -> list[Lea
         dict
     )  # (eval item, kind) -> training question -> similarity
 
-    for kind, part in (("exact_question", lambda q: q.question), ("exact_answer", lambda q: q.reference)):
+    for kind, part in (("exact_question", lambda q: q.question), ("exact_answer", _answer)):
         holders = _index(train, part)
         for q in evals:
             for matched in holders.get(normal(part(q)), ()):
@@ -238,8 +246,14 @@ def _example(leak: Leak, by_id: Mapping[str, Question]) -> dict[str, Any]:
     return {"question_id": leak.question_id, "kind": leak.kind, "similarity": leak.similarity} | texts
 
 
+def _answer(question: Question) -> str:
+    short = question.dataset.startswith(OWN) and len(normal(question.reference).split()) < SHORT_ANSWER
+    return "" if short else question.reference
+
+
 def _body(question: Question) -> str:
-    return f"{question.context}\n{question.reference}"
+    text = f"{question.context}\n{question.reference}"
+    return "" if question.dataset.startswith(OWN) and len(text.split()) < SHORT_TEXT else text
 
 
 def _focus(question: Question) -> str:

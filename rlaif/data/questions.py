@@ -10,7 +10,8 @@ from rlaif.config import Config
 from rlaif.data import load_questions
 from rlaif.data.leaks import check_leaks, summary
 from rlaif.data.overlap import normal
-from rlaif.data.sets import load_set, set_name
+from rlaif.data.own import check_own, with_options
+from rlaif.data.sets import load_set
 from rlaif.text_metrics import QUALIFIERS, tokens
 from rlaif.types import DataError, Question, UsageError
 
@@ -43,14 +44,21 @@ def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Q
     for number, spec in enumerate(config.data.sets):
         loaded = load_set(spec, number)
         questions += [cut_reference(q, 0 if q.label else config.data.max_reference_words) for q in loaded.questions]
-        name = set_name(spec)
-        key = name if name not in report else f"{name} ({number})"
-        report[key] = {"source": spec.path, "data_sha256": loaded.data_sha256} | loaded.report
+        for name in dict.fromkeys(q.dataset for q in loaded.questions):  # a person's own rows may be of two
+            key = name if name not in report else f"{name} ({number})"
+            splits = dict(Counter(q.split for q in loaded.questions if q.dataset == name))
+            about = {"source": spec.path, "data_sha256": loaded.data_sha256} | loaded.report | {"splits": splits}
+            report[key] = about
+    questions = with_options(questions)
+    check_own(questions)
     if not any(q.split == "train" for q in questions):
-        raise DataError("no training questions: name a source in data.pubmedqa, data.medquad or data.sets")
+        raise DataError(
+            "no training questions: give your own with --data FILE, or name a source in data.pubmedqa, data.medquad or "
+            "data.sets"
+        )
     check_names(config, {q.dataset for q in questions})
-    if config.data.sets:
-        clean = without_repeats(questions)
+    clean = without_repeats(questions) if config.data.sets else questions
+    if len(clean) < len(questions) or (config.data.sets and len(report) > 1):
         splits = dict(Counter(q.split for q in clean))
         report["all sets"] = {
             "source": "all of them together",
@@ -58,7 +66,9 @@ def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Q
             "dropped": {"repeated": len(questions) - len(clean)},
         }
         questions = clean
-    return drop_leaks(config, questions, report, measured), report
+    questions = drop_leaks(config, questions, report, measured)
+    check_own(questions)  # once more: leaks took some away
+    return questions, report
 
 
 def drop_leaks(

@@ -16,7 +16,7 @@ whose column `split` says test are sealed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from rlaif.config import DataSet
 from rlaif.config_file import nearest
 from rlaif.data import choices_free_text, meadow, medquad, pubmedqa, ultramedical
 from rlaif.data.items import Item, Loaded, Reader
+from rlaif.data.own import OWN, columns_told, entry, near_pairs, with_options
 from rlaif.data.split import joined_groups, stratified
 from rlaif.data.tables import SUFFIXES, Table, file_sha256, is_hub_id, read_plugin, read_table, rows_sha256
 from rlaif.plugins import is_installed, is_path, short_name
@@ -67,7 +68,7 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     items = list(_items(table, spec, read, dropped))
     strata = {i: _cell(table, i, spec.stratify) if spec.stratify else "" for i, _ in items}
     sealed = {i for i, _ in items if str(table.rows[i].get("split", "")).strip().casefold() == "test"}
-    group_of = _groups(items, name)
+    group_of = _groups(items, name, near=name == OWN)
     first = {group_of[str(i)]: strata[i] for i, _ in reversed(items)}  # a group has the stratum of its first row
     sides = stratified(first, spec.fractions, spec.split_seed)
     held_back = {group_of[str(i)] for i in sealed}
@@ -75,14 +76,19 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     for i, item in items:
         group = group_of[str(i)]
         side: Split = "sealed" if group in held_back else sides[group]
-        questions.append(_question(item, name, side, group))
+        made = _question(item, name, side, group)
+        questions.append(replace(made, dataset=f"{OWN}_{'labels' if item.label else 'text'}") if name == OWN else made)
     kept = _limited(questions, spec, dropped)
     if not kept:
         raise DataError(
             f"{table.name}: no usable row of {len(table.rows)} for {key}; dropped {dict(dropped)}, where = {spec.where}"
         )
     by_rows = foreign or is_hub_id(spec.path)
-    return _loaded(kept, len(table.rows), dropped, rows_sha256(table.rows) if by_rows else file_sha256(spec.path))
+    sha256 = rows_sha256(table.rows) if by_rows else file_sha256(spec.path)
+    loaded = _loaded(kept, len(table.rows), dropped, sha256)
+    if name == OWN:
+        loaded.report["columns"] = columns_told(spec.model_dump())
+    return loaded
 
 
 def is_foreign(format: str, setting: str) -> bool:
@@ -111,6 +117,23 @@ def load_table(name: str, source: str, *, eval_only: bool = False) -> Loaded:
     if not eval_only:
         return loaded
     return replace(loaded, questions=[replace(q, split="sealed") for q in loaded.questions])
+
+
+def load_own(benchmark: str, source: str, columns: Mapping[str, str], *, eval_only: bool) -> Loaded:
+    """The rows of a person's file that are items of `benchmark`; the columns as guessed, or as `columns` says. With
+    `eval_only` every row is for evaluation. Raises DataError, also where no row is of the benchmark.
+    """
+    made = entry(source, columns)
+    own = benchmark.startswith(f"{OWN}_")
+    loaded = load_set(DataSet.model_validate(made if own else made | {"name": benchmark}), 0)
+    found = [q for q in loaded.questions if q.dataset == benchmark]
+    if not found:
+        raise DataError(
+            f"{source}: no row of {len(loaded.questions):,} is an item of {benchmark} ({columns_told(made)}); rows "
+            f"with a label are of {OWN}_labels, the others of {OWN}_text"
+        )
+    questions = [replace(q, split="sealed") for q in found] if eval_only else found
+    return replace(loaded, questions=with_options(questions))
 
 
 def set_name(spec: DataSet) -> str:
@@ -159,8 +182,9 @@ def _mapped(spec: DataSet, table: Table) -> Reader:
         def text(field: str, needed: bool = False) -> str:
             return table.text(i, columns[field], optional=not needed).strip() if columns[field] else ""
 
-        label = text("label").casefold()
-        if label and label not in LABELS:
+        own = set_name(spec) == OWN  # its labels are of any kind
+        label = _cell(table, i, columns["label"]) if own and columns["label"] else text("label").casefold()
+        if label and not own and label not in LABELS:
             raise DataError(
                 f"{table.where(i)}: {columns['label']} is {label!r:.60}; needed yes, no or maybe, or an empty cell"
             )
@@ -204,8 +228,10 @@ def normal(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
 
 
-def _groups(items: list[tuple[int, Item]], name: str) -> dict[str, str]:
-    """row -> group id: rows are joined by question and focus; where one question is asked of all, by context."""
+def _groups(items: list[tuple[int, Item]], name: str, near: bool = False) -> dict[str, str]:
+    """row -> group id: rows are joined by question and focus; where one question is asked of all, by context. `near`:
+    and where they say nearly the same.
+    """
     one_question = len({item.question for _, item in items}) == 1
 
     def shared() -> Iterator[tuple[str, Hashable]]:
@@ -213,6 +239,9 @@ def _groups(items: list[tuple[int, Item]], name: str) -> dict[str, str]:
             yield str(i), ("q", normal(item.context if one_question and item.context else item.question))
             if item.focus:
                 yield str(i), ("f", normal(item.focus))
+        for one, other in near_pairs([item for _, item in items]) if near else ():
+            yield str(items[one][0]), ("n", one, other)
+            yield str(items[other][0]), ("n", one, other)
 
     by_row = joined_groups(shared())
     texts: dict[str, list[str]] = {}

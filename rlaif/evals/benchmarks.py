@@ -7,7 +7,8 @@ A benchmark is a module in this folder and a line in :data:`BENCHMARKS`. The mod
     more_rows(model, tokenizer, questions, rows, prompt, encoder, screen) -> rows, optional: what only `evaluate` shows
 
 Its items are the questions of a run whose data set is called as the benchmark, or begins so: `data.pubmedqa` and
-`data.medquad` of the configuration, else an entry of `data.sets` that has the benchmark's name. A file for
+`data.medquad` of the configuration, else an entry of `data.sets` that has the benchmark's name. Rows of a person's own
+files (rlaif/data/own.py) are own_text, or own_labels where they have a label. A file for
 `evaluate --data` is read by `rlaif.data.load_questions`: as a table of questions where the benchmark has no format of
 its own.
 
@@ -65,14 +66,21 @@ BENCHMARKS = {
     for benchmark in (
         Benchmark("medquad", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5),
         Benchmark("pubmedqa", "accuracy", ("accuracy",)),
+        Benchmark("own_text", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5, code="medquad"),
+        Benchmark("own_labels", "accuracy", ("accuracy",), code="pubmedqa"),
         Benchmark("medqa", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
         Benchmark("mmlu", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
     )
 }
 AT_THE_GATE = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.gate)
 FROM_FILES = tuple(name for name, benchmark in BENCHMARKS.items() if not benchmark.gate)
-(LABELLED,) = (name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "accuracy")
-(FREE_TEXT,) = (name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "score")
+# The two sides of the gate; a run has at most one benchmark of each.
+LABELLED = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "accuracy")
+FREE_TEXT = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.gate == "score")
+
+BEGINS_WITH_ONE = (
+    "list_bool_or(list_transform(?, lambda name: starts_with(benchmark, name)))"  # SQL; ?: a list of names
+)
 
 
 def benchmark_of(settings: EvalConfig, name: str) -> Benchmark:
@@ -92,3 +100,11 @@ def at_the_gate(settings: EvalConfig) -> tuple[str, ...]:
 
 def plugin_names(settings: EvalConfig) -> tuple[str, ...]:
     return tuple(map(short_name, settings.benchmarks))
+
+
+def benchmark_of_dataset(dataset: str) -> str:
+    """The benchmark at the gate that the questions of a data set are items of. KeyError where there is none."""
+    for name in AT_THE_GATE:
+        if dataset.startswith(name):
+            return name
+    raise KeyError(dataset)

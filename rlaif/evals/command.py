@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rlaif.data import load_questions
+from rlaif.data.own import with_options
 from rlaif.data.questions import cut_reference
 from rlaif.evals.benchmarks import FREE_TEXT, FROM_FILES, LABELLED, benchmark_of
 from rlaif.evals.evaluate import More, benchmark_questions, evaluate_questions
@@ -33,22 +35,26 @@ def evaluate_from_command_line(
     template: str = "raw",
     encoder: str = "",
     quality: bool | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The command `evaluate`: results as the contract's JSON object, and means by kind of question.
 
-    Rows go to the database too. `quality`: whether MedQuAD answers are shown to the run's judge (see
-    `measuring_judge`); None: where that costs nothing. UsageError for the run's sealed split, which is the command
-    `test`'s; sealed items in a file are evaluated, and the look is recorded.
+    Rows go to the database too. `columns`: field -> name of a column of `data` (see `rlaif.data.own`). `quality`:
+    whether free-text answers are shown to the run's judge (see `measuring_judge`); None: where that costs nothing.
+    UsageError for the run's sealed split, which is the command `test`'s; sealed items in a file are evaluated, and the
+    look is recorded.
     """
     run = open_run(folder)
     policy, measured = run.policy(name), benchmark_of(run.config.evaluation, benchmark)
     policy_id = str(policy["policy_id"])
 
     if data:
-        loaded = load_questions(benchmark, data, eval_only=not split)
+        loaded = load_questions(benchmark, data, eval_only=not split, columns=columns)
         part = "part" if benchmark in FROM_FILES else "split"
         questions = [q for q in loaded.questions if not split or getattr(q, part) == split]
-        if benchmark == FREE_TEXT:
+        known = run.store.query("SELECT DISTINCT label FROM questions WHERE dataset = ? AND label <> ''", [benchmark])
+        questions = with_options(questions, [row["label"] for row in known])
+        if benchmark in FREE_TEXT:
             questions = [cut_reference(q, run.config.data.max_reference_words) for q in questions]
         questions = sorted(questions, key=lambda q: q.question_id)[: limit or None]
         shown = split or "file"
@@ -64,13 +70,13 @@ def evaluate_from_command_line(
     prompt, adapter = run_prompt(run), adapter_folder(run, policy)
     if adapter:
         check_weights(adapter, policy["sha256"])
-    options = {"mode": mode, "template": template} if benchmark == LABELLED else {}
+    options = {"mode": mode, "template": template} if benchmark in LABELLED else {}
     more = More(options)
     if encoder:
         from rlaif.evals.bertscore import load_encoder
 
         more = More(options, load_encoder(encoder))
-    judge, metric = measuring_judge(run) if benchmark == FREE_TEXT and quality is not False else (None, "")
+    judge, metric = measuring_judge(run) if benchmark in FREE_TEXT and quality is not False else (None, "")
     if judge and quality is None and not judge.local:
         screen.line(f"  quality                left out: {judge.identity.model} has to be asked for it; --quality does")
         judge = None

@@ -15,7 +15,7 @@ from rlaif.evals.stored import measure
 from rlaif.policies import run_prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import LABELS, UsageError
+from rlaif.types import UsageError
 from rlaif.wording import interval, p_value, policy_names, signed
 from rlaif.wording import metric as metric_name
 
@@ -122,7 +122,7 @@ def differences_of(
 def difference(paired: Paired, seed: int, *, labels: bool = False) -> dict[str, Any]:
     """`delta`, its two-sided 95% interval (None with fewer than two groups) and n.
 
-    With `labels` it is the difference of macro-F1 over yes/no/maybe, otherwise that of the means.
+    With `labels` it is the difference of macro-F1 over the labels, otherwise that of the means.
     """
     n, predictions = len(paired.champion), (paired.champion_predictions, paired.challenger_predictions)
     if len(set(paired.groups)) < 2:
@@ -150,12 +150,13 @@ def errors_of(
     wrong, before = _wrong_items(results[score], limit), _wrong_items(first[score], limit)
     rows = list(zip(results[score].item_ids, results[score].targets, results[score].predictions, strict=True))
     out: dict[str, Any] = {"errors": {"n": len(wrong), "fixed": len(before - wrong), "new": len(wrong - before)}}
-    labelled = benchmark.name == LABELLED
+    labelled = benchmark.name in LABELLED
     out["error_lengths"] = [sizes[i] if labelled else len(answer.split()) for i, _, answer in rows if i in wrong]
     if labelled:
-        matrix = {target: dict.fromkeys((*LABELS, "other"), 0) for target in LABELS}
+        labels = stats.labels_in(results[score].targets)
+        matrix = {target: dict.fromkeys((*labels, "other"), 0) for target in labels}
         for _, target, answer in rows:
-            matrix[target][answer if answer in LABELS else "other"] += 1
+            matrix[target][answer if answer in labels else "other"] += 1
         out["confusion"] = matrix
     return out
 

@@ -48,18 +48,28 @@ def gate_questions(run: Run) -> dict[str, list[Question]]:
 
 
 def check_benchmarks(datasets: Iterable[str]) -> None:
-    """UsageError when `datasets`, those of the gate's questions, lack one of its two sides.
+    """UsageError when `datasets`, those of the gate's questions, are of no benchmark, or of two of the same side.
 
-    The loop decides on both.
+    The gate decides on free text, on labels or on both, each on one benchmark.
     """
     names = list(datasets)
-    for benchmark in (FREE_TEXT, LABELLED):
-        if not any(name.startswith(benchmark) for name in names):
+    found = [[b for b in side if any(name.startswith(b) for name in names)] for side in (FREE_TEXT, LABELLED)]
+    if not any(found):
+        raise UsageError(
+            "no gate questions: nothing could say whether training helped; give your own questions and answers with "
+            "--data FILE, or a source with --set data.medquad=FILE or data.pubmedqa=FILE, and a new --run DIR"
+        )
+    for kind, side in zip(("free text", "labels"), found, strict=True):
+        if len(side) > 1:
             raise UsageError(
-                f"no gate questions of {benchmark}: the loop's gate needs them; name a source with --set "
-                f"data.{benchmark}=FILE "
-                "and a new --run DIR (the command train does without)"
+                f"two benchmarks of {kind}: {' and '.join(side)}; the gate reads one of each kind: leave one out, "
+                "for example with --set data.medquad= or --set data.pubmedqa="
             )
+
+
+def free_text(run: Run) -> list[Question]:
+    """The gate's free-text items, whichever benchmark they are of; empty where the run has labels alone."""
+    return next((questions for b, questions in gate_questions(run).items() if b in FREE_TEXT), [])
 
 
 def data_hash(questions: Sequence[Question]) -> str:

@@ -1,5 +1,5 @@
 """PubMedQA(-style): yes, no or maybe after the abstract and question, by log-likelihood (the primary mode) or by what
-the policy writes.
+the policy writes. So are a person's own labelled questions, with options of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rlaif.config import EvalConfig
 from rlaif.models.generate import plan_batches, sample, window
 from rlaif.models.logprobs import choice_logprobs
 from rlaif.prompts import Prompt
-from rlaif.render import encode, pubmedqa_prompt, render
+from rlaif.render import encode, label_prompt, options, render
 from rlaif.types import LABELS, EvalItem, Question, content_id
 
 if TYPE_CHECKING:
@@ -60,24 +60,31 @@ def evaluate(
     same = {"policy_id": policy_id, "protocol_hash": protocol, "data_sha256": data_sha256}
     rows = []
     for question, (prediction, text) in zip(questions, answers, strict=True):
+        *first, last = options(question)
         row = EvalItem.of(question, "accuracy", prediction, float(prediction == question.label), **same)
         rows.append(
-            replace(row, status="unparsed", reason=f"no yes, no or maybe in {text!r}")
+            replace(
+                row,
+                status="unparsed",
+                reason=f"no {', '.join(first)} or {last} in {text!r}",
+            )
             if prediction == UNPARSED
             else row
         )
     return rows
 
 
-def parse(text: str) -> str:
-    """The first yes, no or maybe that stands as a word of its own in `text`, whatever its case; else "unparsed"."""
-    found = re.search(r"\b(yes|no|maybe)\b", text.lower())
-    return found[1] if found else UNPARSED
+def parse(text: str, labels: Sequence[str] = LABELS) -> str:
+    """The first of `labels` that stands as a word of its own in `text`, whatever its case; else "unparsed"."""
+    known = {label.casefold(): label for label in labels}
+    longest_first = sorted(known, key=len, reverse=True)
+    found = re.search(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)", text.casefold())
+    return known[found[1]] if found else UNPARSED
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, question: Question, template: str) -> str:
     """What the model reads: the raw text up to "Answer:", or that text as a user's turn of the chat template."""
-    raw = pubmedqa_prompt(question)
+    raw = label_prompt(question)
     if template == "raw":
         return raw
     return render(tokenizer, [{"role": "user", "content": raw}])
@@ -94,12 +101,14 @@ def _loglik(
     """(label, "") of each question. After a chat template the label follows without a blank, as in
     lm-evaluation-harness.
     """
-    labels = [f" {label}" if template == "raw" else label for label in LABELS]
+    blank = " " if template == "raw" else ""
     answers = []
     for start in range(0, len(questions), CHUNK):
-        prompts = [prompt_text(tokenizer, q, template) for q in questions[start : start + CHUNK]]
-        scores = choice_logprobs(model, tokenizer, prompts, [labels] * len(prompts), batch_size, window(model))
-        answers += [(LABELS[int(row.argmax())], "") for row in scores]
+        asked = questions[start : start + CHUNK]
+        prompts = [prompt_text(tokenizer, q, template) for q in asked]
+        labels = [[blank + label for label in options(q)] for q in asked]
+        scores = choice_logprobs(model, tokenizer, prompts, labels, batch_size, window(model))
+        answers += [(options(q)[int(row.argmax())], "") for q, row in zip(asked, scores, strict=True)]
         on_step(len(prompts), 0)
     return answers
 
@@ -120,7 +129,7 @@ def _generate(
     for batch in plan_batches(lengths, batch_size):
         made = sample(model, tokenizer, [prompts[i] for i in batch], max_new_tokens=NEW_TOKENS, seed=0, greedy=True)
         for index, generation in zip(batch, made, strict=True):
-            answers[index] = (parse(generation.text), generation.text)
+            answers[index] = (parse(generation.text, options(questions[index])), generation.text)
         on_step(len(batch), sum(g.n_tokens for g in made))
     return answers
 

@@ -1,4 +1,4 @@
-"""The gate's own judge (`evaluation.judge`): its marks on the answers to MedQuAD are the metric `quality`.
+"""The gate's own judge (`evaluation.judge`): its marks on the free-text answers are the metric `quality`.
 
 It must not be the judge that labels: a policy that has learned to please that one would pass its own examination. With
 such a judge the gate reads `quality` where it otherwise reads `token_f1`, which rewards the reference's words in any
@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from judges import make_judge
 from rlaif.config import Config, JudgeConfig
-from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT
-from rlaif.evals.evaluate import gate_questions
+from rlaif.evals.benchmarks import BENCHMARKS, benchmark_of_dataset
+from rlaif.evals.evaluate import free_text
 from rlaif.evals.stored import stored
 from rlaif.judging.announce import describe
 from rlaif.judging.configured import chat_judges, judge_rows, judge_settings, members
@@ -89,12 +89,13 @@ def gate_quality(
 ) -> None:
     """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation.
 
-    There is nothing to do without a gate's judge.
+    There is nothing to do without a gate's judge, or without free text.
     """
-    if judge is not None:
+    questions = free_text(run)
+    if judge is not None and questions:
         for policy_id in policies:
             name = f"quality:{judge.identity.judge_id}:{policy_id}"
-            ensure_quality(run, judge, policy_id, gate_questions(run)[FREE_TEXT], prompt, (round, name), screen)
+            ensure_quality(run, judge, policy_id, questions, prompt, (round, name), screen)
 
 
 def labelled_quality(
@@ -105,8 +106,8 @@ def labelled_quality(
 
     The monitor judge_up holds these marks against the independent ones. Raises JudgeStopped.
     """
-    items, questions = run.config.monitors.judge_items, gate_questions(run)[FREE_TEXT]
-    for policy_id in policies if items else ():
+    items, questions = run.config.monitors.judge_items, free_text(run)
+    for policy_id in policies if items and questions else ():
         name = f"labelled:{judge.identity.judge_id}:{policy_id}"
         ensure_quality(run, judge, policy_id, questions, prompt, (round, name), screen, BY_LABELLER, items)
 
@@ -128,12 +129,13 @@ def ensure_quality(
     stay, as those of a champion do; what had failed is asked again. Raises JudgeStopped when the judge cannot go on.
     """
     split, judge_id = questions[0].split, judge.identity.judge_id
+    benchmark = benchmark_of_dataset(questions[0].dataset)
 
     def marks() -> list[EvalItem]:
-        return stored(run, policy_id, FREE_TEXT, metric, questions, prompt, split, judge_id)
+        return stored(run, policy_id, benchmark, metric, questions, prompt, split, judge_id)
 
     settled = {i.item_id for i in marks() if i.status != "failed"}
-    answers = stored(run, policy_id, FREE_TEXT, BENCHMARKS[FREE_TEXT].metric, questions, prompt, split)[:first]
+    answers = stored(run, policy_id, benchmark, BENCHMARKS[benchmark].metric, questions, prompt, split)[:first]
     todo = [a for a in answers if a.item_id not in settled]
     begun = run.store.query("SELECT 1 FROM stages WHERE round = ? AND stage = ? AND status = 'running'", [*stage])
     if not todo and not begun:

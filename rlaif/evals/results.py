@@ -60,7 +60,8 @@ class MetricResults:
 
 @dataclass(frozen=True, slots=True)
 class PolicyResults:
-    """What the gate sees of a policy. `accuracy` has values 0/1; `score` is `quality` or `token_f1`, in 0-1.
+    """What the gate sees of a policy. `accuracy` has values 0/1; `score` is `quality` or `token_f1`, in 0-1. One of the
+    two is None where the run has no such benchmark.
 
     `order` is `rouge_l` of the answers where `score` compares words and hardly sees their order: token F1, or `quality`
     by the reference judge. `shuffled` is ROUGE-L of the same answers with their words shuffled, without a value where
@@ -70,8 +71,8 @@ class PolicyResults:
     """
 
     policy_id: str
-    accuracy: MetricResults
-    score: MetricResults
+    accuracy: MetricResults | None
+    score: MetricResults | None
     order: MetricResults | None = None
     shuffled: MetricResults | None = None
     others: tuple[MetricResults, ...] = ()
@@ -89,6 +90,11 @@ class Paired:
     challenger_predictions: list[str]
     targets: list[str]
     groups: list[str]
+
+
+def pair_both(a: MetricResults | None, b: MetricResults | None) -> Paired | None:
+    """:func:`pair` where both policies have the metric, else None."""
+    return pair(a, b) if a and b else None
 
 
 def pair(a: MetricResults, b: MetricResults) -> Paired:

@@ -70,10 +70,11 @@ def run_sealed_test(folder: Path, force: bool, confirm: Callable[[str], None], s
             if opening is None:
                 opening = sealed.record_opening(run, session_id, policies, {b: len(q) for b, q in questions.items()})
             evaluate_all(run, base, prompt, opening, policies, questions, screen)
-            if judge and FREE_TEXT in questions:
+            free_text = next((questions[b] for b in FREE_TEXT if b in questions), [])
+            if judge and free_text:
                 for policy_id in dict.fromkeys(policies.values()):
                     stage = (opening.round, f"sealed:{opening.number}:quality:{policy_id}")
-                    ensure_quality(run, judge, policy_id, questions[FREE_TEXT], prompt, stage, screen)
+                    ensure_quality(run, judge, policy_id, free_text, prompt, stage, screen)
             conclude(run, prompt, opening, policies, questions, judge.identity.judge_id if judge else "")
     done = sealed.last_opening(run)
     assert done is not None and done.rows is not None  # conclude wrote them
@@ -130,7 +131,7 @@ def evaluate_all(
     screen: Screen,
 ) -> None:
     """Stages `sealed:<opening>:<benchmark>:<policy>` for what has no results yet."""
-    if FREE_TEXT in questions:
+    if not questions.keys().isdisjoint(FREE_TEXT):
         carry(run, prompt, screen)
     for policy_id in dict.fromkeys(policies.values()):
         for benchmark, items in questions.items():
@@ -152,7 +153,7 @@ def conclude(
     rows: list[dict[str, Any]] = []
     for benchmark, items in questions.items():
         groups = {q.question_id: q.group_id for q in items}
-        judged = [("quality", judge_id)] if judge_id and benchmark == FREE_TEXT else []
+        judged = [("quality", judge_id)] if judge_id and benchmark in FREE_TEXT else []
         for metric, judge in [*judged, (benchmark_of(run.config.evaluation, benchmark).metric, "")]:
             results = {
                 name: stored(run, p, benchmark, metric, items, prompt, "sealed", judge) for name, p in policies.items()

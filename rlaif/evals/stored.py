@@ -51,7 +51,7 @@ def stored(
         "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
         [policy_id, benchmark, split, metric, judge_id, protocol, data_hash(questions)],
     )
-    if rows or benchmark != FREE_TEXT:
+    if rows or benchmark not in FREE_TEXT:
         return [EvalItem(**row) for row in rows]
     where = "policy_id = ? AND split = ? AND data_sha256 = ?"
     again = carried(run, prompt, where, [policy_id, split, data_hash(questions)])
@@ -69,7 +69,7 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
     for benchmark, questions in gate_questions(run).items():
         groups = {q.question_id: q.group_id for q in questions}
         measured = benchmark_of(run.config.evaluation, benchmark)
-        judged = judge_id and benchmark == FREE_TEXT
+        judged = judge_id and benchmark in FREE_TEXT
         metric, judge = ("quality", judge_id) if judged else (measured.metric, "")
         rows = stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge)
         if measured.plugin and not rows:
@@ -79,11 +79,12 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
             )
         by_name[benchmark] = MetricResults.of(rows, groups)
         wanted = (ORDER, CONSISTENCY) if run.config.evaluation.judge in COMPARING_WORDS else (CONSISTENCY,)
-        for name in wanted if benchmark == FREE_TEXT else ():
+        for name in wanted if benchmark in FREE_TEXT else ():
             if rows := stored(run, policy_id, benchmark, name, questions, prompt):
                 beside[name] = MetricResults.of(rows, groups)
     order, consistency = beside.get(ORDER), beside.get(CONSISTENCY)
-    further = {name: by_name[name] for name in sorted(by_name.keys() - {LABELLED, FREE_TEXT})}
+    further = {name: by_name[name] for name in sorted(by_name.keys() - {*LABELLED, *FREE_TEXT})}
+    accuracy, score = (next((by_name[b] for b in side if b in by_name), None) for side in (LABELLED, FREE_TEXT))
     others = tuple(
         dataclasses.replace(
             r, metric=f"{r.benchmark} {r.metric}", margin=benchmark_of(run.config.evaluation, name).margin
@@ -91,9 +92,7 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
         for name, r in further.items()
     )
     in_disorder = order and shuffled(order)
-    return PolicyResults(
-        policy_id, by_name[LABELLED], by_name[FREE_TEXT], order, in_disorder, others, consistency=consistency
-    )
+    return PolicyResults(policy_id, accuracy, score, order, in_disorder, others, consistency=consistency)
 
 
 def shuffled(order: MetricResults) -> MetricResults:
@@ -114,7 +113,7 @@ def measure(
     when it or an adapter is not what the run recorded.
     """
     measured = benchmark_of(run.config.evaluation, benchmark)
-    if benchmark == FREE_TEXT:
+    if benchmark in FREE_TEXT:
         carry(run, prompt, screen)
     protocol = measured.module.protocol_hash(prompt, run.config.evaluation)
     parts = (

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlaif.evals.benchmarks import LABELLED
 from rlaif.evals.loss import LOSS, of_rows, perplexity
 from rlaif.screen import Screen
-from rlaif.stats import bootstrap_macro_f1, grouped_mean, macro_f1
+from rlaif.stats import bootstrap_macro_f1, grouped_mean, labels_in, macro_f1
 from rlaif.text_metrics import corpus_bleu
-from rlaif.types import LABELS, EvalItem
+from rlaif.types import EvalItem
 
 UNPARSED = "unparsed"
 UNBOUNDED = ("sentence_bleu", "item_loss")  # all others are in 0-1
@@ -25,22 +26,23 @@ def metrics(items: Sequence[EvalItem], groups: Mapping[str, str] | None = None) 
 
     The mean of every metric over its scored items, with `<metric>.low` and `.high`, its 95% interval clustered by group
     (see `stats.mean_interval`; `groups` maps item ids to groups; there is none over one group, and none for BLEU). For
-    PubMedQA also `macro_f1`, `unparsed` (a count) and the confusion matrix as counts `confusion.<target>.<prediction>`.
-    For MedQuAD, where the rows are there, `bleu` (of the corpus, 0-100), `loss` (nats per token over all tokens of the
-    references) and `perplexity` (its exponential). A judge's marks come with `<metric>.unscored`, a count of items
+    labels also `macro_f1`, `unparsed` (a count) and the confusion matrix as counts `confusion.<target>.<prediction>`.
+    For free text, where the rows are there, `bleu` (of the corpus, 0-100), `loss` (nats per token over all tokens of
+    the references) and `perplexity` (its exponential). A judge's marks come with `<metric>.unscored`, a count of items
     without a mark.
     """
     numbers = _means(items, groups)
-    targets = [(i.target, i.prediction) for i in items if i.metric == "accuracy" and i.benchmark.startswith("pubmedqa")]
+    labelled = [i for i in items if i.metric == "accuracy" and i.benchmark.startswith(LABELLED)]
+    targets = [(i.target, i.prediction) for i in labelled]
     if targets:
+        labels = labels_in([target for target, _ in targets])
         numbers["macro_f1"] = macro_f1([t for t, _ in targets], [p for _, p in targets])
-        labelled = [i for i in items if i.metric == "accuracy" and i.benchmark.startswith("pubmedqa")]
         numbers |= _macro_f1_interval(labelled, groups)
         numbers["unparsed"] = sum(p == UNPARSED for _, p in targets)
         counts = Counter(targets)
-        for target in LABELS:
-            for prediction in (*LABELS, UNPARSED):
-                if prediction in LABELS or numbers["unparsed"]:
+        for target in labels:
+            for prediction in (*labels, UNPARSED):
+                if prediction in labels or numbers["unparsed"]:
                     numbers[f"confusion.{target}.{prediction}"] = counts[target, prediction]
     answers = [i for i in items if i.metric == "sentence_bleu"]
     if answers:
@@ -139,8 +141,11 @@ def show(result: Mapping[str, Any], screen: Screen) -> None:
         screen.line(judge_words(judge))
     screen.table("", ["metric", "value"], plain)
     if cells:
-        columns = list(dict.fromkeys(name.split(".")[2] for name in cells))
-        rows = [[target, *(str(cells[f"confusion.{target}.{column}"]) for column in columns)] for target in LABELS]
+        table: dict[str, dict[str, str]] = {}
+        for (_, target, prediction), count in ((name.split("."), count) for name, count in cells.items()):
+            table.setdefault(target, {})[prediction] = str(count)
+        columns = list(next(iter(table.values())))
+        rows = [[target, *counts.values()] for target, counts in table.items()]
         screen.table("", ["right answer / prediction", *columns], rows)
     kinds = result["by_type"]
     if kinds:

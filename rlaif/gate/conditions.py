@@ -9,7 +9,7 @@ from statistics import NormalDist
 from rlaif import power, stats
 from rlaif.config import GateConfig
 from rlaif.evals.results import Paired, PolicyResults, pair
-from rlaif.gate.levels import Arm, Level, least_p, shared
+from rlaif.gate.levels import Arm, Level, alone, least_p, shared
 
 POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
 TRUE_GAIN = 0.03  # the true gain in accuracy whose power is printed each time
@@ -51,16 +51,17 @@ class GateRow:
 class Measured:
     """The estimates over the paired items; `benchmarks` of accuracy and of the score, whose metric is `score_name`.
 
+    Where the run has labels alone or free text alone, the estimates of the other are None and its benchmark is "".
     `least` are the least p-values that accuracy and the score could have (see `rlaif.gate.levels`).
     `order` is of the same answers as the score: ROUGE-L beside a score that compares words, else None. So is
     `consistency`, which only a simulation may lack. `others` are (metric, benchmark, estimate, margin) of the
     benchmarks that may only not get worse.
     """
 
-    mcnemar: stats.McNemar
-    accuracy: stats.PairedBootstrap
-    macro_f1: stats.PairedBootstrap
-    score: stats.PairedBootstrap
+    mcnemar: stats.McNemar | None
+    accuracy: stats.PairedBootstrap | None
+    macro_f1: stats.PairedBootstrap | None
+    score: stats.PairedBootstrap | None
     order: stats.PairedBootstrap | None
     score_name: str
     order_name: str
@@ -69,34 +70,44 @@ class Measured:
     others: tuple[tuple[str, str, stats.PairedBootstrap, float], ...] = ()
     consistency: stats.PairedBootstrap | None = None
 
-    @property
-    def p_accuracy(self) -> float:
-        """The larger of McNemar's p, which takes items as independent, and the one over groups, where there are any."""
-        grouped = self.accuracy.n_clusters < self.accuracy.n
-        return max(self.mcnemar.p_value, self.accuracy.p_value) if grouped else self.mcnemar.p_value
-
-    def levels(self, alpha: float) -> tuple[Level, Level]:
-        """Of accuracy and of the score, at a look with `alpha`."""
-        return shared(Arm(self.p_accuracy, self.least[0]), Arm(self.score.p_value, self.least[1]), alpha)
+    def levels(self, alpha: float) -> dict[str, Level]:
+        """Metric -> its level at a look with `alpha`: of accuracy and of the score, of those that there are."""
+        accuracy = score = None
+        if self.mcnemar and self.accuracy:
+            accuracy = Arm(_p_accuracy(self.mcnemar, self.accuracy), self.least[0])
+        if self.score:
+            score = Arm(self.score.p_value, self.least[1])
+        if accuracy and score:
+            return dict(zip(("accuracy", self.score_name), shared(accuracy, score, alpha), strict=True))
+        arms = {"accuracy": accuracy, self.score_name: score}
+        return {metric: alone(arm) for metric, arm in arms.items() if arm}
 
     def bounded(self, settings: GateConfig) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
         """Everything that must not get worse: metric, benchmark, estimate and the margin allowed."""
         labelled, free_text = self.benchmarks
-        bounds = [
+        bounds = (
             ("accuracy", labelled, self.accuracy, settings.margin_accuracy),
             ("macro_f1", labelled, self.macro_f1, settings.margin_macro_f1),
             (self.score_name, free_text, self.score, settings.margin_score),
-        ]
-        if self.order is not None:
-            bounds.append((self.order_name, free_text, self.order, settings.margin_rouge_l))
-        if self.consistency is not None:
-            bounds.append(("consistency", free_text, self.consistency, settings.margin_consistency))
-        return [*bounds, *self.others]
+            (self.order_name, free_text, self.order, settings.margin_rouge_l),
+            ("consistency", free_text, self.consistency, settings.margin_consistency),
+        )
+        there = [(name, benchmark, estimate, margin) for name, benchmark, estimate, margin in bounds if estimate]
+        return [*there, *self.others]
+
+    def gains(self, settings: GateConfig) -> list[tuple[str, str, stats.PairedBootstrap, float]]:
+        """What may gain: metric, benchmark, estimate and the least gain worth having."""
+        labelled, free_text = self.benchmarks
+        gains = (
+            ("accuracy", labelled, self.accuracy, settings.gain_accuracy),
+            (self.score_name, free_text, self.score, settings.gain_score),
+        )
+        return [(name, benchmark, estimate, gain) for name, benchmark, estimate, gain in gains if estimate]
 
 
 def measure(
-    accuracy: Paired,
-    score: Paired,
+    accuracy: Paired | None,
+    score: Paired | None,
     order: Paired | None,
     consistency: Paired | None,
     others: Sequence[Paired],
@@ -108,24 +119,26 @@ def measure(
 
     Accuracy and score, whose p-values count, are resampled `resamples_p` times, what has bounds alone `resamples`.
     """
-    before, after = accuracy.champion, accuracy.challenger
-    predictions = accuracy.champion_predictions, accuracy.challenger_predictions
+
+    def macro_f1(paired: Paired) -> stats.PairedBootstrap:
+        predictions = paired.champion_predictions, paired.challenger_predictions
+        return stats.bootstrap_macro_f1(paired.targets, *predictions, paired.groups, seed=seed, resamples=resamples)
 
     def mean(paired: Paired, resamples: int = resamples) -> stats.PairedBootstrap:
         return stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
 
-    def least(paired: Paired) -> float:
-        return least_p(paired.champion, paired.challenger, paired.groups)
+    def least(paired: Paired | None) -> float:
+        return 1.0 if paired is None else least_p(paired.champion, paired.challenger, paired.groups)
 
     return Measured(
-        stats.mcnemar_exact(before, after),
-        mean(accuracy, resamples_p),
-        stats.bootstrap_macro_f1(accuracy.targets, *predictions, accuracy.groups, seed=seed, resamples=resamples),
-        mean(score, resamples_p),
+        stats.mcnemar_exact(accuracy.champion, accuracy.challenger) if accuracy else None,
+        mean(accuracy, resamples_p) if accuracy else None,
+        macro_f1(accuracy) if accuracy else None,
+        mean(score, resamples_p) if score else None,
         mean(order) if order else None,
-        score.source.metric,
+        score.source.metric if score else "",
         order.source.metric if order else "",
-        (accuracy.source.benchmark, score.source.benchmark),
+        (accuracy.source.benchmark if accuracy else "", score.source.benchmark if score else ""),
         (least(accuracy), least(score)),
         tuple((o.source.metric, o.source.benchmark, mean(o), o.source.margin) for o in others),
         mean(consistency) if consistency else None,
@@ -133,54 +146,66 @@ def measure(
 
 
 def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow]:
-    """Is the challenger better on accuracy, is it on the score? Two tests that share alpha as `levels` says."""
-    accuracy, score = m.levels(alpha)
-    n, discordance = m.accuracy.n, (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
-    grouped = m.accuracy.n_clusters < n
+    """Is the challenger better on accuracy, is it on the score? What is there shares alpha as `levels` says."""
+    levels, rows = m.levels(alpha), []
+    if m.accuracy and m.mcnemar:
+        rows.append(_accuracy_row(m, m.mcnemar, m.accuracy, levels, alpha, settings))
+    if m.score:
+        rows.append(_score_row(m, m.score, levels, alpha, settings))
+    return rows
+
+
+def _accuracy_row(
+    m: Measured,
+    mcnemar: stats.McNemar,
+    accuracy: stats.PairedBootstrap,
+    levels: dict[str, Level],
+    alpha: float,
+    settings: GateConfig,
+) -> GateRow:
+    level, n, discordance = levels["accuracy"], accuracy.n, (mcnemar.b + mcnemar.c) / accuracy.n
+    grouped = accuracy.n_clusters < n
     detail = f"{discordance:.1%} of the items discordant"
-    if discordance >= TRUE_GAIN and accuracy.share:
-        probability = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha * accuracy.share)
+    if discordance >= TRUE_GAIN and level.share:
+        probability = power.mcnemar_power(n, discordance, TRUE_GAIN, alpha * level.share)
         if grouped:
-            probability = min(
-                probability, power.mean_power(m.accuracy.standard_error, TRUE_GAIN, alpha * accuracy.share)
-            )
+            by_mean = power.mean_power(accuracy.standard_error, TRUE_GAIN, alpha * level.share)
+            probability = min(probability, by_mean)
         detail += f"; a true gain of {TRUE_GAIN} would be found with probability {probability:.2f}"
     if grouped:
-        detail += f"; McNemar's p {m.mcnemar.p_value:.4f}, over groups {m.accuracy.p_value:.4f}: the larger decides"
-    by_groups = grouped and m.accuracy.p_value > m.mcnemar.p_value
-    return [
-        replace(
-            _estimate_row(
-                "better",
-                "accuracy",
-                m.benchmarks[0],
-                "clustered_bootstrap" if by_groups else "mcnemar_exact",
-                m.accuracy,
-            ),
-            passed=accuracy.p_adjusted <= alpha and m.accuracy.delta >= settings.gain_accuracy - ROUNDING,
-            detail=f"{detail}; {_share_words(accuracy, m.least[0], alpha)}",
-            b=m.mcnemar.b,
-            c=m.mcnemar.c,
-            p_value=m.p_accuracy,
-            p_adjusted=accuracy.p_adjusted,
-            alpha=alpha,
-            threshold=settings.gain_accuracy,
-            mde=_accuracy_mde(m, alpha * accuracy.share),
-        ),
-        _score_row(m, score, alpha, settings),
-    ]
+        detail += f"; McNemar's p {mcnemar.p_value:.4f}, over groups {accuracy.p_value:.4f}: the larger decides"
+    test = "clustered_bootstrap" if grouped and accuracy.p_value > mcnemar.p_value else "mcnemar_exact"
+    return replace(
+        _estimate_row("better", "accuracy", m.benchmarks[0], test, accuracy),
+        passed=level.p_adjusted <= alpha and accuracy.delta >= settings.gain_accuracy - ROUNDING,
+        detail=f"{detail}; {_share_words(level, m.least[0], alpha, only=len(levels) == 1)}",
+        b=mcnemar.b,
+        c=mcnemar.c,
+        p_value=_p_accuracy(mcnemar, accuracy),
+        p_adjusted=level.p_adjusted,
+        alpha=alpha,
+        threshold=settings.gain_accuracy,
+        mde=_accuracy_mde(discordance, accuracy, alpha * level.share),
+    )
 
 
-def _score_row(m: Measured, level: Level, alpha: float, settings: GateConfig) -> GateRow:
-    mde, detail = None, _share_words(level, m.least[1], alpha)
+def _score_row(
+    m: Measured,
+    score: stats.PairedBootstrap,
+    levels: dict[str, Level],
+    alpha: float,
+    settings: GateConfig,
+) -> GateRow:
+    level = levels[m.score_name]
+    mde, detail = None, _share_words(level, m.least[1], alpha, only=len(levels) == 1)
     if 0 < alpha * level.share < 1:
-        mde = power.mean_mde(m.score.standard_error, m.score.n_clusters, alpha * level.share, POWER)
+        mde = power.mean_mde(score.standard_error, score.n_clusters, alpha * level.share, POWER)
         detail = f"a true gain of {mde:.4f} would be found with probability {POWER}; {detail}"
     return replace(
-        _estimate_row("better", m.score_name, m.benchmarks[1], "clustered_bootstrap", m.score),
-        passed=level.p_adjusted <= alpha and m.score.delta >= settings.gain_score - ROUNDING,
+        _estimate_row("better", m.score_name, m.benchmarks[1], "clustered_bootstrap", score),
+        passed=level.p_adjusted <= alpha and score.delta >= settings.gain_score - ROUNDING,
         detail=detail,
-        p_value=m.score.p_value,
+        p_value=score.p_value,
         p_adjusted=level.p_adjusted,
         alpha=alpha,
         threshold=settings.gain_score,
@@ -188,16 +213,23 @@ def _score_row(m: Measured, level: Level, alpha: float, settings: GateConfig) ->
     )
 
 
-def _accuracy_mde(m: Measured, level: float) -> float | None:
+def _p_accuracy(mcnemar: stats.McNemar, accuracy: stats.PairedBootstrap) -> float:
+    """The larger of McNemar's p, which takes items as independent, and the one over groups, where there are any."""
+    grouped = accuracy.n_clusters < accuracy.n
+    return max(mcnemar.p_value, accuracy.p_value) if grouped else mcnemar.p_value
+
+
+def _accuracy_mde(discordance: float, accuracy: stats.PairedBootstrap, level: float) -> float | None:
     """The true gain in accuracy that both tests find; None where McNemar's finds none, or at a level of 0 or 1."""
-    discordance = (m.mcnemar.b + m.mcnemar.c) / m.accuracy.n
-    found = power.mcnemar_mde(m.accuracy.n, discordance, level, POWER) if 0 < level < 1 else None
-    if found is None or m.accuracy.n_clusters == m.accuracy.n:
+    found = power.mcnemar_mde(accuracy.n, discordance, level, POWER) if 0 < level < 1 else None
+    if found is None or accuracy.n_clusters == accuracy.n:
         return found
-    return max(found, power.mean_mde(m.accuracy.standard_error, m.accuracy.n_clusters, level, POWER))
+    return max(found, power.mean_mde(accuracy.standard_error, accuracy.n_clusters, level, POWER))
 
 
-def _share_words(level: Level, least: float, alpha: float) -> str:
+def _share_words(level: Level, least: float, alpha: float, *, only: bool) -> str:
+    if only:
+        return "has the whole alpha: the run has no other test"
     if level.share == 0:
         return f"takes no share: its p could not be below {least:.2g} whatever the direction, half is {alpha / 2:.4f}"
     return "has the whole alpha: the other test could not reach its half" if level.share == 1 else "has half of alpha"
@@ -218,12 +250,7 @@ def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:
             probability = _bound_power(margin, estimate.standard_error)
             detail += f"; with no true loss this holds with probability {probability:.2f}"
         rows.append(replace(row, passed=passed, detail=detail, threshold=-margin))
-    labelled, free_text = m.benchmarks
-    gains = (
-        ("accuracy", labelled, m.accuracy, settings.gain_accuracy),
-        (m.score_name, free_text, m.score, settings.gain_score),
-    )
-    for name, benchmark, estimate, gain in gains:
+    for name, benchmark, estimate, gain in m.gains(settings):
         row = _estimate_row("gain_possible", name, benchmark, "clustered_bootstrap_bound", estimate)
         passed = estimate.upper >= gain - ROUNDING
         detail = f"upper 95% bound {estimate.upper:+.4f} {'>=' if passed else '<'} least gain worth having {gain:+.4f}"

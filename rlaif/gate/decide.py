@@ -4,7 +4,8 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
 
     PROMOTE iff  [valid]     same items, prompts, data; at most 2% unscored on either side; every check passed in holds
             and  [better]    adjusted p <= the look's alpha on accuracy or the score, with a gain worth having; how the
-                             two share alpha, and which look inherits what, is in levels.py
+                             two share alpha, and which look inherits what, is in levels.py; a run with labels alone
+                             or free text alone has one p, and all of alpha for it
             and  [not_worse] on every other metric the one-sided 95% lower bound lies above the margin; beside a score
                              that compares words that is also ROUGE-L; consistency with the references (statements
                              denied, numbers changed) always; further benchmarks (evals/benchmarks.py) count
@@ -29,9 +30,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rlaif import stats
 from rlaif.config import GateConfig
-from rlaif.evals.results import MetricResults, PolicyResults, pair
+from rlaif.evals.results import MetricResults, PolicyResults, pair, pair_both
 from rlaif.gate.conditions import (
     GateRow,
     Measured,
@@ -41,7 +41,7 @@ from rlaif.gate.conditions import (
     ordered_rows,
 )
 from rlaif.gate.items import Items, items_to_settle
-from rlaif.gate.levels import Level
+from rlaif.gate.levels import alpha_for_look
 from rlaif.types import Action
 from rlaif.wording import items_words
 
@@ -151,11 +151,10 @@ def decide(
     ]
     measured = None
     if comparable:  # numbers over different items, prompts or data compare nothing
-        accuracy, score = pair(champion.accuracy, challenger.accuracy), pair(champion.score, challenger.score)
-        order = pair(champion.order, challenger.order) if champion.order and challenger.order else None
-        consistency = None
-        if champion.consistency and challenger.consistency:
-            consistency = pair(champion.consistency, challenger.consistency)
+        accuracy = pair_both(champion.accuracy, challenger.accuracy)
+        score = pair_both(champion.score, challenger.score)
+        order = pair_both(champion.order, challenger.order)
+        consistency = pair_both(champion.consistency, challenger.consistency)
         others = [pair(a, b) for a, b in zip(champion.others, challenger.others, strict=True)]
         every = (accuracy, score, order, consistency, *others)
         too_few_groups = [p.source for p in every if p and len(set(p.groups)) < 2]
@@ -177,14 +176,17 @@ def resamples_of(alpha: float, settings: GateConfig) -> int:
 
 
 def _own_alpha(look: Look, settings: GateConfig) -> float:
-    return stats.alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
+    return alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
 
 
 def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateRow]:
     """Is it the same metric on the same items, under the same protocol, from the same data?"""
-    rows = []
-    pairs = [(champion.accuracy, challenger.accuracy), (champion.score, challenger.score)]
-    for a, b in ((champion.order, challenger.order), (champion.consistency, challenger.consistency)):
+    rows: list[GateRow] = []
+    pairs = []
+    if not (champion.accuracy or champion.score):
+        rows.append(GateRow("valid", "benchmarks: one_at_least", False, "neither labels nor free text was evaluated"))
+    for name in ("accuracy", "score", "order", "consistency"):
+        a, b = getattr(champion, name), getattr(challenger, name)
         if a and b:
             pairs.append((a, b))
         elif one := a or b:
@@ -213,6 +215,8 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
     rows = []
     for who, policy in (("champion", champion), ("challenger", challenger)):
         for r in (policy.accuracy, policy.score, *policy.others):
+            if r is None:  # the run has no such benchmark
+                continue
             unscored = sum(v is None or s != "scored" for v, s in zip(r.values, r.statuses, strict=True))
             share = unscored / len(r.values) if r.values else 1.0
             detail = f"{unscored} of {len(r.values)} items of the {who} are unparsed or unscored ({share:.1%})"
@@ -227,8 +231,7 @@ def _conclude(
     """The decision follows from the rows alone; `m` only serves to say how alpha was shared and how many items would
     settle it.
     """
-    levels: tuple[Level, ...] = m.levels(alpha) if m else ()
-    shares = dict(zip(("accuracy", m.score_name), (level.share for level in levels), strict=True)) if m else {}
+    shares = {metric: level.share for metric, level in m.levels(alpha).items()} if m else {}
     inherited = f" ({look.inherited:.4f} of it from the promotion before)" if look.inherited else ""
 
     def result(action: Action, why: str, items: Items | None = None) -> GateResult:

@@ -99,8 +99,9 @@ def alpha_words(evidence: dict[str, Any], rows: list[Row]) -> str:
     whole = [_name(tests[metric]) for metric, share in shares.items() if share == 1]
     if not whole:
         return f"{origin}; the two metrics share it (Holm)"
-    other = next(tests[metric] for metric, share in shares.items() if share == 0)
-    return f"{origin}; {whole[0]} has all of it: {_name(other)} {other['detail'].split('; ')[-1]}"
+    other = next((tests[metric] for metric, share in shares.items() if share == 0), None)
+    why = f"{_name(other)} {other['detail'].split('; ')[-1]}" if other else "the run has no other test"
+    return f"{origin}; {whole[0]} has all of it: {why}"
 
 
 def verdict(action: str, rows: list[Row], items: Any, reason: str) -> str:

@@ -30,12 +30,10 @@ def items_to_settle(
     """
     ranges: list[tuple[float, float, int]] = []  # items at the two ends of the interval, items at hand
     if not better:
-        shares = [level.share or 0.5 for level in m.levels(next_alpha)]
+        levels = m.levels(next_alpha)
         gains = [
-            _range(e, 0.0, gain, next_alpha * share)
-            for e, gain, share in zip(
-                (m.accuracy, m.score), (settings.gain_accuracy, settings.gain_score), shares, strict=True
-            )
+            _range(e, 0.0, gain, next_alpha * (levels[metric].share or 0.5))
+            for metric, _, e, gain in m.gains(settings)
             if e.standard_error > 0 and e.delta > 0 and e.upper >= gain - ROUNDING
         ]
         if not gains:

@@ -17,19 +17,24 @@ fallback: Tian and Ramdas 2021, Online control of the familywise error rate, arX
 before it, which were true. No look's own alpha is counted twice, so the sum over looks without a gain, which bounds the
 probability of a false promotion, is at most the sum of all looks' own: alpha_sft + alpha_dpo.
 
+A run with labels alone or free text alone has one test, and that has the whole alpha (:func:`alone`).
+
 A claim on the *second* metric of a look that promotes on the first one is held to the look's alpha by Holm, and not to
 the run's. No promotion hangs on it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from rlaif import stats
+from rlaif.types import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,24 @@ class Level:
 
     share: float
     p_adjusted: float
+
+
+def alone(arm: Arm) -> Level:
+    """The level of a test that no other one stands beside: all of the look's alpha."""
+    return Level(1.0, max(arm.p_value, arm.least_p))
+
+
+def alpha_for_look(kind: Literal["sft", "dpo"], look: int, *, sft: float = 0.01, dpo: float = 0.04) -> float:
+    """The level of one look: `sft` for the only SFT look, dpo * 6 / (pi^2 look^2) for DPO look 1, 2, ...
+
+    The squares' reciprocals sum to pi^2 / 6, so by the union bound all looks together spend sft + dpo (0.05).
+    Raises UsageError for a look below 1, a second SFT look (its level is spent) or an unknown kind.
+    """
+    if look < 1 or kind not in ("sft", "dpo") or (kind == "sft" and look != 1):
+        raise UsageError(
+            f"no alpha is set aside for look {look} of kind {kind!r}: sft has look 1 only, dpo has 1, 2, ..."
+        )
+    return sft if kind == "sft" else dpo * 6 / (math.pi**2 * look**2)
 
 
 def least_p(

@@ -21,7 +21,7 @@ import scipy
 from rlaif import stats
 from rlaif.config import GateConfig
 from rlaif.gate.decide import Check, Checks, Look, MetricResults, PolicyResults, decide, resamples_of
-from rlaif.gate.levels import Arm, least_p, shared
+from rlaif.gate.levels import Arm, alpha_for_look, least_p, shared
 from rlaif.gate.streams import Answers, Pair, Stream
 
 TRIES = (200, 2_000)
@@ -106,7 +106,7 @@ def looks_won(
 
 
 def alpha_of(look: Look, settings: GateConfig) -> float:
-    own = stats.alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
+    own = alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
     return own + look.inherited
 
 

@@ -10,8 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rlaif.evals.results import MetricResults, PolicyResults, pair
-from rlaif.types import LABELS, RlaifError
+from rlaif.types import LABELS, RlaifError, UsageError
 
+BOTH = (
+    "the simulation deals labels and free text together, and this run has one of the two alone; gate explain says what "
+    "its gate can see"
+)
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
@@ -59,10 +63,13 @@ def redealt_pairs(
     dealt with the score of the same answers. No two looks share a champion; sharing one would make looks alike and "at
     least once" rarer. A gain in accuracy turns discordant items in the challenger's favour, each with the probability
     that makes the expected gain right (at most the run's discordance can be gained); a gain in score is added to every
-    item, and nothing to its ROUGE-L or consistency.
+    item, and nothing to its ROUGE-L or consistency. UsageError for policies with labels alone or free text alone.
     """
+    if not (champion.accuracy and challenger.accuracy and champion.score and challenger.score):
+        raise UsageError(BOTH)
     accuracy = _answers(champion.accuracy, challenger.accuracy)
     score = _answers(champion.score, challenger.score)
+    score_name = champion.score.metric
     sides = {
         "order": (champion.order, challenger.order),
         "shuffled": (_shuffled(champion), _shuffled(challenger)),
@@ -71,7 +78,7 @@ def redealt_pairs(
     beside = {name: _answers(a, b) for name, (a, b) in sides.items() if a and b}
     for name, answers in beside.items():
         if len(answers.groups) != len(score.groups):
-            problem = f"{champion.score.metric} and {name} are not of the same items"
+            problem = f"{score_name} and {name} are not of the same items"
             raise RlaifError(f"{problem}; evaluate both policies again")
 
     def stream(rng: np.random.Generator) -> Generator[Pair, bool, None]:

@@ -9,6 +9,10 @@ from rlaif.run import Run
 from rlaif.types import Question
 
 POOL = "split = 'train' AND label = '' AND reference <> ''"  # the questions to draw from
+NOTHING_TO_SAMPLE = (
+    "the loop ends after round 0: a preference round samples answers to training questions, and those of this run have "
+    "labels instead of answers; give questions with written answers too (--data FILE) for more rounds"
+)
 
 
 def draw(run: Run, round: int) -> list[Question]:

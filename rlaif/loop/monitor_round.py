@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif.config import Config
+from rlaif.evals.benchmarks import BEGINS_WITH_ONE, FREE_TEXT
 from rlaif.evals.quality import BY_LABELLER
 from rlaif.gate.decide import Guard
 from rlaif.loop import controller, drift, monitors
@@ -212,9 +213,10 @@ def _on_same_items(
         "concat_ws('/', judge_id, protocol_hash, data_sha256) AS kind "
         "FROM eval_items a JOIN eval_items b USING (benchmark, split, item_id, metric, judge_id, "
         "protocol_hash, data_sha256) "
-        "WHERE a.policy_id = ? AND b.policy_id = ? AND split = 'gate' AND starts_with(benchmark, 'medquad') "
-        "AND metric IN (SELECT unnest(?)) AND a.value IS NOT NULL AND b.value IS NOT NULL ORDER BY item_id",
-        [first, second, list(metrics)],
+        "WHERE a.policy_id = ? AND b.policy_id = ? AND split = 'gate' "
+        f"AND {BEGINS_WITH_ONE} AND metric IN (SELECT unnest(?)) AND a.value IS NOT NULL AND b.value IS NOT NULL "
+        "ORDER BY item_id",
+        [first, second, list(FREE_TEXT), list(metrics)],
     )
     if not rows:
         return "", []

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlaif.config import MonitorConfig
-from rlaif.evals.benchmarks import LABELLED
+from rlaif.evals.benchmarks import BEGINS_WITH_ONE, LABELLED
 from rlaif.loop.monitors import Monitor, unmeasured
 from rlaif.run import Run
 
@@ -25,8 +25,8 @@ def sft_monitors(run: Run, policy_id: str) -> list[Monitor]:
         losses.setdefault(row["name"].removeprefix("loss/"), []).append(row["value"])
     rows = run.store.query(
         "SELECT DISTINCT item_id, prediction, target FROM eval_items WHERE policy_id = ? AND split = 'gate' "
-        "AND starts_with(benchmark, ?) AND metric = 'accuracy' AND value IS NOT NULL ORDER BY item_id",
-        [policy_id, LABELLED],
+        f"AND {BEGINS_WITH_ONE} AND metric = 'accuracy' AND value IS NOT NULL ORDER BY item_id",
+        [policy_id, list(LABELLED)],
     )
     labels = [r["prediction"] for r in rows], [r["target"] for r in rows]
     return [loss_jump(losses, limit), one_label(*labels, limit)]

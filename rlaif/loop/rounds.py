@@ -26,7 +26,7 @@ from rlaif.judging.noise import UNMEASURED, measure_noise
 from rlaif.judging.stage import judge_round
 from rlaif.loop import controller, monitor_round
 from rlaif.loop.consensus import consensus
-from rlaif.loop.draw import draw
+from rlaif.loop.draw import NOTHING_TO_SAMPLE, POOL, draw
 from rlaif.loop.drift import measure_drift
 from rlaif.loop.eta import Forecast, time_left
 from rlaif.loop.monitor_sft import sft_monitors
@@ -36,7 +36,7 @@ from rlaif.loop.sample import sample_round
 from rlaif.loop.valid import checks
 from rlaif.prepare import Data, prepare
 from rlaif.prompts import Prompt
-from rlaif.records import load_verdicts
+from rlaif.records import load_questions, load_verdicts
 from rlaif.run import Run, check_disk
 from rlaif.screen import Screen
 from rlaif.train import stages
@@ -76,6 +76,9 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
         hold_here = loop.gate_judge.local
         ensure_licence(examined, loop.gate_judge, loop.screen, hold_here=hold_here, work="marks for the gate")
     first_round(loop)
+    if not load_questions(loop.run, POOL, []):
+        loop.screen.line(NOTHING_TO_SAMPLE, style="bold yellow")
+        return
     for round in range(1, rounds + 1):
         if not finished(loop.run, round) and (why := monitor_round.halted(loop.run)):
             loop.screen.line(monitor_round.stop_words(why), style="bold yellow")
@@ -255,7 +258,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     challenger_results = results(run, challenger, loop.prompt, judge_id)
     # SFT has monitors of its own: it may change length and likelihood at will, and there is no round before it.
     monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else sft_monitors(run, challenger)
-    conditions = replace(checks(loop.run, loop.judge), guards=monitor_round.guards(monitors, run.config))
+    conditions = replace(checks(run, loop.judge), guards=monitor_round.guards(monitors, run.config))
     seed = run.config.seed
     result = decide(champion_results, challenger_results, look=look, settings=settings, checks=conditions, seed=seed)
     rows = [

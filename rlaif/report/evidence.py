@@ -103,7 +103,8 @@ def _look(gates: Rows) -> str:
         return ""
     kind = "SFT" if tests[0]["round"] == 0 else "the preference rounds"
     level = words.p_value(tests[0]["alpha"])
-    return f"Look {tests[0]['look']} of {kind}: a gain counts with p at or below {level}, and on one measure is enough."
+    enough = ", and on one measure is enough" if len(tests) > 1 else ""
+    return f"Look {tests[0]['look']} of {kind}: a gain counts with p at or below {level}{enough}."
 
 
 def _condition(g: dict[str, Any], one_gain: bool = False) -> Condition:

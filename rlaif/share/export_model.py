@@ -21,7 +21,7 @@ from rlaif.models.weights import weights_sha256
 from rlaif.policies import adapter_of, run_prompt, whole_under
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
-from rlaif.render import answer_prompt, beginning, encode, pubmedqa_prompt, takes_system
+from rlaif.render import answer_prompt, beginning, encode, label_prompt, takes_system
 from rlaif.run import Run, check_disk
 from rlaif.screen import Screen
 from rlaif.share.cards import Card, model_card
@@ -213,7 +213,7 @@ def requantize(run: Run, base: Base, prompt: Prompt, merged: Path, part: Path, s
     texts = [
         f"{answer_prompt(base.tokenizer, prompt, q)}{q.reference}"
         if q.reference and not q.label
-        else f"{pubmedqa_prompt(q)} {q.label}"
+        else f"{label_prompt(q)} {q.label}"
         for q in train[:: max(1, len(train) // CALIBRATION)][:CALIBRATION]
     ]
     screen.line(f"  quantizing to {sizes.get('bits', 4)} bits, calibrated on {len(texts)} training questions")
@@ -245,7 +245,7 @@ class Answers:
         from rlaif.models.generate import sample, window
 
         most = run.config.evaluation.max_new_tokens
-        texts_of = [pubmedqa_prompt(q) if q.label else answer_prompt(base.tokenizer, prompt, q) for q in questions]
+        texts_of = [label_prompt(q) if q.label else answer_prompt(base.tokenizer, prompt, q) for q in questions]
         room = window(model) - most  # a longer prompt has no answer to compare
         prompts = [text for text in texts_of if len(encode(base.tokenizer, text)) <= room]
         bar, texts = screen.bar(f"answers of {whose}", len(prompts)), []

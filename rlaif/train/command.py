@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from rlaif.train.job import Job
 
 
+UNMEASURED = (
+    "there is no before and after: none of this run's data sets has gate questions of a benchmark; own questions and "
+    "answers are one (--data FILE)"
+)
+
+
 def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
     """The command `train`, and what it prints: see :func:`summary`. In a process that is not the first one: train
     along, return {}.
@@ -76,6 +82,8 @@ def train_from_command_line(folder: Path, config: Config) -> dict[str, Any]:
         trackers = tracking(config, folder, run.trained_steps(), screen.line)
         with session(run, started), screen.live(), trackers as run.trackers:
             prepare(run, base, prompt, screen, data)
+            if not gate_questions(run):
+                screen.line(f"warning: {UNMEASURED}", style="yellow")
             screen.heading(f"Training: {config.train.method}")
             policy_id = train_policy(run, base, prompt, screen)
             distributed.tell(None)  # the other processes are done
@@ -187,7 +195,10 @@ def show(result: dict[str, Any], screen: Screen) -> None:
         ]
         for m in result["metrics"]
     ]
-    screen.table("", ["on the gate's items", "n", "before", "after", "change"], rows)
+    if rows:
+        screen.table("", ["on the gate's items", "n", "before", "after", "change"], rows)
+    else:
+        screen.line(UNMEASURED, style="yellow")
     screen.line(
         f"training loss {result['first_loss']:.4f} to {result['last_loss']:.4f} in {result['steps']} "
         f"steps, {result['tokens']:,} tokens, "

@@ -105,8 +105,8 @@ class Plan:
             f"{m.logits:.1f}"
         )
         return [
-            ("base", f"{self.base}, {_count(self.parameters)} parameters"),
-            ("method", f"{self.method}, {_count(self.trainable)} of them trained" if self.trainable else self.method),
+            ("base", f"{self.base}, {in_words(self.parameters)} parameters"),
+            ("method", f"{self.method}, {in_words(self.trainable)} of them trained" if self.trainable else self.method),
             ("loads", "; ".join(self.loads) or "nothing"),
             (
                 "downloads",
@@ -267,5 +267,5 @@ def _stored_gb(config: Config, size: Shape) -> float:
     return (size.in_layers * bits / 8 + (size.parameters - size.in_layers) * 2) / 1e9
 
 
-def _count(n: int | None) -> str:
+def in_words(n: int | None) -> str:
     return "an unknown number of" if n is None else f"{n / 1e9:.2f} B" if n >= 1e9 else f"{n / 1e6:.1f} M"

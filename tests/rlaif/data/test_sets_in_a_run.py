@@ -82,10 +82,15 @@ def test_sft_trains_on_the_sets_that_are_named_in_the_recipes_template(run: Run)
     assert all(e.prompt.startswith("### Question Type: ") and e.prompt.endswith("### Answer:\n") for e in examples)
 
 
-def test_the_loop_needs_both_benchmarks() -> None:
-    check_benchmarks(["medquad_mine", "pubmedqa"])
-    with pytest.raises(UsageError, match=r"no gate questions of medquad: .*data\.medquad=FILE"):
-        check_benchmarks(["pubmedqa", "mine"])
+def test_the_loop_needs_one_benchmark_of_a_kind_and_not_two() -> None:
+    for names in ("medquad_mine pubmedqa", "pubmedqa mine", "own_text", "own_labels", "own_labels medquad"):
+        check_benchmarks(names.split())
+    with pytest.raises(UsageError, match=r"no gate questions: .*--data FILE.*data\.medquad=FILE"):
+        check_benchmarks(["mine", "meadow"])
+    with pytest.raises(UsageError, match=r"two benchmarks of free text: medquad and own_text; .*data\.medquad="):
+        check_benchmarks(["medquad_style", "own_text"])
+    with pytest.raises(UsageError, match="two benchmarks of labels: pubmedqa and own_labels"):
+        check_benchmarks(["own_labels", "pubmedqa"])
 
 
 def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pass(tmp_path: Path) -> None:

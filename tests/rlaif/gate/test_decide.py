@@ -481,3 +481,49 @@ def test_a_promotion_never_goes_both_ways(rights, shift, seed):
 
 def test_the_same_seed_gives_the_same_result():
     assert judged(CHAMPION, policy(BETTER, UP)) == judged(CHAMPION, policy(BETTER, UP))
+
+
+FREE_TEXT = replace(CHAMPION, accuracy=None)
+LABELS_ALONE = replace(CHAMPION, score=None, order=None)
+SWAPPED = [ok ^ (i % 30 in (0, 7)) for i, ok in enumerate(RIGHT)]  # 10 won, 10 lost: accuracy has its half of alpha
+
+
+def test_free_text_alone_has_all_of_alpha_and_no_row_about_labels():
+    both = judged(CHAMPION, policy(SWAPPED, UP))
+    alone = judged(FREE_TEXT, replace(policy(SWAPPED, UP), accuracy=None))
+    assert alone.shares == {"token_f1": 1.0} and both.shares == {"accuracy": 0.5, "token_f1": 0.5}
+    assert alone.action == "PROMOTE" and "accuracy" not in alone.reason
+    found, shared = row(alone, "better", "token_f1"), row(both, "better", "token_f1")
+    assert found.p_adjusted == found.p_value == shared.p_value
+    assert shared.p_adjusted == pytest.approx(2 * shared.p_value)
+    assert found.mde < shared.mde, "more is seen where no other test takes its share"
+    assert {r.metric for r in alone.rows if r.condition != "valid"} == {"token_f1", "rouge_l"}
+
+
+def test_labels_alone_have_all_of_alpha_and_no_row_about_free_text():
+    alone = judged(LABELS_ALONE, replace(policy(BETTER, LEVEL), score=None, order=None))
+    found, shared = row(alone, "better", "accuracy"), row(judged(CHAMPION, policy(BETTER, LEVEL)), "better", "accuracy")
+    assert alone.action == "PROMOTE" and alone.shares == {"accuracy": 1.0}
+    assert found.p_adjusted == found.p_value == shared.p_value == pytest.approx(shared.p_adjusted / 2)
+    assert found.mde < shared.mde and "the run has no other test" in found.detail
+    assert {r.metric for r in alone.rows if r.condition != "valid"} == {"accuracy", "macro_f1"}
+    level = judged(LABELS_ALONE, LABELS_ALONE)
+    assert level.action == "REJECT" and "no gain worth having" in level.reason
+
+
+def test_what_would_settle_free_text_alone_needs_fewer_items_than_with_labels_beside_it():
+    slightly = (np.array(SCORE) + 0.0005 + NOISE - NOISE.mean()).tolist()
+    alone = judged(FREE_TEXT, replace(policy(RIGHT, slightly), accuracy=None), gain_score=0.003)
+    both = judged(CHAMPION, policy(SWAPPED, slightly), gain_score=0.003)
+    assert alone.action == both.action == "INCONCLUSIVE"
+    assert alone.items_needed < both.items_needed
+
+
+@pytest.mark.parametrize("champion, challenger, why", [
+    (CHAMPION, FREE_TEXT, "accuracy: both_have_it"),
+    (LABELS_ALONE, CHAMPION, "token_f1: both_have_it"),
+    (replace(LABELS_ALONE, accuracy=None), replace(LABELS_ALONE, accuracy=None), "neither labels nor free text"),
+])  # fmt: skip
+def test_two_policies_without_a_benchmark_in_common_are_not_compared(champion, challenger, why):
+    result = judged(champion, challenger)
+    assert result.action == "INCONCLUSIVE" and why in result.reason

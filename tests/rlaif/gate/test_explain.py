@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +63,11 @@ def judged(
     challenger: PolicyResults,
     checks: Checks = Checks(),  # noqa: B008
     inherited: float = 0.0,
+    champion: PolicyResults = CHAMPION,
 ) -> GateResult:
     """Decide as the loop does, and write what the loop writes."""
     look = Look("sft", 1) if round == 0 else Look("dpo", round, inherited)
-    result = decide(CHAMPION, challenger, look=look, settings=SETTINGS, checks=checks, seed=0)
+    result = decide(champion, challenger, look=look, settings=SETTINGS, checks=checks, seed=0)
     names = {"round": round, "look": look.number, "champion": "champ", "challenger": challenger.policy_id}
     rows = [{k: v for k, v in asdict(row).items() if v is not None} | names for row in result.rows]
     run.store.write(
@@ -170,6 +171,16 @@ def test_which_alpha_was_used_and_why(run: Run) -> None:
     assert found["alpha_words"] in shown(found) and found["alpha_words"] == (
         "alpha 0.0343: 0.0243 is this look's own, 0.0100 comes from the promotion before; token F1 has all of it: "
         "accuracy takes no share: its p could not be below 0.5 whatever the direction, half is 0.0172"
+    )
+
+
+def test_a_run_with_free_text_alone_has_one_test(run: Run) -> None:
+    better = replace(policy("chall", RIGHT, SCORE + 0.1 + RNG.normal(0, 0.01, 120)), accuracy=None)
+    assert judged(run, 1, better, champion=replace(CHAMPION, accuracy=None)).action == "PROMOTE"
+    found = explain(run, 1)
+    assert found["alpha_shares"] == {"token_f1": 1.0} and "accuracy" not in shown(found)
+    assert found["alpha_words"] == (
+        "alpha 0.0243 is this look's own; token F1 has all of it: the run has no other test"
     )
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import scipy.stats
 
-from rlaif.gate.levels import Arm, Level, least_p, shared
+from rlaif.gate.levels import Arm, Level, alone, alpha_for_look, least_p, shared
+from rlaif.types import UsageError
 
 ALPHA = 0.04
 
@@ -30,6 +31,22 @@ def test_the_least_p_counts_groups_that_hold_a_difference_and_no_direction() -> 
 )
 def test_how_alpha_is_shared(least: tuple[float, float], p: tuple[float, float], levels: tuple[Level, Level]) -> None:
     assert shared(*(Arm(*arm) for arm in zip(p, least, strict=True)), ALPHA) == levels
+
+
+def test_a_test_alone_has_all_of_alpha() -> None:
+    assert alone(Arm(0.03, 0.01)) == Level(1.0, 0.03)
+    assert alone(Arm(0.001, 0.5)) == Level(1.0, 0.5), "resampling may not undercut the least p"
+
+
+def test_alpha_is_spent_but_never_overspent() -> None:
+    dpo = [alpha_for_look("dpo", look) for look in range(1, 2000)]
+    assert alpha_for_look("sft", 1) == 0.01
+    assert dpo[0] == pytest.approx(0.0243, abs=5e-5)
+    assert dpo[1] == pytest.approx(dpo[0] / 4)
+    assert 0.0499 < 0.01 + sum(dpo) < 0.05
+    for kind, look in (("dpo", 0), ("sft", 2), ("ppo", 1)):
+        with pytest.raises(UsageError, match="no alpha"):
+            alpha_for_look(kind, look)
 
 
 @pytest.mark.parametrize("rate", [0.002, 0.03, 0.2])

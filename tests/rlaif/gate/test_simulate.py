@@ -8,9 +8,9 @@ import pytest
 from rlaif.config import GateConfig
 from rlaif.gate import simulate
 from rlaif.gate.decide import Look
+from rlaif.gate.levels import alpha_for_look
 from rlaif.gate.simulate import could_be_promoted, is_promoted, looks_won, promotions
 from rlaif.gate.streams import Answers, Pair, Stream, drawn_pairs
-from rlaif.stats import alpha_for_look
 
 SETTINGS = GateConfig().model_copy(update={"resamples": 200})  # fewer than a run may have
 FIRST = Look("dpo", 1)

@@ -7,6 +7,7 @@ import pytest
 
 from rlaif.gate.decide import MetricResults, PolicyResults
 from rlaif.gate.streams import Pair, Stream, drawn_pairs, redealt_pairs
+from rlaif.types import UsageError
 
 TARGETS = ["yes", "no", "maybe", "yes", "no"]
 
@@ -81,6 +82,12 @@ def test_order_and_consistency_are_dealt_with_the_score_they_belong_to() -> None
     assert dealt.consistency.challenger.tolist() == dealt.order.challenger.tolist()
     without = replace(CHAMPION, order=None)
     assert next(redealt_pairs(without, without)(np.random.default_rng(0))).order is None
+
+
+@pytest.mark.parametrize("lost", ["accuracy", "score"])
+def test_redealt_pairs_need_labels_and_free_text(lost: str) -> None:
+    with pytest.raises(UsageError, match="one of the two alone"):
+        redealt_pairs(replace(CHAMPION, **{lost: None}), replace(CHALLENGER, **{lost: None}))
 
 
 def test_redealt_pairs_have_the_gain_asked_for() -> None:
