@@ -14,6 +14,7 @@ from rlaif.config_file import load_config, profile_names
 from rlaif.data.tables import is_hub_id
 from rlaif.prompts import load_prompt
 from rlaif.train.estimate import BITS, Shape, memory, plan, shape, sources, steps_of
+from rlaif.types import DataError
 
 RECIPES = [
     "qlora-mistral-7b", "qlora-llama-3.2-1b", "qlora-llama-3.2-3b", "qlora-llama-3.2-1b-symptoms", "llama-3.2-3b-sft",
@@ -71,7 +72,7 @@ def test_the_settings_are_the_published_ones() -> None:
     )
 
 
-@pytest.mark.parametrize("name", [n for n in profile_names() if n != "embedded"])
+@pytest.mark.parametrize("name", [n for n in profile_names() if n not in ("embedded", "own")])
 def test_a_plan_needs_no_download_and_is_sane(name: str) -> None:
     config = load_config(name)
     made = plan(config)
@@ -85,6 +86,11 @@ def test_a_plan_needs_no_download_and_is_sane(name: str) -> None:
         source in made.downloads[1][0] for source in sources(config)
     )
     assert dict(made.lines())["memory (an estimate)"].startswith("about ")
+
+
+def test_own_data_is_asked_for_where_a_profile_has_none() -> None:
+    with pytest.raises(DataError, match="give your own with --data FILE"):
+        plan(load_config("own"))
 
 
 @pytest.mark.parametrize(
