@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from rlaif.types import LABELS, RlaifError
+from rlaif.types import RlaifError
 
 RESAMPLES = 10_000
 KEPT = 5_000_000  # draws that are kept: as many bytes, twice, for each of 8 sizes
@@ -161,16 +161,12 @@ def bootstrap_macro_f1(
 
 
 def labels_in(targets: Sequence[str]) -> tuple[str, ...]:
-    """The labels that macro-F1 is over: yes, no and maybe where the right answers are of those, else the right answers,
-    sorted.
-    """
-    found = set(targets)
-    return LABELS if found <= set(LABELS) else tuple(sorted(found))
+    """The labels that macro-F1 is over: the right answers, each once, sorted."""
+    return tuple(sorted(set(targets)))
 
 
 def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> float:
-    """Unweighted mean of the F1 of the labels (see :func:`labels_in`), in 0-1; a label that nobody names or predicts
-    counts 0.
+    """Unweighted mean of the F1 of the labels (see :func:`labels_in`), in 0-1.
 
     Equal to sklearn's f1_score(average="macro", labels=labels_in(targets), zero_division=0). A prediction outside the
     labels ("unparsed") is a miss of the true label. Raises RlaifError on unequal lengths.

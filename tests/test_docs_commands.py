@@ -34,7 +34,8 @@ CHEAP = (
 MAKE_RUNS = ("loop", "train", "judge exam")  # the run that they name is there afterwards
 READ = {"--file", "--medquad", "--human", "--data"}  # options that name a file to read
 SHARED = "../shared/"  # what the figures of some pages were measured on; CONTRIBUTING says where tests look for it
-YOURS = re.compile(r"^[A-Z][A-Z_0-9-]*$|^[A-Z]+-\w+$|\.\.\.|^(runs/)?(mine|other)\b")  # stands for what is the reader's own
+# What stands for the reader's own.
+YOURS = re.compile(r"^[A-Z][A-Z_0-9-]*$|^[A-Z]+-\w+$|\.\.\.|^(runs/)?(mine|other)\b")
 HUB = re.compile(r"^[A-Z][\w.-]*/[\w.-]+$")
 
 

@@ -3,6 +3,8 @@ from random import Random
 
 import pytest
 
+from rlaif import stats
+
 
 def test_preference_pairs_shows_kept_pairs_with_their_texts(store, rows):
     store.write({
@@ -135,7 +137,24 @@ def test_macro_f1_leaves_out_a_class_that_does_not_occur(store, rows):
     assert macro_f1(store, rows, [("yes", "yes"), ("no", "yes")])[1] == ("macro_f1", pytest.approx((2 / 3 + 0) / 2), 2)
 
 
-def test_only_pubmedqa_has_macro_f1(store, rows):
+def test_an_answer_that_no_item_asks_for_is_a_miss_and_no_class(store, rows):
+    assert macro_f1(store, rows, [("yes", "yes"), ("no", "maybe")])[1] == ("macro_f1", pytest.approx((1 + 0) / 2), 2)
+
+
+def test_labels_of_a_readers_own_have_macro_f1(store, rows):
+    answers = [("ja", "ja"), ("ja", "nein"), ("nein", "nein")]
+    store.write({
+        "eval_items": [
+            rows.eval_item(str(i), "accuracy", float(t == a), prediction=a, target=t, benchmark="own_labels")
+            for i, (t, a) in enumerate(answers)
+        ]
+    })  # fmt: skip
+    found = store.query("SELECT mean FROM leaderboard WHERE metric = 'macro_f1'")
+    assert found == [{"mean": pytest.approx(2 / 3)}]
+    assert stats.macro_f1(*zip(*answers, strict=True)) == pytest.approx(2 / 3), "the gate computes the same"
+
+
+def test_only_labels_have_macro_f1(store, rows):
     store.write({"eval_items": [rows.eval_item("1", "accuracy", 1.0, "A", "A", benchmark="medqa")]})
     assert [row["metric"] for row in store.query("SELECT metric FROM leaderboard")] == ["accuracy"]
 
