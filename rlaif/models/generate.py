@@ -18,8 +18,11 @@ with quiet():
     import torch
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+    from rlaif.models.kv_cache import roomy_cache
+
 
 NUCLEUS = 128  # candidates looked at before a full sort of the vocabulary is needed
+KEPT = 0.9  # rows that are done leave the batch where at most this share goes on: leaving copies what the cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def sample(
     if not prompts:
         return []
     device = model.device
-    ends = torch.tensor(sorted(end_ids(model, tokenizer)), device=device)
+    ends = torch.tensor(sorted(end_ids(model, tokenizer)))
     read = [encode(tokenizer, prompt) for prompt in prompts]
     limit = window(model)
     too_long = [len(row) for row in read if len(row) >= limit]
@@ -72,18 +75,18 @@ def sample(
             f"tokens, and this model reads {limit:,}; shorten the contexts"
         )
     room = torch.tensor([min(max_new_tokens, limit - len(row)) for row in read])
-    width = max(map(len, read))
-    pad = tokenizer.pad_token_id or 0  # masked, so its value does not matter
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in read], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in read], device=device)
-    position = (mask.cumsum(-1) - 1).clamp(min=0)
     n = len(prompts)
+    # A prompt that stands there several times, as with k answers per question, is read once.
+    once = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+    ids, mask = _padded([encode(tokenizer, prompt) for prompt in once], tokenizer.pad_token_id or 0, device)
+    position = (mask.cumsum(-1) - 1).clamp(min=0)
     rng = torch.Generator().manual_seed(seed)
-    cache = DynamicCache(config=model.config)
+    cache = roomy_cache(model.config)
     tokens = torch.zeros((n, int(room.max())), dtype=torch.long, device=device)
     counts, stopped = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.bool)
     logprob = torch.zeros(n, dtype=torch.float64)
-    rows = torch.arange(n, device=device)  # which prompt each row of the shrinking batch belongs to
+    rows = torch.arange(n)  # which prompt each row of the shrinking batch belongs to
+    going = torch.ones(n, dtype=torch.bool)  # which of these rows are not done: done ones leave a few at a time
     for step in range(max_new_tokens):
         out = model(
             input_ids=ids,
@@ -94,29 +97,43 @@ def sample(
             logits_to_keep=1,
         )
         logits = out.logits[:, -1].float()
-        draws = torch.rand(n, generator=rng).to(device)[
-            rows
-        ]  # one draw a prompt and step, whichever rows are still there
+        if step == 0:
+            copies = torch.tensor([once[prompt] for prompt in prompts], device=device)
+            cache.batch_select_indices(copies)
+            logits, mask, position = logits[copies], mask[copies], position[copies]
+        # One draw per prompt and step, whichever rows are still there.
+        draws = torch.rand(n, generator=rng)[rows].to(device)
         chosen = logits.argmax(-1) if greedy else _nucleus(logits / temperature, top_p, draws)
-        here = rows.cpu()
-        logprob[here] += (logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).double().cpu()
-        tokens[rows, step] = chosen
+        here = rows[going]
+        picked = (logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).double().cpu()
+        words = chosen.cpu()
+        logprob[here] += picked[going]
+        tokens[here.to(device), step] = chosen[going.to(device)]
         counts[here] += 1
-        done = torch.isin(chosen, ends)
-        stopped[here[done.cpu()]] = True
-        done |= (counts[here] >= room[here]).to(device)
-        if done.any():
-            keep = (~done).nonzero()[:, 0]
-            if not len(keep):
-                break
+        ended = torch.isin(words, ends) & going
+        stopped[rows[ended]] = True
+        going &= ~(ended | (counts[rows] >= room[rows]))
+        if not going.any():
+            break
+        if int(going.sum()) <= len(rows) * KEPT:
+            keep = going.nonzero()[:, 0]
+            rows, going, keep = rows[keep], going[keep], keep.to(device)
             cache.batch_select_indices(keep)
-            rows, chosen, mask, position = rows[keep], chosen[keep], mask[keep], position[keep]
+            chosen, mask, position = chosen[keep], mask[keep], position[keep]
         ids, mask, position = chosen[:, None], torch.nn.functional.pad(mask, (0, 1), value=1), position[:, -1:] + 1
     texts = [t[: int(c) - int(s)].tolist() for t, c, s in zip(tokens.cpu(), counts, stopped, strict=True)]
     return [
         Generation(tokenizer.decode(text, skip_special_tokens=True), int(c), "stop" if s else "length", float(lp))
         for text, c, s, lp in zip(texts, counts, stopped, logprob, strict=True)
     ]
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask (rows, longest), filled up on the left; what `pad` is does not matter, it is masked."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask
 
 
 def window(model: PreTrainedModel) -> int:
