@@ -207,6 +207,8 @@ class JudgeConfig(Section):
 class PairsConfig(Section):
     """How preference pairs are made; see rlaif.loop.pairs. Scores, margins and ROUGE-L in 0-1; lengths in tokens.
 
+    `against`: what the pairs of a question are of. "worst": the best answer against the worst. "greedy": the round's
+    answers include the greedy one, which is what the gate reads, and each pair is of that and a sampled one.
     `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
     enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
     `truncated`: what becomes of a question whose best answer ends at the token limit. "drop" drops it, "retry" tries
@@ -214,6 +216,7 @@ class PairsConfig(Section):
     has none is retried.
     """
 
+    against: Literal["worst", "greedy"] = "worst"
     consensus: Share = 0.0  # weight of the answers' agreement with each other beside the judge's score; 0: none
     min_margin: Share = 0.10
     margin_quantile: Share = 0.0  # of the round's best-against-worst margins: enough where below min_margin; 0: off
@@ -318,6 +321,11 @@ class Config(Section):
         if self.dpo.label_smoothing == "judge" and self.train.method == "knowtuning":
             raise ValueError('dpo.label_smoothing is "judge", and no judge orders the pairs of the method knowtuning')
         return self
+
+    @property
+    def answers_per_question(self) -> int:
+        """The answers that a round makes to each question: the sampled ones, and the greedy one where pairs want it."""
+        return self.sampling.k + (self.pairs.against == "greedy")
 
     @property
     def config_hash(self) -> str:

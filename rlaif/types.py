@@ -87,6 +87,11 @@ class Candidate:
     logprob: float
     sampling: Mapping[str, Any]
 
+    @property
+    def greedy(self) -> bool:
+        """Whether it is the likeliest continuation, token by token, and not sampled."""
+        return self.sampling.get("temperature") == 0
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeIdentity:

@@ -132,7 +132,7 @@ def time_and_memory(made: list[Setting], data: Data, model: Model, machine: Mach
     seconds += each * (2 + ROUNDS)
     if data.text["train"]:
         pairs = asked * 0.5
-        one = asked * value["sampling.k"] * answer / sampled + (asked + 2.5 * pairs) * row / trained
+        one = asked * (value["sampling.k"] + 1) * answer / sampled + (asked + 2.5 * pairs) * row / trained
         seconds += ROUNDS * (one + ROUND_SECONDS)
     return Estimate(seconds / 120, seconds / 30, memory_gb(value, model, machine))
 

@@ -58,7 +58,7 @@ def whole_loop(config: Config, rounds_left: int, chars: float | None) -> Callabl
     Beside the answers that it labels, the judge marks answers to `monitors.judge_items` gate questions: those of each
     round's challenger, and of the champion that there is.
     """
-    calls = rounds_left * config.sampling.questions * config.sampling.k
+    calls = rounds_left * config.sampling.questions * config.answers_per_question
     marked = config.monitors.judge_items
     if config.data.gate_medquad:
         marked = min(marked, config.data.gate_medquad)

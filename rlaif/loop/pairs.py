@@ -1,9 +1,9 @@
 """Verdicts to preferences: the pairs of each question, kept for training or dropped with a reason. Pure.
 
-A reason is a fixed code, a colon, and the numbers: too_few_scored, tie, all_bad, below_margin, against_judge,
-jury_disagreement, truncated, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A kept pair that is
-not its question's best against worst says why in `reason`, after "fallback: " or, where it is not the only one,
-"further: ".
+A reason is a fixed code, a colon, and the numbers: too_few_scored, no_greedy, tie, all_bad, below_margin,
+against_judge, jury_disagreement, truncated, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A
+kept pair that is not its question's first choice says why in `reason`, after "fallback: " or, where it is not the only
+one, "further: ".
 The rules are in `pair_rules`, the balance of lengths in `lengths`.
 """
 
@@ -50,12 +50,13 @@ def prefer(
     has up to `settings.per_question` kept pairs, its first choice first, or exactly one dropped one.
 
     A candidate's score is the mean over the scored verdicts of judge `judge_id`; verdicts on other candidates are left
-    aside. With `settings.consensus` w it is (1 - w) times that plus w times the answer's `consensus.consensus`. Best
-    against worst is kept if it passes every rule (`pair_rules.fault`, with the bars of `pair_rules.bars`); `sem` is the
-    standard error of one verdict under re-judging (0.0 for a deterministic judge). Where it fails on a rule that
-    another pair may pass (`pair_rules.retried`), the question's other pairs are tried in order of margin
-    (`pair_rules.in_order`), and the first that passes every rule is kept; if none does, the question is dropped with
-    best-against-worst's ids and reason. Last, `lengths.balance_lengths` over the whole round.
+    aside. With `settings.consensus` w it is (1 - w) times that plus w times the answer's `consensus.consensus`. A
+    question's first choice is its best answer against its worst, or the first that has the greedy answer in it
+    (`pair_rules.in_order`). It is kept if it passes every rule (`pair_rules.fault`, with the bars of
+    `pair_rules.bars`); `sem` is the standard error of one verdict under re-judging (0.0 for a deterministic judge).
+    Where it fails on a rule that another pair may pass (`pair_rules.retried`), the question's other pairs are tried in
+    that order, and the first that passes every rule is kept; if none does, the question is dropped with the ids and the
+    reason of its first choice. Last, `lengths.balance_lengths` over the whole round.
 
     Of a question with a pair, :func:`_varied` adds further ones. Where some of a question's pairs are kept, those that
     the pairwise judge or the balance took away stand beside them with their reasons.
@@ -84,7 +85,7 @@ def prefer(
 
     def others(question_id: str, fits: Fits) -> Iterator[Preference]:
         """Nobody is asked about these any more, so those of a margin that would have to be confirmed are left out."""
-        for pair in in_order(questions[question_id]):
+        for pair in in_order(questions[question_id], settings):
             a, b = pair
             sure = a.score - b.score >= settings.confirm_below - ROUNDING
             wanted = sure and fits(a.candidate.candidate_id, b.candidate.candidate_id)
@@ -192,7 +193,11 @@ def _of_question(question_id: str, scored: Sequence[Scored], sampled: int, rules
         pair_id = content_id(rules.judge_id, question_id, None, None, rules.number)
         reason = f"too_few_scored: {len(scored)} of {sampled}"
         return [Preference(pair_id, rules.number, question_id, rules.judge_id, "dropped", reason)]
-    ordered = in_order(scored)
+    ordered = in_order(scored, rules.settings)
+    if not ordered:
+        pair_id = content_id(rules.judge_id, question_id, None, None, rules.number)
+        reason = "no_greedy: the greedy answer has no score"
+        return [Preference(pair_id, rules.number, question_id, rules.judge_id, "dropped", reason)]
 
     def passes(pair: Pair) -> bool:
         return not fault(*pair, rules.bars, rules.settings)

@@ -1,11 +1,13 @@
-"""The candidates of a round: k answers per question by the champion, in fixed batches, each done or skipped whole."""
+"""The candidates of a round: the champion's answers to each question, in fixed batches, each done or skipped whole."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rlaif.config import Config
 from rlaif.prompts import Prompt
 from rlaif.records import load_candidates
 from rlaif.render import answer_prompt, encode
@@ -25,12 +27,11 @@ def sample_round(
     Batches that are in the database already are not made again. What a batch samples depends on its own seed and its
     own prompts alone, so a continued run has the same text as an undisturbed one.
     """
-    from rlaif.models.generate import plan_batches, sample, window
+    from rlaif.models.generate import sample, window
     from rlaif.policies import load_policy
 
     if run.done(round, "sample") is None:
         settings = run.config.sampling
-        recorded = settings.model_dump(include={"temperature", "top_p", "max_new_tokens"})
         with run.stage(round, "sample") as stage:
             with stage.model_time():
                 model = load_policy(run, base, policy_id)
@@ -45,38 +46,40 @@ def sample_round(
                     "room for an answer; shorten the contexts, or lower sampling.max_new_tokens"
                 )
             questions, prompts = [questions[i] for i in fit], [prompts[i] for i in fit]
-            lengths = [lengths[i] for i in fit]
-            # the k samples of a question stand side by side: same length, and in one batch mostly
-            slots = [(q, k) for q in range(len(questions)) for k in range(settings.k)]
-            batches = plan_batches([lengths[q] for q, _ in slots], settings.batch_size)
+            batches = _batches([lengths[i] for i in fit], run.config)
+            total = sum(len(batch.slots) for batch in batches)
             stored = run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])
             stored_batches = {row["batch"] for row in stored}
-            bar = screen.bar("sample", len(slots))
+            bar = screen.bar("sample", total)
             for number, batch in enumerate(batches):
                 if number in stored_batches:
-                    bar.step(len(batch))
+                    bar.step(len(batch.slots))
                     continue
                 seed = random.Random(f"sample/{run.config.seed}/{round}/{number}").getrandbits(31)
                 with stage.model_time():
                     generations = sample(
                         model,
                         base.tokenizer,
-                        [prompts[slots[i][0]] for i in batch],
+                        [prompts[q] for q, _ in batch.slots],
                         temperature=settings.temperature,
                         top_p=settings.top_p,
                         max_new_tokens=settings.max_new_tokens,
                         seed=seed,
+                        greedy=batch.greedy,
                     )
+                recorded = settings.model_dump(include={"temperature", "top_p", "max_new_tokens"})
+                if batch.greedy:
+                    recorded |= {"temperature": 0.0, "top_p": 1.0}
                 rows = [
                     Candidate(
                         candidate_id=content_id(
-                            questions[slots[i][0]].question_id, policy_id, prompt.sha256, recorded, seed, slots[i][1]
+                            questions[q].question_id, policy_id, prompt.sha256, recorded, seed, index
                         ),
                         round=round,
-                        question_id=questions[slots[i][0]].question_id,
+                        question_id=questions[q].question_id,
                         policy_id=policy_id,
                         prompt_sha256=prompt.sha256,
-                        sample_index=slots[i][1],
+                        sample_index=index,
                         batch=number,
                         seed=seed,
                         text=generation.text,
@@ -85,21 +88,46 @@ def sample_round(
                         logprob=generation.logprob,
                         sampling=recorded,
                     )
-                    for i, generation in zip(batch, generations, strict=True)
+                    for (q, index), generation in zip(batch.slots, generations, strict=True)
                 ]
                 run.store.write({"candidates": rows})
-                bar.step(len(batch), tokens=sum(c.n_tokens for c in rows))
+                bar.step(len(rows), tokens=sum(c.n_tokens for c in rows))
             sums = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])
-            total = sums[0]["tokens"]
+            tokens = sums[0]["tokens"]
             stage.detail = {
-                "candidates": len(slots),
+                "candidates": total,
                 "questions": len(questions),
                 "batches": len(batches),
-                "tokens": int(total),
-                "room": window(model) - max(lengths),  # that the window leaves behind the longest prompt
+                "tokens": int(tokens),
+                "room": window(model)
+                - max(lengths[i] for i in fit),  # that the window leaves behind the longest prompt
             } | ({"too_long": too_long} if too_long else {})
         bar.finish(
-            f"{len(slots)} candidates, {len(questions)} questions x {settings.k}, {total / len(slots):.0f} tokens each"
-            + (f"; {too_long} question{'s' * (too_long > 1)} too long" if too_long else "")
+            f"{total} candidates, {len(questions)} questions x {total // len(questions)}, {tokens / total:.0f} tokens "
+            "each" + (f"; {too_long} question{'s' * (too_long > 1)} too long" if too_long else "")
         )
     return load_candidates(run, round)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is sampled together: (place of the question, sample index) of each row. Greedy ones are apart."""
+
+    slots: list[tuple[int, int]]
+    greedy: bool = False
+
+
+def _batches(lengths: Sequence[int], config: Config) -> list[Batch]:
+    """The batches of a round; `lengths` are those of the questions' prompts in tokens.
+
+    The k samples of a question stand side by side: same length, and in one batch mostly. With `pairs.against` "greedy"
+    its greedy answer comes after them, as sample k, in batches of its own behind all others.
+    """
+    from rlaif.models.generate import plan_batches
+
+    k, size = config.sampling.k, config.sampling.batch_size
+    slots = [(q, index) for q in range(len(lengths)) for index in range(k)]
+    batches = [Batch([slots[i] for i in batch]) for batch in plan_batches([lengths[q] for q, _ in slots], size)]
+    if config.pairs.against == "greedy":
+        batches += [Batch([(q, k) for q in batch], greedy=True) for batch in plan_batches(lengths, size)]
+    return batches

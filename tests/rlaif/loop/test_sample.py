@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rlaif.evals.medquad import greedy_answers
 from rlaif.loop.sample import sample_round
 from rlaif.models.base import Base, load_base
+from rlaif.policies import load_policy
 from rlaif.prompts import load_prompt
 from rlaif.records import load_questions
 from rlaif.run import Run, open_run
@@ -80,3 +82,21 @@ def test_a_round_of_long_contexts_alone_stops_with_one_line(run: Run, base: Base
     with pytest.raises(RlaifError, match=r"round 2: each of 3 questions .* the 1,016 that leave room"):
         sample_round(run, base, "5f70000000000000", 2, long, PROMPT, Screen(Console(file=io.StringIO())))
     assert run.done(2, "sample") is None
+
+
+def test_greedy_answers_come_in_batches_of_their_own_and_nothing_else_changes(run: Run, base: Base) -> None:
+    plain = sample_round(run, base, "5f70000000000000", 2, questions(run), PROMPT, Screen(Console(file=io.StringIO())))
+    pairs = run.config.pairs.model_copy(update={"against": "greedy"})
+    both = dataclasses.replace(run, config=run.config.model_copy(update={"pairs": pairs}))
+    said = io.StringIO()
+    made = sample_round(both, base, "5f70000000000000", 3, questions(run), PROMPT, Screen(Console(file=said)))
+    assert "9 candidates, 3 questions x 3" in said.getvalue()
+    greedy = [c for c in made if c.greedy]
+    assert [c.sample_index for c in greedy] == [2, 2, 2] and {c.batch for c in greedy} == {1}
+    assert {c.batch for c in made if not c.greedy} == {0} and len(made) == 9 and len(plain) == 6
+    assert all(c.sampling["temperature"] == 0 for c in greedy)
+    answers = greedy_answers(
+        load_policy(both, base, "5f70000000000000"), base.tokenizer, questions(run), PROMPT,
+        both.config.evaluation.model_copy(update={"max_new_tokens": SETTINGS["max_new_tokens"]}),
+    )  # fmt: skip
+    assert [c.text for c in greedy] == [text for text, _ in answers], "what the gate reads"
