@@ -44,7 +44,7 @@ def checks(run: Run, judge: Judge) -> Checks:
     licensed = licence is not None and licence.passed
     detail = "has no licence; judge.require_licence=false"
     if licence and licensed:
-        restricted = f", restricted: {len(licence.limits)} rules failed" if licence.limits else ""
+        restricted = f", restricted (rules failed: {len(licence.limits)})" if licence.limits else ""
         detail = f"has passed the {licence.exam} exam{restricted}"
     names = at_the_gate(run.config.evaluation)
     exam = Check("exam", licensed or not run.config.judge.require_licence, f"judge {judge_id} {detail}")

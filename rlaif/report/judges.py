@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from judges import WORD_JUDGES
@@ -29,16 +28,14 @@ def exams(data: Data) -> Table | None:
         for r in data["licences"]
     ]
     columns = ("judge", "exam", "held (UTC)", "result", "pair accuracy", "n", "data or items", "sittings of its family")
-    note = (
-        "pair accuracy with its one-sided 95% bound; the hash is that of the data, or of the items of the embedded exam"
-    )
+    note = "pair accuracy with its one-sided 95% bound; the hash is of the data, or of the items of the embedded exam"
     return Table("Exams of the judges", columns, tuple(rows), note=note) if rows else None
 
 
 def _result(row: dict[str, Any]) -> str:
     if not row["passed"]:
         return "failed"
-    return f"restricted: {len(row['limits'])} rules failed" if row.get("limits") else "passed"
+    return f"restricted (rules failed: {len(row['limits'])})" if row.get("limits") else "passed"
 
 
 def together(data: Data) -> Table | None:
@@ -47,17 +44,16 @@ def together(data: Data) -> Table | None:
     """
     rows = []
     for r in data["together"]:
-        phi = words.number(r["phi"]) if r["phi"] is not None and math.isfinite(r["phi"]) else words.NONE
+        phi = words.number(r["phi"]) if r["phi"] is not None else words.NONE
         shares = (f"{r[side] / r['n']:.1%}" for side in ("labels_wrong", "gate_wrong", "both_wrong"))
         expected = r["labels_wrong"] * r["gate_wrong"] / r["n"] ** 2
         rows.append((r["exam"], f"{r['n']:,}", *shares, f"{expected:.1%}", phi))
     columns = ("exam", "pairs", "labelling judge errs", "gate's judge errs", "both", "if independent", "correlation")
     note = "an error is a pair that is not ordered as it should be"
     marks = data["marks_together"]
-    if marks and marks[0]["n"] > 2 and marks[0]["r"] is not None and math.isfinite(marks[0]["r"]):
-        note += (
-            f"; on {marks[0]['n']:,} answers of this run that both marked, their marks correlate {marks[0]['r']:.2f}"
-        )
+    n, corr = (marks[0]["n"], marks[0]["r"]) if marks else (0, None)
+    if n > 2 and corr is not None:
+        note += f"; on {n:,} answers of this run that both marked, their marks correlate {corr:.2f}"
     return Table("Errors that the two judges share", columns, tuple(rows), note=note) if rows else None
 
 
@@ -73,9 +69,10 @@ def warnings(data: Data) -> list[str]:
             found.append(f"{reason[0].upper()}{reason[1:]}.")
     labels, gate = (str(data.config.get(key) or "") for key in ("judge.model", "evaluation.judge"))
     if shared := _kinds(labels) & _kinds(gate):
+        kind, labeller, marker = (words.hide_places(name) for name in (words.join(sorted(shared)), labels, gate))
         found.append(
-            f"The judge that labels ({words.hide_places(labels)}) and the gate's ({words.hide_places(gate)}) are of one "
-            f"kind ({words.hide_places(words.join(sorted(shared)))}): what fools one may fool the other."
+            f"The judge that labels ({labeller}) and the gate's ({marker}) are of one kind ({kind}): what fools one "
+            "may fool the other."
         )
     for r in data["together"]:
         expected = r["labels_wrong"] * r["gate_wrong"] / r["n"]

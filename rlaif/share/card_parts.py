@@ -127,7 +127,7 @@ def gate_part(run: Run, lineage: Sequence[dict[str, Any]]) -> list[str]:
 def _passed(exam: dict[str, Any]) -> str:
     if not exam["passed"]:
         return "NOT passed"
-    return f"passed with a restriction, {len(exam['limits'])} rules failed" if exam["limits"] else "passed"
+    return f"passed with a restriction (rules failed: {len(exam['limits'])})" if exam["limits"] else "passed"
 
 
 def judge_part(run: Run) -> str:
