@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,8 +73,7 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
         words = f"the licence of {name} is of the {licence.exam} exam, not of this run's data; it stands"
         screen.line(f"warning: {words}; to examine it on the data: {command(run)}", style="yellow")
     if licence.limits:
-        blind = [limit.rpartition("blind to ")[2].partition(";")[0] for limit in licence.limits]
-        words = f"{name} {work} with a restricted licence: its marks say nothing of {', '.join(blind)}"
+        words = f"{name} {work} with a restricted licence: {said_nothing_of(licence.limits)}"
         screen.line(f"warning: {words} ({licence.exam} exam; judge exam shows the table)", style="yellow")
         _record(run, "RESTRICTED", words, {"judge_id": judge_id, "exam": licence.exam, "limits": list(licence.limits)})
 
@@ -112,6 +112,13 @@ def lapse(run: Run, judge: Judge, screen: Screen) -> None:
         return
     run.store.execute([("DELETE FROM licences WHERE judge_id = ? AND exam <> 'human'", [judge_id])])
     run.decide(Decision(_round(run), "licence", "LAPSED", "; ".join(changed), {"judge_id": judge_id, "passed": passed}))
+
+
+def said_nothing_of(limits: Sequence[str]) -> str:
+    """What the marks of a judge with these limits say nothing of, in words; each rule names it behind "blind to"."""
+    blind = dict.fromkeys(limit.partition("; blind to ")[2] for limit in limits if "; blind to " in limit)
+    rest = [limit for limit in limits if "; blind to " not in limit]
+    return "; ".join([*([f"its marks say nothing of {', '.join(blind)}"] if blind else []), *rest])
 
 
 def check_licence(run: Run, judge_id: str) -> bool | None:

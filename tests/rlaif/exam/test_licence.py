@@ -14,7 +14,7 @@ from judges.support import SupportJudge
 from rlaif.config import Config, DataConfig, JudgeConfig
 from rlaif.config_data import DataSet
 from rlaif.exam.embedded import embedded_exam
-from rlaif.exam.licence import check_licence, ensure_licence, licence_of
+from rlaif.exam.licence import check_licence, ensure_licence, licence_of, said_nothing_of
 from rlaif.exam.sources import WORTH, licensing_exam, names
 from rlaif.judging.configured import judge_rows
 from rlaif.run import Run, open_or_create
@@ -266,3 +266,10 @@ def test_a_run_of_an_older_version_keeps_the_licence_that_it_labelled_with(
     said = " ".join(capsys.readouterr().err.split())
     assert "is of the embedded exam, not of this run's data; it stands" in said
     assert run.store.query("SELECT * FROM stages WHERE stage LIKE 'exam%'") == []
+
+
+def test_each_blind_spot_is_named_once_and_a_low_pooled_accuracy_in_its_own_words() -> None:
+    limits = ("a: 0.1 < 0.2; blind to a wrong number", "b: 0.1 < 0.2; blind to a wrong number", "pooled: 0.7")
+    assert said_nothing_of(limits) == "its marks say nothing of a wrong number; pooled: 0.7"
+    assert said_nothing_of(limits[2:]) == "pooled: 0.7"
+    assert said_nothing_of(limits[:1]) == "its marks say nothing of a wrong number"
