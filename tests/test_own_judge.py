@@ -37,7 +37,10 @@ def test_the_model_labels_after_its_exam_and_its_words_are_kept(query: Any) -> N
     assert query("SELECT text FROM prompts WHERE prompt_sha256 = ?", [prompt.sha256])[0]["text"] == prompt.text
     (licence,) = query("SELECT * FROM licences WHERE judge_id = ?", [judge["judge_id"]])
     assert licence["passed"] and licence["pair_accuracy"] >= 0.90
-    assert all(rule["lower_bound"] > 0.5 for rule in json.loads(licence["bounds"])["rules"])
+    rules = json.loads(licence["bounds"])["rules"]
+    assert all(rule["passed"] for rule in rules if rule["core"])
+    limits = {limit.partition(":")[0] for limit in licence["limits"]}
+    assert limits <= {"antonym", "negator_balanced", "number_elsewhere"}
     states = query("SELECT status, count(*) AS n, count(score) AS scored FROM verdicts GROUP BY 1")
     assert [(s["status"], s["n"]) for s in states] == [("scored", s["scored"]) for s in states]
     assert query("SELECT count(*) AS n FROM candidates")[0]["n"] == sum(s["n"] for s in states)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rlaif.exam import corrupt
+from rlaif.exam import corrupt, meaning
 from rlaif.exam.items import ExamItem, exam_item, same_text, seeded
 from rlaif.exam.words import FRAMES, OPENERS
 from rlaif.types import Question
@@ -28,6 +28,20 @@ def spoiled(question: Question, good: str, number: int) -> Iterator[ExamItem]:
     denied = (points, q.reference, good)[(number + number // len(FRAMES)) % 3]
     yield exam_item("framed_denial", q, good, corrupt.framed(denied, number))
     yield exam_item("keyword_soup", q, good, corrupt.soup(points, seeded("soup", q.question_id), number))
+    yield from same_count(q, good, number)
+
+
+def same_count(question: Question, good: str, number: int) -> Iterator[ExamItem]:
+    """The items of one good answer in which both sides have the same words, negators or numbers."""
+    q, rng = question, seeded("meaning", question.question_id, good)
+    if (bad := meaning.reorder(good, rng, number)) is not None:
+        yield exam_item("word_order", q, good, bad)
+    if (bad := meaning.opposite(good, rng, q.reference)) is not None:
+        yield exam_item("antonym", q, good, bad)
+    if (both := meaning.balanced(good, rng)) is not None:
+        yield exam_item("negator_balanced", q, *both)
+    if (both := meaning.number_elsewhere(good, rng, q.reference)) is not None:
+        yield exam_item("number_elsewhere", q, *both)
 
 
 def swapped(item_type: str, question: Question, good: str, bad: str) -> Iterator[ExamItem]:

@@ -27,7 +27,7 @@ from rlaif.exam.words import (
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\"])|\n+")
 _WORD = re.compile(r"[A-Za-z'-]+")
 _CLAUSE = re.compile(r"[,;:()]")
-_NUMBER = re.compile(
+NUMBER = re.compile(
     rf"(?<![\w.,/-])(\d{{1,3}}(?:,\d{{3}})+|\d+(?:\.\d+)?|{'|'.join(NUMBER_WORDS)})(?=[ "
     rf"-]?(?:{UNITS})\b|%| (?:in|out of) [\d,]+ | to \d)",
     re.IGNORECASE,
@@ -107,7 +107,7 @@ def change_number(text: str, rng: random.Random, told: str) -> str | None:
     is wrong.
     """
     known = _numbers(told)
-    found = [m for m in _NUMBER.finditer(text) if _value(m[1]) in known]
+    found = [m for m in NUMBER.finditer(text) if _value(m[1]) in known]
     if not found:
         return None
     match = rng.choice(found)

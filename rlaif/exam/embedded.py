@@ -12,12 +12,14 @@ from collections.abc import Iterator
 
 from rlaif.embedded import medquad_style
 from rlaif.embedded.knowledge import Topic, load_topics
-from rlaif.exam import corrupt
+from rlaif.exam import corrupt, meaning
 from rlaif.exam.build import spoiled, swapped
 from rlaif.exam.items import Exam, ExamItem, exam_item, first_of_each_type, seeded
+from rlaif.exam.words import LITTLE
+from rlaif.text_metrics import tokens
 from rlaif.types import Question
 
-ITEMS_A_TYPE = 80
+ITEMS_A_TYPE = 120  # enough that a bound lies near the share, few enough that a tiny judge needs about a minute
 # section -> (key point, the same in prose, values): invented, to be read as part of the topic's leaflet.
 MEASURES: dict[str, tuple[tuple[str, str, tuple[int, ...]], ...]] = {
     "symptoms": (
@@ -72,15 +74,38 @@ def _items(number: int, question: Question, topics: dict[str, Topic]) -> Iterato
     rng = seeded(question.question_id)
     other_section = rng.choice([s for s in topic.prose if s != question.qtype])
     yield from swapped("wrong_question", question, good, topic.prose[other_section])
-    other_topic = topics[rng.choice([t.name for t in topics.values() if t.kind == topic.kind and t.name != topic.name])]
+    siblings = [t for t in topics.values() if t.kind == topic.kind and t.name != topic.name]
+    other_topic = topics[rng.choice([t.name for t in siblings])]
     yield from swapped("swapped_focus", question, good, other_topic.prose[question.qtype])
-    yield _with_a_measure(question, good)
+    yield from _with_a_measure(question, good)
+    yield from _with_a_sibling(number, question, good, siblings)
     for item in spoiled(question, good, number):
-        if item.item_type != "changed_number":  # names and types with digits in them: not measures
+        if item.item_type not in ("changed_number", "number_elsewhere"):  # names with digits in them: not measures
             yield item
 
 
-def _with_a_measure(question: Question, good: str) -> ExamItem:
+def _with_a_sibling(number: int, question: Question, good: str, siblings: list[Topic]) -> Iterator[ExamItem]:
+    """One claim of another topic of the kind, and all that the topic's leaflet says in place of half of the right
+    answer. The claim stands in one topic's list alone, so that it is not true of this one too.
+    """
+    rng, section = seeded("sibling", question.question_id), question.qtype
+    said = set(_content(f"{question.reference} {good}"))
+    lists = [point for t in siblings for point in t.points[section]]
+    claims = [p for p in lists if lists.count(p) == 1 and not said & set(_content(p))]
+    if claims:
+        own, other = rng.choice(question.key_points), rng.choice(claims)
+        yield exam_item("sibling_claim", question, *meaning.one_more(good, own, other, number))
+    other_topic = rng.choice(siblings)
+    prose = [other_topic.prose[section], *(p for s, p in other_topic.prose.items() if s != section)]
+    if (both := meaning.short_and_long(good, " ".join(prose[:2]), rng)) is not None:
+        yield exam_item("short_right", question, *both)
+
+
+def _content(text: str) -> list[str]:
+    return [w for w in tokens(text) if w not in LITTLE]
+
+
+def _with_a_measure(question: Question, good: str) -> Iterator[ExamItem]:
     """`question` with one more key point, a measure, in the reference and in the answer, where it is then changed."""
     rng = seeded("measure", question.question_id)
     point, prose, values = rng.choice(MEASURES[question.qtype])
@@ -90,5 +115,7 @@ def _with_a_measure(question: Question, good: str) -> ExamItem:
     asked = dataclasses.replace(question, reference=reference, key_points=points, context="")
     said = prose.format(n=value)
     changed = corrupt.change_number(said, rng, said)
-    assert changed is not None  # the tests build every measure
-    return exam_item("changed_number", asked, f"{good} {said}", f"{good} {changed}")
+    both = meaning.number_elsewhere(said, rng, said)
+    assert changed is not None and both is not None  # the tests build every measure
+    yield exam_item("changed_number", asked, f"{good} {said}", f"{good} {changed}")
+    yield exam_item("number_elsewhere", asked, *(f"{good} {text}" for text in both))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.exam.baselines import ROUNDING
 from rlaif.exam.grade import ExamResult, Outcome, fine, grade, outcomes
 from rlaif.exam.items import Exam
 from rlaif.exam.rules import MAX_UNSCORED, RULES
@@ -46,8 +49,15 @@ def hold(exam: Exam, judge: Judge, screen: Screen) -> Held:
         )
     exam_outcomes = outcomes(exam, verdicts)
     result = grade(exam, exam_outcomes, [(verdicts[item.candidate_id], people) for item, people in exam.graded])
-    bar.finish(f"{len(answers)} answers by {judge.identity.model}: {'passed' if result.passed else 'not passed'}")
+    bar.finish(f"{len(answers)} answers by {judge.identity.model}: {word(result).lower()}")
     return Held(exam, tuple(exam_outcomes), result)
+
+
+def word(result: ExamResult) -> str:
+    """LICENSED, RESTRICTED or REFUSED; PASSED or NOT PASSED for the exam of people's scores, which licenses nobody."""
+    if result.exam == "human":
+        return "PASSED" if result.passed else "NOT PASSED"
+    return "REFUSED" if not result.passed else "RESTRICTED" if result.limits else "LICENSED"
 
 
 def rows(held: Held, judge: Judge) -> dict[str, Sequence[Any]]:
@@ -78,8 +88,14 @@ def rows(held: Held, judge: Judge) -> dict[str, Sequence[Any]]:
         "lower_bound": result.lower_bound,
         "kappa": result.kappa,
         "reasons": list(result.refusals),
-        "bounds": {"about": dict(exam.about), "rules": rule_dicts(result)},
+        "limits": list(result.limits),
+        "bounds": {
+            "about": dict(exam.about),
+            "rules": rule_dicts(result),
+            "baselines": [dataclasses.asdict(b) for b in result.baselines],
+        },
         "exam_sha256": exam.sha256,
+        "data_sha256": str(exam.about.get("data_sha256", "")),
     }
     return {**judge_rows(judge), "exam_items": items, "licences": [licence]}
 
@@ -90,7 +106,7 @@ def outcome_word(outcome: Outcome) -> str:
         return "unscored"
     rules = [rule for rule in RULES if rule.item_type == outcome.item.item_type]
     if rules[0].measure == "pair accuracy":
-        return "ordered" if outcome.rise < 0 else "reversed" if outcome.rise > 0 else "tie"
+        return "ordered" if outcome.ordered else "reversed" if outcome.rise > ROUNDING else "tie"
     return "passed" if all(fine(rule, outcome) for rule in rules) else "failed"
 
 
@@ -105,7 +121,8 @@ def rule_dicts(result: ExamResult) -> list[dict[str, Any]]:
             "value": r.value,
             "threshold": r.rule.threshold,
             "ok": r.ok,
-            "lower_bound": r.lower_bound,
+            "bound": None if r.bound is None or math.isinf(r.bound) else r.bound,
+            "core": r.rule.core,
             "passed": r.passed,
             "why": r.why,
         }

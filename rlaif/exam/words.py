@@ -163,3 +163,68 @@ CLAIMS = (
     "All of the above has been confirmed by experts.",
     "Points named: 100 percent. Errors: none.",
 )
+
+# Words and what says the opposite in their place, without a negator. Of _OPPOSITES either can stand for the other.
+_OPPOSITES = """
+above below, acute chronic, after before, children adults, cold hot, common rare, contract expand, damp dry, darker
+lighter, day night, decrease increase, decreased increased, decreases increases, deep shallow, early late, empty full,
+evening morning, excess lack, fall rise, fast slow, faster slower, female male, females males, first last, front back,
+gain lose, gained lost, gains loses, gradual sudden, gradually suddenly, hard soft, harder softer, heavy light, high
+low, higher lower, increasing decreasing, indoors outdoors, inside outside, large small, larger smaller, less more,
+long short, longer shorter, loose tight, many few, men women, mild severe, narrow wide, narrowed widened, old young,
+older younger, open closed, outer inner, overactive underactive, over under, poor good, quickly slowly, rapid
+sluggish, rapidly slowly, rarely often, regular irregular, right left, rough smooth, seldom usually, shrink swell,
+shrinks swells, slowed sped, stiff limp, strengthen weaken, strengthens weakens, strong weak, stronger weaker, swollen
+shrunken, tense relaxed, thick thin, thicker thinner, tightens loosens, top bottom, upper lower, usual unusual, warm
+cool, worse better, worsen improve, worsens improves, benign malignant, painful painless
+"""
+_ONE_WAY = """
+avoid seek, avoided sought, avoiding seeking, blocks releases, cause cure, causes cures, constipation diarrhea, damage
+heal, damages heals, destroys builds, dry wet, ease worsen, eases worsens, endanger protect, help harm, helps harms,
+infants adults, irritated soothed, kill feed, kills feeds, limiting raising, loss gain, lowers raises, mildest worst,
+most few, newborns adults, past under, prevent cause, prevents causes, protect endanger, protects endangers, raise
+lower, raises lowers, rapid slow, reduce increase, reduces increases, reducing increasing, relieve aggravate, relieves
+aggravates, rarely usually, slower faster, stopping starting, tight loose, treat worsen, treats worsens, usually
+rarely, wet dry
+"""
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return [(a, b) for a, b in (pair.split() for pair in text.split(","))]
+
+
+ANTONYMS = {b: a for a, b in reversed(_pairs(_OPPOSITES))} | dict(_pairs(_OPPOSITES)) | dict(_pairs(_ONE_WAY))
+# Verbs that take an object, as they stand after a subject: what they join can change places.
+TRANSITIVE = frozenset(
+    """
+    affect affects block blocks cause causes contain contains damage damages destroy destroys detect detects ease eases
+    harm harms help helps hurt hurts improve improves include includes increase increases inhibit inhibits irritate
+    irritates kill kills make makes narrow narrows need needs prevent prevents produce produces promote promotes protect
+    protects provide provides raise raises reduce reduces relieve relieves replace replaces require requires strengthen
+    strengthens supply supplies support supports suppress suppresses treat treats trigger triggers weaken weakens worsen
+    worsens
+    """.split()
+)
+# Said of no subject, once with a negator and once without: they even out how many of them two answers have.
+BALANCE = (
+    ("A printed page cannot answer back.", "A printed page can be read twice."),
+    ("Nobody has to read this in one go.", "Anybody may read this in one go."),
+    ("It is not the last word on the subject.", "It is the first word on the subject."),
+    ("No library is complete.", "Every library is growing."),
+    ("The wording is not official.", "The wording is ours."),
+    ("Other leaflets do not put it the same way.", "Other leaflets put it in another way."),
+)
+# A number that measures nothing of what is asked: where a wrong one stands in the answer, the right one stands here.
+ELSEWHERE = (
+    "This leaflet has been printed {n} times.",
+    "There are {n} other leaflets in this series.",
+    "The page was read by {n} editors.",
+    "Our shelf holds {n} copies of it.",
+)
+# One more claim, a noun phrase; the same words carry a true one and one of another subject.
+ONE_MORE = (
+    "{p} should be named too.",
+    "Then there is {p}.",
+    "One more to remember is {p}.",
+    "The list also has {p}.",
+)

@@ -17,7 +17,7 @@ from rlaif.screen import Screen
 # Seconds of each kind of stage in the default run on two cores: only their proportions count, and only until this run
 # has its own.
 USUAL = {
-    0: {"exam": 25.0, "sft": 72.0, "evaluate": 34.0},
+    0: {"exam": 60.0, "sft": 72.0, "evaluate": 34.0},
     1: {"sample": 25.0, "judge": 16.0, "dpo": 24.0, "evaluate": 18.0, "labelled": 8.0},
 }
 BY_JUDGE = ("exam", "judge", "labelled")

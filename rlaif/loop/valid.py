@@ -7,7 +7,7 @@ from typing import Any
 
 from rlaif.data.leaks import summary
 from rlaif.evals.benchmarks import AT_THE_GATE, at_the_gate
-from rlaif.exam.licence import check_licence
+from rlaif.exam.licence import licence_of
 from rlaif.gate.decide import Check, Checks
 from rlaif.run import Run
 from rlaif.types import Judge
@@ -40,8 +40,12 @@ def gate_check(report: Mapping[str, Any], names: tuple[str, ...] = AT_THE_GATE) 
 def checks(run: Run, judge: Judge) -> Checks:
     """What was found out elsewhere: whether the labelling judge has a licence, and what the leak check found."""
     judge_id = judge.identity.judge_id
-    licensed = check_licence(run, judge_id) is True
-    detail = "has passed the exam" if licensed else "has no licence; judge.require_licence=false"
+    licence = licence_of(run, judge_id)
+    licensed = licence is not None and licence.passed
+    detail = "has no licence; judge.require_licence=false"
+    if licence and licensed:
+        restricted = f", restricted (rules failed: {len(licence.limits)})" if licence.limits else ""
+        detail = f"has passed the {licence.exam} exam{restricted}"
     names = at_the_gate(run.config.evaluation)
     exam = Check("exam", licensed or not run.config.judge.require_licence, f"judge {judge_id} {detail}")
     return Checks(valid=(exam, gate_check(run.done(0, "prepare") or {}, names)))

@@ -29,6 +29,12 @@ _JUDGED = """
 """
 _KEYS = "policy_id, benchmark, split, metric, judge_id, protocol_hash, data_sha256"
 
+# The judge of most pairs, and the one of most marks at the gate.
+_LABELS = "SELECT judge_id FROM preferences WHERE judge_id <> '' GROUP BY 1 ORDER BY count(*) DESC, judge_id LIMIT 1"
+_GATE = (
+    "SELECT judge_id FROM eval_items WHERE metric = 'quality' AND judge_id <> '' "
+    "GROUP BY 1 ORDER BY count(*) DESC, judge_id LIMIT 1"
+)
 _QUERIES = {
     "config": "SELECT config, config_hash FROM runs",
     "policies": "SELECT policy_id, parent_id, reference_id, kind, round, sha256, recipe FROM policies ORDER BY "
@@ -133,8 +139,32 @@ _QUERIES = {
                left(coalesce(nullif(matched_question, ''), matched), 300) AS matched
         FROM leaks ORDER BY similarity DESC, question_id, matched LIMIT {PAIRS_TO_READ}
     """,
-    "licences": "SELECT l.*, j.model, j.prompt_name FROM licences l LEFT JOIN judges j ON j.judge_id = l.judge_id "
-    "ORDER BY l.created_at",
+    "licences": """
+        SELECT l.*, j.model, j.prompt_name, s.sittings FROM licences l LEFT JOIN judges j ON j.judge_id = l.judge_id
+        LEFT JOIN (SELECT exam, family, count(*) AS sittings FROM exam_sittings GROUP BY ALL) s
+               ON s.exam = l.exam AND s.family = j.model
+        ORDER BY l.created_at
+    """,
+    # The pairs of exams that both the labelling and the gate's judge were asked, and who was wrong.
+    "together": f"""
+        WITH pairs AS (
+            SELECT a.exam, (a.outcome <> 'ordered')::BIGINT AS a, (b.outcome <> 'ordered')::BIGINT AS b
+            FROM exam_items a JOIN exam_items b USING (exam, item_type, pair)
+            WHERE a.judge_id = ({_LABELS}) AND b.judge_id = ({_GATE}) AND a.judge_id <> b.judge_id
+              AND a.outcome IN ('ordered', 'tie', 'reversed') AND b.outcome IN ('ordered', 'tie', 'reversed')
+        )
+        SELECT exam, count(*) AS n, sum(a)::BIGINT AS labels_wrong, sum(b)::BIGINT AS gate_wrong,
+               sum(a * b)::BIGINT AS both_wrong,
+               CASE WHEN stddev_pop(a) > 0 AND stddev_pop(b) > 0 THEN corr(a, b) END AS phi
+        FROM pairs GROUP BY exam ORDER BY exam
+    """,
+    "marks_together": f"""
+        SELECT count(*) AS n,
+               CASE WHEN stddev_pop(l.value) > 0 AND stddev_pop(q.value) > 0 THEN corr(l.value, q.value) END AS r
+        FROM eval_items l JOIN eval_items q USING (policy_id, benchmark, split, item_id, protocol_hash, data_sha256)
+        WHERE l.metric = 'labelling_quality' AND q.metric = 'quality' AND l.value IS NOT NULL AND q.value IS NOT NULL
+          AND l.judge_id = ({_LABELS}) AND q.judge_id = ({_GATE})
+    """,
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
     "judges": "SELECT * FROM judges ORDER BY judge_id",
     "prompts": "SELECT kind, name, prompt_sha256 FROM prompts ORDER BY kind, name",

@@ -6,15 +6,16 @@ They show pairs by round, lineage, monitors, leaks, licences, sealed tests, sess
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlaif import wording as words
 from rlaif.evals import sealed
+from rlaif.report import judges
 from rlaif.report.data import Data, Score
 from rlaif.report.snapshot import champion, duration
 from rlaif.report.status import stage_times
+from rlaif.report.table import Table
 from rlaif.report.verdict import verdict
 
 REASONS = {
@@ -31,21 +32,6 @@ REASONS = {
     "too_few_scored": "too few scored",
     "jury_disagreement": "jury disagreement",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of texts.
-
-    `kind` is the CSS class: "numbers" aligns all but the first column to the right, "words" folds into cards on a
-    phone.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    kind: str = "numbers"
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +176,7 @@ def checks(data: Data) -> list[Table]:
             (r["question"], r["matched"], r["kind"], words.number(r["similarity"], 2)) for r in data["leak_examples"]
         ]
         tables.append(Table("The nearest of them", ("question", "matches", "kind", "similarity"), nearest, "words"))
-    if data["licences"]:
-        exams = [
-            (
-                f"{words.hide_places(r['model'] or r['judge_id'])} {r['prompt_name'] or ''}".strip(),
-                str(r.get("exam", "")),
-                "passed" if r["passed"] else "failed",
-                f"{words.number(r['pair_accuracy'])} (> {words.number(r['lower_bound'])})",
-                f"{r['n']:,}",
-            )
-            for r in data["licences"]
-        ]
-        note = "pair accuracy with its one-sided 95% bound"
-        tables.append(Table("Exams of the judges", ("judge", "exam", "result", "pair accuracy", "n"), exams, note=note))
+    tables += [table for table in (judges.exams(data), judges.together(data)) if table]
     if data["sealed"]:
         names = words.policy_names(data["policies"])
         openings = []
@@ -284,8 +258,8 @@ def provenance(data: Data) -> list[Table]:
     splits = ("train", "gate", "sealed")
     questions = tuple((name, *(f"{n.get(s, 0):,}" for s in splits)) for name, n in sets.items())
     tables = [Table("Questions", ("data set", *splits), questions)]
-    judges = [(words.hide_places(j["model"]), j["prompt_name"] or words.NONE, j["judge_id"]) for j in data["judges"]]
-    tables.append(Table("Judges", ("model", "prompt", "id"), judges, "words"))
+    known = [(words.hide_places(j["model"]), j["prompt_name"] or words.NONE, j["judge_id"]) for j in data["judges"]]
+    tables.append(Table("Judges", ("model", "prompt", "id"), known, "words"))
     sessions = []
     for s in data["sessions"]:
         began = f"{s['started_at']:%Y-%m-%d %H:%M}"

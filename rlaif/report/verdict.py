@@ -8,6 +8,7 @@ from typing import Any
 
 from rlaif import wording as words
 from rlaif.evals import sealed
+from rlaif.report import judges
 from rlaif.report.data import Data
 from rlaif.report.snapshot import champion, state
 from rlaif.wording import Rows
@@ -177,9 +178,7 @@ def _warnings(data: Data) -> list[str]:
             "This run does not look for evaluation questions in its training data (data.leaks = off): "
             "nothing is promoted."
         )
-    refused = {words.hide_places(row["model"] or row["judge_id"]) for row in data["licences"] if not row["passed"]}
-    if refused:
-        warnings.append(f"Failed an exam for judges: {words.join(sorted(refused))}.")
+    warnings += judges.warnings(data)
     if not data.config.get("judge.require_licence", True):
         warnings.append("This run lets a judge label without a licence (judge.require_licence = false).")
     return warnings

@@ -124,6 +124,12 @@ def gate_part(run: Run, lineage: Sequence[dict[str, Any]]) -> list[str]:
     return out
 
 
+def _passed(exam: dict[str, Any]) -> str:
+    if not exam["passed"]:
+        return "NOT passed"
+    return f"passed with a restriction (rules failed: {len(exam['limits'])})" if exam["limits"] else "passed"
+
+
 def judge_part(run: Run) -> str:
     """Who labelled the pairs, and what the exam says of it."""
     judges = run.store.query(
@@ -133,10 +139,11 @@ def judge_part(run: Run) -> str:
     lines = []
     for judge in judges:
         held = run.store.query(
-            "SELECT exam, passed, n, pair_accuracy FROM licences WHERE judge_id = ? ORDER BY exam", [judge["judge_id"]]
+            "SELECT exam, passed, limits, n, pair_accuracy FROM licences WHERE judge_id = ? ORDER BY exam",
+            [judge["judge_id"]],
         )
         exams = "; ".join(
-            f"{e['exam']} exam {'passed' if e['passed'] else 'NOT passed'}"
+            f"{e['exam']} exam {_passed(e)}"
             + ("" if e["pair_accuracy"] is None else f" (pair accuracy {e['pair_accuracy']:.3f}, {e['n']:,} pairs)")
             for e in held
         )

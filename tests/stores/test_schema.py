@@ -40,7 +40,9 @@ SCHEMA = {
     "train_log": "policy_id step name value",
     "leaks": "question_id kind matched similarity question matched_question dropped",
     "exam_items": "exam judge_id item_type pair outcome good_score bad_score reason question good bad",
-    "licences": "exam judge_id passed n pair_accuracy lower_bound kappa reasons bounds exam_sha256 created_at",
+    "licences": "exam judge_id passed n pair_accuracy lower_bound kappa reasons bounds exam_sha256 created_at "
+    "data_sha256 limits",
+    "exam_sittings": "exam_sha256 judge_id number exam family passed limits created_at",
     "preference_pairs": "round pair_id question_id question chosen rejected chosen_score rejected_score margin "
     "judge_model "
     "prompt_name chosen_id rejected_id judge_id kind",

@@ -1,4 +1,4 @@
-"""A small exam, and a run that its results go to."""
+"""An exam, and a run that its results go to."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rlaif.run import Run, open_or_create
 
 
 @pytest.fixture(scope="session")
-def small_exam() -> Exam:
-    """The embedded exam with 20 items of each type."""
-    return embedded_exam(20)
+def exam() -> Exam:
+    """The embedded exam at its own size: with fewer items no bound is reached."""
+    return embedded_exam()
 
 
 @pytest.fixture

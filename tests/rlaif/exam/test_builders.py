@@ -24,10 +24,10 @@ def counts(exam: Exam) -> Counter[str]:
     return Counter(item.item_type for item in exam.items)
 
 
-def test_the_embedded_exam_has_all_types_and_is_the_same_each_time(small_exam: Exam) -> None:
-    assert counts(small_exam) == dict.fromkeys(TYPES["embedded"], 20)
-    assert embedded_exam(20) == small_exam and embedded_exam(20).sha256 == small_exam.sha256 != embedded_exam(19).sha256
-    assert len({(i.item_type, i.pair) for i in small_exam.items}) == len(small_exam.items)
+def test_the_embedded_exam_has_all_types_and_is_the_same_each_time(exam: Exam) -> None:
+    assert counts(exam) == dict.fromkeys(TYPES["embedded"], embedded.ITEMS_A_TYPE)
+    assert embedded_exam() == exam and embedded_exam().sha256 == exam.sha256 != embedded_exam(59).sha256
+    assert len({(i.item_type, i.pair) for i in exam.items}) == len(exam.items)
 
 
 def test_it_asks_about_gate_topics_only_and_never_shows_the_reference_as_an_answer() -> None:
@@ -53,7 +53,8 @@ def test_the_reference_judge_reaches_what_the_issue_asks() -> None:
     result = hold(embedded_exam(), ReferenceJudge(), Screen()).result
     assert result.passed, result.refusals
     assert result.pair_accuracy is not None and result.pair_accuracy >= 0.90
-    assert all(r.lower_bound is not None and r.lower_bound > 0.5 for r in result.rules)
+    assert result.limits == ()
+    assert len(result.baselines) == 3 and all(b.gain_lower is not None and b.gain_lower > 0.2 for b in result.baselines)
 
 
 def page(source: str, number: int, focus: str, qtype: str, answer: str) -> dict[str, str]:
@@ -67,6 +68,8 @@ NAMES = (
     "gout asthma anemia rickets scurvy mumps measles cholera rabies tetanus malaria leprosy psoriasis migraine epilepsy"
 ).split()
 
+SIGNS = ("skin rash with blisters", "joint swelling", "blood pressure", "liver enzymes", "urine output by day")
+
 
 @pytest.fixture
 def medquad_file(tmp_path: Path) -> Path:
@@ -78,15 +81,15 @@ def medquad_file(tmp_path: Path) -> Path:
                 i,
                 name,
                 "symptoms",
-                f"People with {name} often have fever, swollen {name} nodes and {i + 20} days of pain in the night.",
+                f"People with {name} often have fever, high {SIGNS[i % 5]} and {i + 20} days of pain in the night.",
             ),
             page(
                 "B",
                 i,
                 name,
                 "symptoms",
-                f"Fever is common. The {name} nodes swell. Pain in the night lasts {i + 20} days in all "
-                "of those people.",
+                f"Fever is common. It may cause high {SIGNS[i % 5]} in {name} too. Pain in the night lasts {i + 20} "
+                f"days in all of those people. {SIGNS[i % 5].capitalize()} can be seen by a nurse who looks.",
             ),
             page(
                 "B",

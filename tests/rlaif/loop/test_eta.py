@@ -36,11 +36,11 @@ def test_stages_of_the_round_under_way_are_not_counted_again() -> None:
 
 
 def test_a_slow_judge_says_nothing_about_the_policy_unless_both_are_here() -> None:
-    exam = {(0, "exam"): 250.0}
+    exam = {(0, "exam"): 600.0}
     assert seconds_left(exam, -1, 1, False) is None
     both = seconds_left(exam, -1, 1, True)
     assert both == pytest.approx(10 * (72 + 34 + ROUND))
-    apart = {(0, "exam"): 250.0, (0, "sft"): 72.0, (0, "evaluate"): 34.0}
+    apart = {(0, "exam"): 600.0, (0, "sft"): 72.0, (0, "evaluate"): 34.0}
     judged = 10 * (USUAL[1]["judge"] + USUAL[1]["labelled"])
     own = sum(USUAL[1][kind] for kind in ("sample", "dpo", "evaluate"))
     assert seconds_left(apart, 0, 1, False) == pytest.approx(judged + own)
