@@ -249,6 +249,9 @@ class EvalConfig(Section):
 class GateConfig(Section):
     """Levels, least gains worth having and margins of the promotion gate; see rlaif.gate.decide. Units: the metric's
     own, 0-1.
+
+    `ledger`: whether looks at the same gate items are counted over runs, and whether runs share the alpha (see
+    rlaif.gate.ledger).
     """
 
     alpha_sft: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -262,6 +265,7 @@ class GateConfig(Section):
     margin_consistency: Share = 0.03
     max_unscored: Share = 0.02
     resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
+    ledger: Literal["off", "warn", "spend"] = "warn"
 
 
 class MonitorConfig(Section):
