@@ -27,8 +27,8 @@ from rlaif.gate.streams import Stream, drawn_pairs
 RUNS = 5
 STREAMS: dict[str, Stream] = {
     "independent: 500 accuracy items, 10% discordant": drawn_pairs(n_accuracy=500, discordance=0.10),
-    "a round of the default run": drawn_pairs(**ROUND),  # type: ignore[arg-type]
-    "the same, inherited noise 0.9": drawn_pairs(**ROUND, inherited=0.9),  # type: ignore[arg-type]
+    "a round of the default run": drawn_pairs(**ROUND),
+    "the same, inherited noise 0.9": drawn_pairs(**ROUND, inherited=0.9),
 }
 
 

@@ -27,7 +27,7 @@ valid are no evidence in either direction, so they end INCONCLUSIVE.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rlaif.config import GateConfig
@@ -41,7 +41,9 @@ from rlaif.gate.conditions import (
     ordered_rows,
 )
 from rlaif.gate.items import Items, items_to_settle
+from rlaif.gate.labelled import labelled_rows, with_labels
 from rlaif.gate.levels import alpha_for_look
+from rlaif.gate.ppi import Labels, estimate
 from rlaif.types import Action
 from rlaif.wording import items_words
 
@@ -142,8 +144,11 @@ def decide(
     settings: GateConfig,
     checks: Checks,
     seed: int,
+    labels: Labels | None = None,
 ) -> GateResult:
     """PROMOTE, REJECT or INCONCLUSIVE, by the rule at the top of this module; the same inputs give the same result.
+
+    With `labels` (see `rlaif.gate.ppi`) the score is the one that they correct, in every condition on it.
 
     Raises RlaifError on accuracy values other than 0/1 and UsageError on a look without alpha (see `alpha_for_look`).
     """
@@ -164,6 +169,9 @@ def decide(
         order = pair_both(champion.order, challenger.order)
         consistency = pair_both(champion.consistency, challenger.consistency)
         others = [pair(a, b) for a, b in zip(champion.others, challenger.others, strict=True)]
+        labelled = with_labels(score, labels) if score and labels is not None else None
+        if labelled:
+            rows.append(labelled.row)
         every = (accuracy, score, order, consistency, *others)
         too_few_groups = [p.source for p in every if p and len(set(p.groups)) < 2]
         for source in too_few_groups:
@@ -171,10 +179,15 @@ def decide(
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
             for_p = resamples_of(alpha, settings)
-            measured = measure(accuracy, score, order, consistency, others, seed, settings.resamples, for_p)
+            read = labelled.score if labelled else score
+            measured = measure(accuracy, read, order, consistency, others, seed, settings.resamples, for_p)
+            if read and labelled and labelled.correction:
+                measured = replace(measured, score=estimate(read, seed=seed, resamples=for_p))
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
+            if score and labelled and labelled.correction:
+                rows = labelled_rows(rows, score, labelled.correction, settings, seed)
     return _conclude((*rows, *guards), measured, look, alpha, settings)
 
 

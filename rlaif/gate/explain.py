@@ -17,6 +17,7 @@ QUESTIONS = {
     "valid": "may the two be compared?",
     "guard": "did a monitor object?",
     "better": "is it better?",
+    "judge_alone": "what does the judge say without the labels?",
     "not_worse": "is it not much worse?",
     "ordered": "does the order of its words matter?",
     "gain_possible": "may there still be a gain worth having?",
@@ -178,7 +179,12 @@ def words(row: Row) -> str:
         return (
             f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f} on {row['n']:,} items{groups}"
             f"{flips}; chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a "
-            f"gain of {row['threshold']:.4f}"
+            f"gain of {row['threshold']:.4f}" + (f"; {detail.split('; ')[0]}" if "PPI++" in detail else "")
+        )
+    if condition == "judge_alone":
+        return (
+            f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f}, p {row['p_value']:.4f}; the labels "
+            "correct it, and this decides nothing"
         )
     if condition == "not_worse":
         return (
