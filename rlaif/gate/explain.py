@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rlaif.gate import ledger
+from rlaif.gate import ledger, selection
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
@@ -45,9 +45,9 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
     """What the gate of a round saw, JSON-ready.
 
     It has `verdict` (one line), `conditions` (rows of `gates`, each with `question` and `words`), `alpha_words` (which
-    alpha was used, and why), `power` and `ledger` (looks at the same gate items over all runs, in words; "" where none
-    is known). `round` None is the latest that was decided. `conditions` is empty where a round ended without a
-    challenger. UsageError for a round that is not decided.
+    alpha was used, and why), `power`, `selection` (what a promoted gain may be worth) and `ledger` (looks at the same
+    gate items over all runs, in words; "" where none is known). `round` None is the latest that was decided.
+    `conditions` is empty where a round ended without a challenger. UsageError for a round that is not decided.
     """
     decisions = run.store.query(
         "SELECT round, action, reason, evidence FROM decisions WHERE kind = 'gate' ORDER BY seq"
@@ -83,7 +83,15 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
         "power": [power(row) for row in rows if row["condition"] == "better"],
         "conditions": conditions,
         "ledger": ledger_words(run),
+        "selection": selection_words(decision["action"], evidence, rows),
     }
+
+
+def selection_words(action: str, evidence: dict[str, Any], rows: list[Row]) -> list[str]:
+    """What the gains that a look promoted on may be worth, since only high ones are promoted."""
+    shares = evidence.get("alpha_shares", {})
+    gained = [row for row in rows if row["condition"] == "better" and row["passed"] and row["alpha"]]
+    return [selection.words(_name(row), row, shares.get(row["metric"]) or 0.5) for row in gained if action == "PROMOTE"]
 
 
 def ledger_words(run: Run) -> str:
@@ -226,7 +234,7 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     enough = any(c["condition"] == "better" and c["passed"] for c in result["conditions"])
     table += [_line(c, enough) for c in result["conditions"] if c["condition"] not in settled]
     screen.table("", ["met", "condition", "found"], table)
-    for line in (result["alpha_words"], *result["power"], result["ledger"]):
+    for line in (result["alpha_words"], *result["selection"], *result["power"], result["ledger"]):
         if line:
             screen.line(line)
 
