@@ -30,7 +30,8 @@ def unselected(gain: float, least: float, error: float) -> float:
 
     def mean_of_promoted(m: float) -> float:
         z = (least - m) / error
-        return m + error * float(normal.pdf(z) / normal.sf(z))
+        # Far out, density and tail both vanish, and their ratio is z + 1/z.
+        return m + error * (z + 1 / z if z > 30 else float(normal.pdf(z) / normal.sf(z)))
 
     if mean_of_promoted(0.0) >= gain:
         return 0.0

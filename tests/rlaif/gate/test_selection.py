@@ -20,6 +20,8 @@ def test_a_gain_far_above_the_least_is_left_and_one_just_above_it_is_nothing() -
     assert unselected(0.58, 0.05, 0.02) == pytest.approx(0.58, abs=1e-6)
     assert unselected(0.0111, 0.011, 0.006) == 0.0
     assert unselected(0.1, 0.05, 0.0) == 0.1
+    for tiny in (1e-4, 1e-18):
+        assert unselected(0.5, 0.1, tiny) == pytest.approx(0.5), "thousands of standard errors away"
 
 
 def test_the_least_gain_follows_from_alpha_and_from_what_is_worth_having() -> None:
