@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rlaif.gate import ledger
 from rlaif.report.snapshot import champion, state, take
 from rlaif.run import Run
 from rlaif.types import Decision, RlaifError, UsageError
 from stores.lock import run_lock
 from stores.store import DATABASE, Store
 
-RUN_COLUMNS = ["run", "profile", "seed", "champion", "last used (UTC)", "size", "state"]
+RUN_COLUMNS = ["run", "profile", "seed", "champion", "last used (UTC)", "size", "gate looks", "state"]
 
 
 def promote(run: Run, policy_name: str, why: str) -> str:
@@ -83,9 +84,13 @@ def exclude(run: Run, pair_id: str, why: str) -> str:
 
 def list_runs(root: Path) -> tuple[list[str], list[list[str]]]:
     """All runs in `root` and below: (columns, rows of text). One that cannot be read gives a row that says why. Changes
-    no database.
+    no database. "gate looks": the run's own, and those at the same gate items by all runs together.
     """
-    return RUN_COLUMNS, [_run_row(folder) for folder in _run_folders(root)]
+    try:
+        looks = ledger.counts()
+    except RlaifError:  # gate explain says what is wrong with the ledger; the list does without
+        looks = {}
+    return RUN_COLUMNS, [_run_row(folder, looks) for folder in _run_folders(root)]
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
@@ -96,7 +101,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
         folders.sort()
 
 
-def _run_row(folder: Path) -> list[str]:
+def _run_row(folder: Path, looks: Mapping[str, ledger.Counts]) -> list[str]:
     size = f"{folder_bytes(folder) / 2**20:.1f} MB"
     try:
         found = take(
@@ -108,9 +113,11 @@ def _run_row(folder: Path) -> list[str]:
         used = max(time for time in times if time)
     except (RlaifError, OSError) as error:
         changed = datetime.fromtimestamp((folder / DATABASE).stat().st_mtime, UTC)
-        return [str(folder), "", "", "", f"{changed:%Y-%m-%d %H:%M}", size, f"cannot be read: {error}"]
+        return [str(folder), "", "", "", f"{changed:%Y-%m-%d %H:%M}", size, "", f"cannot be read: {error}"]
     row = [str(folder), str(found.run["profile"]), str(found.run["seed"]), best["policy_id"][:8] if best else ""]
-    return [*row, f"{used:%Y-%m-%d %H:%M}", size, state(found).split(": continue")[0]]
+    known = looks.get(ledger.run_key(found.run))
+    shown = f"{known.own} of {known.all}" if known else ""
+    return [*row, f"{used:%Y-%m-%d %H:%M}", size, shown, state(found).split(": continue")[0]]
 
 
 def folder_bytes(folder: Path) -> int:

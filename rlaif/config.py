@@ -252,6 +252,10 @@ class EvalConfig(Section):
 class GateConfig(Section):
     """Levels, least gains worth having and margins of the promotion gate; see rlaif.gate.decide. Units: the metric's
     own, 0-1.
+
+    `ledger`: whether looks at the same gate items are counted over runs, and whether runs share the alpha (see
+    rlaif.gate.ledger). `labels`: at how many gate items people, or a careful judge, correct the gate's judge at each
+    look (see rlaif.gate.labels); 0: none, else 30 or more.
     """
 
     alpha_sft: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -265,6 +269,14 @@ class GateConfig(Section):
     margin_consistency: Share = 0.03
     max_unscored: Share = 0.02
     resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
+    ledger: Literal["off", "warn", "spend"] = "warn"
+    labels: Count = 0
+
+    @model_validator(mode="after")
+    def _labels_enough(self) -> GateConfig:
+        if 0 < self.labels < 30:
+            raise ValueError(f"labels = {self.labels} is too few to correct a judge: give 30 or more, or 0 for none")
+        return self
 
 
 class MonitorConfig(Section):

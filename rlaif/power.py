@@ -65,3 +65,29 @@ def items_needed(n: int, standard_error: float, effect: float, alpha: float, pow
     """
     z = float(scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf(1 - power))
     return max(1, math.ceil(n * (z * standard_error / effect) ** 2))
+
+
+def labels_needed(
+    spread: float,
+    correlation: float,
+    judge_error: float,
+    differ: int,
+    n: int,
+    effect: float,
+    alpha: float,
+    power: float = 0.8,
+) -> int | None:
+    """How many labels, on `differ` of `n` items whose answers differ, find a true mean gain `effect` over the n items.
+
+    With power `power` at one-sided `alpha`, where the labels' differences have the standard deviation `spread` over
+    items that differ and that `correlation` with the judge's, whose own mean over the n items has `judge_error`, in the
+    labels' units and with groups. Normal approximation of PPI++ at its best lambda: the variance is that of the judge's
+    part, correlation^2 * judge_error^2, and of what the judge does not explain,
+    (differ / n)^2 * spread^2 * (1 - correlation^2) / labels. None where even a label on each would not be enough.
+    """
+    z = float(scipy.stats.norm.isf(alpha) + scipy.stats.norm.isf(1 - power))
+    rest = (effect / z) ** 2 - (correlation * judge_error) ** 2
+    left_over = (differ / n) ** 2 * spread**2 * (1 - correlation**2)
+    if rest <= 0 or left_over / rest > differ:
+        return None
+    return max(1, math.ceil(left_over / rest))

@@ -50,11 +50,13 @@ _engine: tuple[str, duckdb.DuckDBPyConnection] | None = None  # the file that it
 
 
 @contextmanager
-def writing(path: Path, on_wait: Callable[[str], None] | None) -> Iterator[duckdb.DuckDBPyConnection]:
+def writing(
+    path: Path, on_wait: Callable[[str], None] | None, patience: float | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that may write. Waits for other processes as long as it takes, and tells `on_wait` after 1 s, then
-    every 5 s.
+    every 5 s. With `patience` it waits so many seconds at most, and raises RlaifError then.
     """
-    with _opened(path, partial(_attached, path, ""), patience=None, on_wait=on_wait) as con:
+    with _opened(path, partial(_attached, path, ""), patience=patience, on_wait=on_wait) as con:
         yield con
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,22 @@ hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy mac
 hypothesis.settings.load_profile("no deadline")
 
 pytest_plugins = ["rlaif.testing"]
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test writes into the user's data folder, where the ledger of looks is: this one stands in for it."""
+    folder = tmp_path_factory.mktemp("data-folder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RLAIF_DATA", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_data_folder(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with an empty ledger."""
+    monkeypatch.setenv("RLAIF_DATA", str(data_folder / str(next(NUMBERS))))
 
 
 @pytest.fixture(scope="session")

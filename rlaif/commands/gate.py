@@ -1,4 +1,4 @@
-"""The commands of `gate`: explain, simulate."""
+"""The commands of `gate`: explain, plan, simulate."""
 
 from __future__ import annotations
 
@@ -28,6 +28,26 @@ def gate_explain(
     from rlaif.run import open_run
 
     result = explain(open_run(run), round)
+    if format == "json":
+        print_json(result)
+    else:
+        show(result, stdout_screen(format))
+
+
+@app.command("plan")
+def gate_plan(
+    gain: Annotated[
+        float, typer.Option(min=1e-6, max=1, help="The true gain in the score that is to be found.")
+    ] = 0.01,
+    run: RunOption = DEFAULT_RUN,
+    format: FormatOption = "table",
+) -> None:
+    """How many labels of people, or of a careful judge, would find a gain of this size at the next look."""
+    one_of("--format", format, FORMATS)
+    from rlaif.gate.plan import plan, show
+    from rlaif.run import open_run
+
+    result = plan(open_run(run), gain)
     if format == "json":
         print_json(result)
     else:

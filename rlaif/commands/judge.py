@@ -9,6 +9,7 @@ import typer
 
 from rlaif.commands.options import DEFAULT_RUN, FormatOption, RunOption, SetOption, not_negative, one_of
 from rlaif.commands.output import FORMATS, print_json, stdout_screen
+from rlaif.types import UsageError
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Examine judges, compare them, and let people label."
@@ -103,20 +104,38 @@ def judge_rescore(
 
 @app.command("label")
 def judge_label(
-    name: Annotated[str, typer.Option(help="Who labels; kept in the table judges.")],
+    name: Annotated[str, typer.Option(help="Who labels; kept in the table judges.")] = "",
     run: RunOption = DEFAULT_RUN,
     number: Annotated[int, typer.Option(min=1, help="How many pairs at most.")] = 20,
-    round: Annotated[int, typer.Option(help="Only pairs of this round; 0: of all rounds.")] = 0,
+    round: Annotated[int | None, typer.Option(help="Only pairs of this round. All rounds if not given.")] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Mark the answers of champion and challenger at the gate, 1 to 4.")
+    ] = False,
+    judge: Annotated[str, typer.Option(help="With --gate: let this judge mark them, e.g. provider:name.")] = "",
 ) -> None:
     """Say which of two answers is better, blind and in random order. judge_agreement compares a person with the
-    judges.
+    judges. With --gate the marks correct the gate's judge (gate.labels).
     """
-    not_negative("--round", round)
-    from rlaif.review.label import label
+    not_negative("--round", round or 0)
+    if bool(name) == bool(judge) or (judge and not gate):
+        raise UsageError("judge label: say who labels, with --name NAME, or with --gate --judge MODEL")
     from rlaif.run import open_run
 
-    screen = stdout_screen()
-    counts = label(open_run(run), name, number, round or None, screen, sys.stdin.readline)
+    screen, opened = stdout_screen(), open_run(run)
+    if gate:
+        from rlaif.review.label_gate import label_by_judge, label_by_person
+
+        if judge:
+            counts = label_by_judge(opened, judge, number, round, screen)
+        else:
+            counts = label_by_person(opened, name, number, round, screen, sys.stdin.readline)
+        left = f"; {counts.pop('left')} left"
+        said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        screen.line(f"stored: {said or 'nothing'}{left}; gate explain shows the judge with and without labels")
+        return
+    from rlaif.review.label import label
+
+    counts = label(opened, name, number, round or None, screen, sys.stdin.readline)
     said = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     screen.line(f"stored: {said or 'nothing'}; SELECT * FROM judge_agreement compares you with the judges")
 

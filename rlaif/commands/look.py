@@ -96,7 +96,7 @@ def runs(
         return
     columns, rows = admin.list_runs(root)
     if rows or format != "table":
-        print_table(columns, rows, format, spare=("seed", "size", "champion"))
+        print_table(columns, rows, format, spare=("seed", "size", "champion", "gate looks"))
     else:
         screen.line(f"no runs in {root}; start one with the command loop")
 

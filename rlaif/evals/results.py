@@ -90,6 +90,7 @@ class Paired:
     challenger_predictions: list[str]
     targets: list[str]
     groups: list[str]
+    item_ids: list[str]
 
 
 def pair_both(a: MetricResults | None, b: MetricResults | None) -> Paired | None:
@@ -110,4 +111,5 @@ def pair(a: MetricResults, b: MetricResults) -> Paired:
         [b.predictions[j] for _, j, _, _ in scored],
         [a.targets[k] for k, _, _, _ in scored],
         [a.groups[k] for k, _, _, _ in scored],
+        [a.item_ids[k] for k, _, _, _ in scored],
     )

@@ -27,7 +27,7 @@ valid are no evidence in either direction, so they end INCONCLUSIVE.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rlaif.config import GateConfig
@@ -41,11 +41,14 @@ from rlaif.gate.conditions import (
     ordered_rows,
 )
 from rlaif.gate.items import Items, items_to_settle
+from rlaif.gate.labelled import labelled_rows, with_labels
 from rlaif.gate.levels import alpha_for_look
+from rlaif.gate.ppi import Labels, estimate
 from rlaif.types import Action
 from rlaif.wording import items_words
 
 RULE = "gate-2"  # how alpha is shared and handed on; recorded with each decision, absent before there was a second rule
+MOST_RESAMPLES = 1_000_000
 
 __all__ = [
     "RULE",
@@ -65,12 +68,14 @@ __all__ = [
 class Look:
     """Which look at the gate's items this is: `number` counts from 1 within its kind, rejections included.
 
-    `inherited` is the alpha that the look before handed on because it promoted; 0 where it did not.
+    `inherited` is the alpha that the look before handed on because it promoted; 0 where it did not. `share` is the part
+    of its own alpha that is left by other runs on the same items (see `ledger`).
     """
 
     kind: Literal["sft", "dpo"]
     number: int
     inherited: float = 0.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +118,22 @@ class GateResult:
     items_needed: Items | None = None
     inherited: float = 0.0
     shares: dict[str, float] = field(default_factory=dict)
+    run_share: float = 1.0
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """What is recorded beside the rows: the alpha, where it came from, and who had it. JSON-ready."""
+        """What is recorded beside the rows: the alpha, where it came from, and who had it. JSON-ready.
+
+        `ledger_share` is there where the run shares its alpha with other runs.
+        """
+        shared = {"ledger_share": self.run_share} if self.run_share != 1 else {}
         return {
             "rule": RULE,
             "alpha": self.alpha,
             "alpha_inherited": self.inherited,
             "alpha_shares": self.shares,
             "items_needed": self.items_needed,
-        }
+        } | shared
 
 
 def decide(
@@ -134,13 +144,16 @@ def decide(
     settings: GateConfig,
     checks: Checks,
     seed: int,
+    labels: Labels | None = None,
 ) -> GateResult:
     """PROMOTE, REJECT or INCONCLUSIVE, by the rule at the top of this module; the same inputs give the same result.
+
+    With `labels` (see `rlaif.gate.ppi`) the score is the one that they correct, in every condition on it.
 
     Raises RlaifError on accuracy values other than 0/1 and UsageError on a look without alpha (see `alpha_for_look`).
     """
     # Settings may give a run more than 1 in all; a probability is no more than that.
-    alpha = min(_own_alpha(look, settings) + look.inherited, 1.0)
+    alpha = min(own_alpha(look, settings) + look.inherited, 1.0)
     rows = _same_rows(champion, challenger)
     comparable = all(row.passed for row in rows)
     rows += _unscored_rows(champion, challenger, settings)
@@ -156,6 +169,9 @@ def decide(
         order = pair_both(champion.order, challenger.order)
         consistency = pair_both(champion.consistency, challenger.consistency)
         others = [pair(a, b) for a, b in zip(champion.others, challenger.others, strict=True)]
+        labelled = with_labels(score, labels) if score and labels is not None else None
+        if labelled:
+            rows.append(labelled.row)
         every = (accuracy, score, order, consistency, *others)
         too_few_groups = [p.source for p in every if p and len(set(p.groups)) < 2]
         for source in too_few_groups:
@@ -163,20 +179,29 @@ def decide(
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
             for_p = resamples_of(alpha, settings)
-            measured = measure(accuracy, score, order, consistency, others, seed, settings.resamples, for_p)
+            read = labelled.score if labelled else score
+            measured = measure(accuracy, read, order, consistency, others, seed, settings.resamples, for_p)
+            if read and labelled and labelled.correction:
+                measured = replace(measured, score=estimate(read, seed=seed, resamples=for_p))
             rows += better_rows(measured, alpha, settings)
             rows += bound_rows(measured, settings)
             rows += ordered_rows(challenger, seed, settings.resamples)
+            if score and labelled and labelled.correction:
+                rows = labelled_rows(rows, score, labelled.correction, settings, seed)
     return _conclude((*rows, *guards), measured, look, alpha, settings)
 
 
 def resamples_of(alpha: float, settings: GateConfig) -> int:
-    """A p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones."""
-    return max(settings.resamples, math.ceil(20 / alpha))
+    """A p-value from B resamples is at least 1 / (B + 1): late looks need more of them than early ones.
+
+    No more than a million: a look with an alpha below that promotes nothing.
+    """
+    return max(settings.resamples, min(math.ceil(20 / alpha), MOST_RESAMPLES))
 
 
-def _own_alpha(look: Look, settings: GateConfig) -> float:
-    return alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
+def own_alpha(look: Look, settings: GateConfig) -> float:
+    """The look's alpha without what it inherits."""
+    return look.share * alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
 
 
 def _same_rows(champion: PolicyResults, challenger: PolicyResults) -> list[GateRow]:
@@ -233,10 +258,12 @@ def _conclude(
     """
     shares = {metric: level.share for metric, level in m.levels(alpha).items()} if m else {}
     inherited = f" ({look.inherited:.4f} of it from the promotion before)" if look.inherited else ""
+    if look.share != 1:
+        inherited += f" (other runs on these items leave {look.share:.1%} of a run's alpha)"
 
     def result(action: Action, why: str, items: Items | None = None) -> GateResult:
         reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}"
-        return GateResult(action, reason, alpha, rows, items, look.inherited, shares)
+        return GateResult(action, reason, alpha, rows, items, look.inherited, shares, look.share)
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]
     if invalid or m is None:
@@ -266,9 +293,10 @@ def _conclude(
     reasons = [] if better else [_words(row) for row in tests]
     reasons += [f"{row.metric} not shown to be not worse ({row.detail.split(';')[0]})" for row in open_bounds]
     reasons += [f"red guard {row.metric}" for row in blocking]
-    next_look = Look("dpo", look.number + 1 if look.kind == "dpo" else 1)  # it inherits nothing from this one
+    # It inherits nothing from this one.
+    next_look = Look("dpo", look.number + 1 if look.kind == "dpo" else 1, share=look.share)
     open_metrics = [row.metric for row in open_bounds]
-    items = items_to_settle(m, bool(better), open_metrics, _own_alpha(next_look, settings), settings)
+    items = items_to_settle(m, bool(better), open_metrics, own_alpha(next_look, settings), settings)
     reasons.append(items_words(items))
     return result("INCONCLUSIVE", "; ".join(reasons), items)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rlaif.gate import ledger, selection
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import UsageError
+from rlaif.types import RlaifError, UsageError
 from rlaif.wording import items_words
 
 Row = dict[str, Any]
@@ -16,6 +17,7 @@ QUESTIONS = {
     "valid": "may the two be compared?",
     "guard": "did a monitor object?",
     "better": "is it better?",
+    "judge_alone": "what does the judge say without the labels?",
     "not_worse": "is it not much worse?",
     "ordered": "does the order of its words matter?",
     "gain_possible": "may there still be a gain worth having?",
@@ -43,8 +45,9 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
     """What the gate of a round saw, JSON-ready.
 
     It has `verdict` (one line), `conditions` (rows of `gates`, each with `question` and `words`), `alpha_words` (which
-    alpha was used, and why) and `power`. `round` None is the latest that was decided. `conditions` is empty where a
-    round ended without a challenger. UsageError for a round that is not decided.
+    alpha was used, and why), `power`, `selection` (what a promoted gain may be worth) and `ledger` (looks at the same
+    gate items over all runs, in words; "" where none is known). `round` None is the latest that was decided.
+    `conditions` is empty where a round ended without a challenger. UsageError for a round that is not decided.
     """
     decisions = run.store.query(
         "SELECT round, action, reason, evidence FROM decisions WHERE kind = 'gate' ORDER BY seq"
@@ -79,7 +82,25 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
         "items_needed": evidence.get("items_needed"),
         "power": [power(row) for row in rows if row["condition"] == "better"],
         "conditions": conditions,
+        "ledger": ledger_words(run),
+        "selection": selection_words(decision["action"], evidence, rows),
     }
+
+
+def selection_words(action: str, evidence: dict[str, Any], rows: list[Row]) -> list[str]:
+    """What the gains that a look promoted on may be worth, since only high ones are promoted."""
+    shares = evidence.get("alpha_shares", {})
+    gained = [row for row in rows if row["condition"] == "better" and row["passed"] and row["alpha"]]
+    return [selection.words(_name(row), row, shares.get(row["metric"]) or 0.5) for row in gained if action == "PROMOTE"]
+
+
+def ledger_words(run: Run) -> str:
+    """What the ledger knows of looks at this run's gate items; "" where it knows none."""
+    try:
+        found = ledger.counts().get(ledger.run_key(run.store.query("SELECT run_id, created_at FROM runs")[0]))
+    except RlaifError as error:
+        return str(error)
+    return ledger.words(found) if found else ""
 
 
 def alpha_words(evidence: dict[str, Any], rows: list[Row]) -> str:
@@ -96,6 +117,8 @@ def alpha_words(evidence: dict[str, Any], rows: list[Row]) -> str:
             f"alpha {alpha:.4f}: {alpha - inherited:.4f} is this look's own, {inherited:.4f} comes from the promotion "
         )
         origin += "before"
+    if share := evidence.get("ledger_share"):
+        origin += f", and other runs on these items leave this run {share:.1%} of its alpha (gate.ledger=spend)"
     whole = [_name(tests[metric]) for metric, share in shares.items() if share == 1]
     if not whole:
         return f"{origin}; the two metrics share it (Holm)"
@@ -164,7 +187,12 @@ def words(row: Row) -> str:
         return (
             f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f} on {row['n']:,} items{groups}"
             f"{flips}; chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a "
-            f"gain of {row['threshold']:.4f}"
+            f"gain of {row['threshold']:.4f}" + (f"; {detail.split('; ')[0]}" if "PPI++" in detail else "")
+        )
+    if condition == "judge_alone":
+        return (
+            f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f}, p {row['p_value']:.4f}; the labels "
+            "correct it, and this decides nothing"
         )
     if condition == "not_worse":
         return (
@@ -206,7 +234,7 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     enough = any(c["condition"] == "better" and c["passed"] for c in result["conditions"])
     table += [_line(c, enough) for c in result["conditions"] if c["condition"] not in settled]
     screen.table("", ["met", "condition", "found"], table)
-    for line in (result["alpha_words"], *result["power"]):
+    for line in (result["alpha_words"], *result["selection"], *result["power"], result["ledger"]):
         if line:
             screen.line(line)
 

@@ -20,8 +20,8 @@ import scipy
 
 from rlaif import stats
 from rlaif.config import GateConfig
-from rlaif.gate.decide import Check, Checks, Look, MetricResults, PolicyResults, decide, resamples_of
-from rlaif.gate.levels import Arm, alpha_for_look, least_p, shared
+from rlaif.gate.decide import Check, Checks, Look, MetricResults, PolicyResults, decide, own_alpha, resamples_of
+from rlaif.gate.levels import Arm, least_p, shared
 from rlaif.gate.streams import Answers, Pair, Stream
 
 TRIES = (200, 2_000)
@@ -87,13 +87,14 @@ def looks_won(
     *,
     inherited: float = 0.0,
     go_on: bool = False,
+    share: float = 1.0,
 ) -> Iterator[list[int]]:
-    """The looks of each loop that promoted; see `promotions`."""
+    """The looks of each loop that promoted; see `promotions`. `share`: of the alpha, see `Look`."""
     for loop in range(loops):
         deals, alpha, won = stream(np.random.default_rng([seed, loop])), inherited, []
         dealt = next(deals)
         for number in looks:
-            look = Look("dpo", number, alpha)
+            look = Look("dpo", number, alpha, share)
             promoted = is_promoted(dealt, look, settings, seed)
             alpha = 0.0
             if promoted:
@@ -106,8 +107,7 @@ def looks_won(
 
 
 def alpha_of(look: Look, settings: GateConfig) -> float:
-    own = alpha_for_look(look.kind, look.number, sft=settings.alpha_sft, dpo=settings.alpha_dpo)
-    return own + look.inherited
+    return own_alpha(look, settings) + look.inherited
 
 
 def is_promoted(dealt: Pair, look: Look, settings: GateConfig, seed: int) -> bool:

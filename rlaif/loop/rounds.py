@@ -19,7 +19,8 @@ from rlaif.evals.quality import gate_judge_config, gate_quality, labelled_qualit
 from rlaif.evals.stored import results
 from rlaif.exam.licence import ensure_licence
 from rlaif.gate.decide import decide
-from rlaif.gate.looks import follows_older_rule, next_look
+from rlaif.gate.labels import labels_at
+from rlaif.gate.looks import entered, follows_older_rule, next_look, tell_others
 from rlaif.judging.configured import judge_item, members
 from rlaif.judging.cut import as_judged
 from rlaif.judging.noise import UNMEASURED, measure_noise
@@ -70,6 +71,7 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     prepare(loop.run, loop.base, loop.prompt, loop.screen, data)
     loop.screen.forecast = Forecast(loop.run, rounds, loop.judge.local)
     check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
+    tell_others(loop.run, loop.screen)
     ensure_licence(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
     if loop.gate_judge:  # its word decides promotions, so it sits the same exam
         examined = replace(loop.run, config=gate_judge_config(loop.run.config))
@@ -259,8 +261,18 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     # SFT has monitors of its own: it may change length and likelihood at will, and there is no round before it.
     monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else sft_monitors(run, challenger)
     conditions = replace(checks(run, loop.judge), guards=monitor_round.guards(monitors, run.config))
+    labels = labels_at(run, round, champion, challenger, loop.prompt)
+    look = entered(run, round, look, (champion_results, challenger_results), loop.screen)
     seed = run.config.seed
-    result = decide(champion_results, challenger_results, look=look, settings=settings, checks=conditions, seed=seed)
+    result = decide(
+        champion_results,
+        challenger_results,
+        look=look,
+        settings=settings,
+        checks=conditions,
+        seed=seed,
+        labels=labels,
+    )
     rows = [
         {k: v for k, v in row_dict(row).items() if v is not None}
         | {"round": round, "look": look.number, "champion": champion, "challenger": challenger}

@@ -9,6 +9,7 @@ import pytest
 
 from rlaif import admin
 from rlaif.config import Config, flat
+from rlaif.gate import ledger
 from rlaif.run import Run
 from rlaif.types import Decision, RlaifError, UsageError
 from stores.lock import run_lock
@@ -333,6 +334,21 @@ def test_list_runs_finds_all_below_and_says_how_they_are(tmp_path: Path, make_ru
     assert found[0]["state"] == "stopped in round 4, no session was recorded"
     assert found[1]["state"] == "finished round 3"
     assert found[0]["size"].endswith(" MB") and float(found[0]["size"].split()[0]) > 0.1
+    assert found[0]["gate looks"] == ""
+    key = ledger.run_key(deep.store.query("SELECT run_id, created_at FROM runs")[0])
+    for who, look_id in ((key, "1"), ("another", "2"), ("another", "3")):
+        ledger.enter(ledger.Entry("items", look_id, who, "runs", 1, 0.02, 0.05), spends=False)
+    # Both runs of this test were made at the same moment with the same settings, as copies of a folder are.
+    assert {row[columns.index("gate looks")] for row in admin.list_runs(tmp_path)[1]} == {"1 of 3"}
+
+
+def test_a_ledger_that_cannot_be_read_keeps_no_run_from_the_list(
+    tmp_path: Path, make_run: Callable[[Path], Run]
+) -> None:
+    make_run(tmp_path / "a")
+    ledger.path().parent.mkdir(parents=True)
+    ledger.path().write_bytes(b"no database at all, but 16 bytes or more")
+    assert len(admin.list_runs(tmp_path)[1]) == 1
 
 
 def test_list_runs_shows_a_running_one(tmp_path: Path, make_run: Callable[[Path], Run]) -> None:

@@ -36,6 +36,8 @@ OTHER: dict[str, Any] = {
     "dpo.earlier": "all",
     "pairs.max_length_ratio": 2.0,
     "pairs.truncated": "cut",
+    "gate.ledger": "spend",
+    "gate.labels": 30,
     "model.target_modules": ["q_proj"],
     "data.leaks": "off",
     "monitors.length_high": 2.0,

@@ -134,3 +134,19 @@ def test_an_older_run_gets_an_empty_table_for_what_answers_agree_on(tmp_path, ve
     assert new.query("SELECT * FROM consensus") == [] and len(new.query("SELECT * FROM candidates")) == 2
     new.write({"consensus": [{"candidate_id": "a", "token_f1": 0.5}]})
     assert new.query("SELECT * FROM consensus") == [{"candidate_id": "a", "token_f1": 0.5}]
+
+
+def test_an_older_run_gets_an_empty_table_for_labels_at_the_gate(tmp_path, version, rows):
+    known = migrations.available()
+    version(*[m for m in known if m.name < "0015"])
+    old = Store.create(tmp_path, {"run_id": "old", "profile": "p", "config": {}, "config_hash": "c", "seed": 1})
+    old.write({"candidates": [rows.candidate("a")]})
+    version(*known)
+    new = Store.open(tmp_path)
+    assert new.query("SELECT * FROM gate_labels") == [] and len(new.query("SELECT * FROM candidates")) == 1
+    label = {"champion": "a", "challenger": "b", "item_id": "q", "judge_id": "j", "shown": "champion first"}
+    new.write({"gate_labels": [label | {"champion_mark": 0.0, "challenger_mark": 1.0, "status": "scored"}]})
+    half = {"champion_mark": 0.5, "status": "scored"}
+    for wrong in (half, {"status": "refused"}, {"champion_mark": 2.0, "challenger_mark": 1.0, "status": "scored"}):
+        with pytest.raises(RlaifError, match="CHECK"):
+            new.write({"gate_labels": [label | {"judge_id": "k"} | wrong]})

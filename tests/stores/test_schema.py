@@ -27,6 +27,7 @@ SCHEMA = {
     "reason kind origin",
     "imported_answers": "candidate_id question_id text",
     "consensus": "candidate_id token_f1",
+    "gate_labels": "champion challenger item_id judge_id shown champion_mark challenger_mark status reason created_at",
     "cut_answers": "candidate_id text n_tokens",
     "pair_outcomes": "round question_id pairs_kept outcome",
     "answers": "candidate_id question_id text policy_id prompt_sha256 n_tokens",

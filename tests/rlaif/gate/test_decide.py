@@ -42,8 +42,9 @@ def policy(right, score, name="p", order=None):
     )
 
 
-def judged(champion, challenger, look=LOOK, checks=Checks(), **changes):  # noqa: B008
-    return decide(champion, challenger, look=look, settings=FAST.model_copy(update=changes), checks=checks, seed=0)
+def judged(champion, challenger, look=LOOK, checks=Checks(), labels=None, **changes):  # noqa: B008
+    used = FAST.model_copy(update=changes)
+    return decide(champion, challenger, look=look, settings=used, checks=checks, seed=0, labels=labels)
 
 
 def row(result, condition, name):
@@ -527,3 +528,41 @@ def test_what_would_settle_free_text_alone_needs_fewer_items_than_with_labels_be
 def test_two_policies_without_a_benchmark_in_common_are_not_compared(champion, challenger, why):
     result = judged(champion, challenger)
     assert result.action == "INCONCLUSIVE" and why in result.reason
+
+
+def judged_text(values, says, name):
+    ids = tuple(f"q{i}" for i in range(len(values)))
+    groups = tuple(f"g{i // 4}" for i in range(len(values)))
+    score = MetricResults("medquad", "quality", ids, tuple(values), tuple(says), ("",) * len(ids), groups,
+                          ("scored",) * len(ids), "h", "d")  # fmt: skip
+    return PolicyResults(name, None, score)
+
+
+def test_labels_overrule_a_judge_that_is_deceived_and_support_one_that_is_blind():
+    rng = np.random.default_rng(3)
+    before, answers = rng.uniform(0.4, 0.5, 240), [f"answer {i}" for i in range(240)]
+    other = [a if i % 3 == 0 else f"{a}, better" for i, a in enumerate(answers)]
+    differ = np.arange(240) % 3 > 0
+    noise = rng.normal(0, 0.03, 240) * differ
+    asked = sorted(f"q{i}" for i in np.flatnonzero(differ))[:100]
+    champion = judged_text(before, answers, "champ")
+    fooled, blind = (judged_text(before + gain * differ + noise, other, "chall") for gain in (0.1, 0.0))
+    worse = {item: (0.67, 0.67 - (k % 2) / 3) for k, item in enumerate(asked)}
+    better = {item: (0.33, 0.33 + (k % 2) / 3) for k, item in enumerate(asked)}
+    alone, overruled = judged(champion, fooled), judged(champion, fooled, labels=worse)
+    assert (alone.action, overruled.action) == ("PROMOTE", "REJECT")
+    found = row(overruled, "better", "quality")
+    assert found.test == "ppi_clustered_bootstrap" and found.delta == pytest.approx(-1 / 9, abs=0.02)
+    assert "corrected by 100 labels (PPI++, lambda" in found.detail and "the labels alone say" in found.detail
+    beside = row(overruled, "judge_alone", "quality")
+    assert beside.delta == row(alone, "better", "quality").delta and beside.passed
+    found = judged(champion, blind).action, judged(champion, blind, labels=better).action
+    assert found == ("REJECT", "PROMOTE")
+
+
+def test_too_few_labels_decide_nothing():
+    before, answers = np.linspace(0.4, 0.6, 120), [f"answer {i}" for i in range(120)]
+    champion = judged_text(before, answers, "champ")
+    challenger = judged_text(before + 0.1, [f"{a}, better" for a in answers], "chall")
+    few = judged(champion, challenger, labels={f"q{i}": (0.0, 1.0) for i in range(29)})
+    assert few.action == "INCONCLUSIVE" and "29 labels on 120 items" in few.reason

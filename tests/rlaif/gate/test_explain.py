@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from rlaif.config import Config, GateConfig, flat
+from rlaif.gate import ledger
 from rlaif.gate import simulate_run as simulate_own
 from rlaif.gate.decide import Check, Checks, GateResult, Guard, Look, MetricResults, PolicyResults, decide
-from rlaif.gate.explain import QUESTIONS, explain, show
+from rlaif.gate.explain import QUESTIONS, alpha_words, explain, show
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, UsageError
@@ -230,3 +231,26 @@ def test_simulate_on_the_runs_own_results(run: Run, monkeypatch: pytest.MonkeyPa
     out = io.StringIO()
     simulate_own.show(result, Screen(Console(file=out, width=200)))
     assert "of 3 simulated loops of 2 rounds promote at all" in out.getvalue() and "10.0% discordant" in out.getvalue()
+
+
+def test_the_ledger_and_the_share_it_leaves_are_shown(run: Run) -> None:
+    assert explain_of(run)["ledger"] == ""
+    key = ledger.run_key(run.store.query("SELECT run_id, created_at FROM runs")[0])
+    for who, look_id in ((key, "1"), ("another", "2"), ("another", "3")):
+        ledger.enter(ledger.Entry("items", look_id, who, "runs", 1, 0.02, 0.05), spends=False)
+    found = explain(run, 1)
+    assert "this run had 1 look at its gate items with alpha 0.0200; 2 runs together had 3, with alpha 0.0600" in shown(
+        found
+    )
+    look = Look("dpo", 2, share=0.25)
+    result = decide(CHAMPION, policy("chall", gained(25), SCORE), look=look, settings=SETTINGS, checks=Checks(), seed=0)
+    assert result.alpha == pytest.approx(0.25 * 0.04 * 6 / np.pi**2 / 4)
+    assert result.evidence["ledger_share"] == 0.25 and "leave 25.0% of a run's alpha" in result.reason
+    rows = [row for row in map(asdict, result.rows) if row["condition"] == "better"]
+    assert "leave this run 25.0% of its alpha" in alpha_words(result.evidence, rows)
+
+
+def explain_of(run: Run) -> dict:
+    result = judged(run, 1, policy("chall", gained(25), SCORE))
+    assert "ledger_share" not in result.evidence, "a run that does not share records what it always did"
+    return explain(run, 1)

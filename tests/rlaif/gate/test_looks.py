@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rlaif.config import Config, flat
+from rlaif.evals.results import MetricResults, PolicyResults
+from rlaif.gate import ledger
 from rlaif.gate.decide import RULE, Look
-from rlaif.gate.looks import follows_older_rule, next_look
+from rlaif.gate.looks import entered, follows_older_rule, next_look, tell_others
 from rlaif.run import Run
-from rlaif.types import Decision
+from rlaif.screen import Screen
+from rlaif.types import Decision, RlaifError
 from stores.store import Store
 
 
@@ -66,3 +72,86 @@ def test_a_run_of_an_older_rule_goes_on_with_what_it_recorded(run: Run) -> None:
     assert next_look(run, 2) == Look("dpo", 2, 0.0243), "the alpha on record, not what the present rule would have had"
     decided(run, 2, "REJECT", 0.0304, rule=RULE)
     assert not follows_older_rule(run, 3), "said once, at the first look of the present rule"
+
+
+def compared(values: tuple[float, ...], others: tuple[float, ...]) -> tuple[PolicyResults, PolicyResults]:
+    def side(name: str, scored: tuple[float, ...]) -> PolicyResults:
+        n = len(scored)
+        ids = tuple(f"q{i}" for i in range(n))
+        score = MetricResults("medquad", "token_f1", ids, scored, ("",) * n, ("",) * n, ids, ("scored",) * n, "h", "d")
+        return PolicyResults(name, None, score)
+
+    return side("a", values), side("b", others)
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen(Console(file=io.StringIO(), width=400))
+
+
+def said(screen: Screen) -> str:
+    return screen.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def with_ledger(run: Run, mode: str, folder: Path | None = None) -> Run:
+    gate = run.config.gate.model_copy(update={"ledger": mode})
+    return replace(run, config=run.config.model_copy(update={"gate": gate}), folder=folder or run.folder)
+
+
+def another(tmp_path: Path, mode: str) -> Run:
+    config = Config()
+    row = {"run_id": "r2", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
+    return with_ledger(Run(tmp_path / "other", Store.create(tmp_path / "other", row), config), mode)
+
+
+def test_a_look_of_a_run_that_warns_keeps_its_alpha_and_the_next_run_is_told(
+    run: Run, tmp_path: Path, screen: Screen
+) -> None:
+    tell_others(run, screen)
+    assert entered(run, 1, Look("dpo", 1, 0.01), compared((0.5, 0.4), (0.6, 0.4)), screen) == Look("dpo", 1, 0.01)
+    tell_others(run, screen)
+    assert not said(screen), "nothing to say of its own looks"
+    other = another(tmp_path, "warn")
+    tell_others(other, screen)
+    assert "1 look by 1 other run spent alpha 0.0243" in said(screen) and "up to 7.4%" in said(screen)
+
+
+def test_runs_that_spend_share_the_alpha(run: Run, tmp_path: Path, screen: Screen) -> None:
+    first, second = with_ledger(run, "spend"), another(tmp_path, "spend")
+    pair = compared((0.5, 0.4), (0.6, 0.4))
+    assert entered(first, 0, Look("sft", 1), pair, screen).share == 0.5
+    assert entered(second, 0, Look("sft", 1), compared((0.5, 0.4), (0.7, 0.4)), screen).share == 0.25
+    assert entered(first, 0, Look("sft", 1), pair, screen).share == 0.5, "killed before its decision"
+    tell_others(second, screen)
+    assert "this run may use half of what they leave" in said(screen)
+    decided(second, 0, "PROMOTE", 0.0025, rule=RULE, ledger_share=0.25)
+    assert next_look(second, 1) == Look("dpo", 1, 0.0025, 0.25)
+
+
+def test_off_leaves_no_trace(run: Run, screen: Screen) -> None:
+    off = with_ledger(run, "off")
+    tell_others(off, screen)
+    assert entered(off, 1, Look("dpo", 1), compared((0.5,), (0.6,)), screen) == Look("dpo", 1)
+    assert not ledger.path().exists() and not said(screen)
+
+
+def test_a_ledger_that_cannot_be_written_stops_only_a_run_that_spends(
+    run: Run, tmp_path: Path, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    monkeypatch.setenv("RLAIF_DATA", str(blocked))
+    pair = compared((0.5,), (0.6,))
+    assert entered(run, 1, Look("dpo", 1), pair, screen) == Look("dpo", 1)
+    assert said(screen).count("\n") == 1 and "not counted over runs" in said(screen)
+    with pytest.raises(RlaifError, match="the ledger of looks"):
+        entered(with_ledger(run, "spend"), 1, Look("dpo", 1), pair, screen)
+
+
+def test_a_run_that_spends_is_told_before_it_trains_that_nothing_is_left(
+    run: Run, tmp_path: Path, screen: Screen
+) -> None:
+    for k in range(3):
+        entered(run, 1, Look("dpo", 1), compared((0.5,), (0.6 + k / 10,)), screen)
+    with pytest.raises(RlaifError, match="no look is left"):
+        tell_others(another(tmp_path, "spend"), screen)

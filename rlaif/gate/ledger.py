@@ -1,0 +1,228 @@
+"""The ledger of looks at gate items: every run whose gate looks at the same items spends alpha on them. This counts.
+
+It is a DuckDB file of its own, `rlaif/looks.duckdb` in the user's data folder ($RLAIF_DATA, else $XDG_DATA_HOME, else
+~/.local/share). A row is one look by one run. A look is known by what it compared, so one that is repeated, by a run
+that was killed or by the same run in another folder, counts once. Rows are written before the look decides: a run that
+is killed in between finds its row and goes on with it.
+
+With `gate.ledger = "spend"` a run may use half of the alpha that the other runs on its items have left (:func:`enter`).
+Of what a run with "spend" may use, all counts as spent from its first look on; of another run, what its looks had. The
+sum over all runs is then at most the alpha of one run (1/2 + 1/4 + ... of it), and so is, by the union bound, the
+probability of a false promotion in any of them, however many there are.
+
+Imports neither numpy nor torch: the list of runs reads it too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from rlaif.run import now
+from rlaif.types import Question, RlaifError, content_id
+from stores.connect import one_line, reading, writing
+
+T = TypeVar("T")
+PATIENCE = 10.0  # seconds; a look holds the file for hundredths of a second
+SCHEMA = """CREATE TABLE IF NOT EXISTS looks (
+    items VARCHAR,              -- hash of the gate items
+    look_id VARCHAR,            -- hash of what was compared on them
+    run VARCHAR,
+    folder VARCHAR NOT NULL,    -- where the run lay then
+    round INTEGER NOT NULL,
+    alpha DOUBLE NOT NULL,      -- the look's own, without what a promotion handed on
+    share DOUBLE NOT NULL,      -- of the alpha that the run would have on fresh items
+    reserved DOUBLE,            -- the alpha of all looks the run may come to; NULL where it does not share, or repeats
+    seen_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (items, look_id, run)
+)"""
+# What other runs have used up: all of what they reserved, and the looks of those that reserved nothing, each once.
+SPENT = """WITH others AS (SELECT * FROM looks WHERE items = ? AND run <> ?),
+reserved AS (SELECT run, max(reserved) AS alpha FROM others WHERE reserved IS NOT NULL GROUP BY run),
+free AS (
+    SELECT look_id, max(alpha) AS alpha FROM others GROUP BY look_id HAVING count(reserved) = 0
+)
+SELECT (SELECT coalesce(sum(alpha), 0) FROM reserved) + (SELECT coalesce(sum(alpha), 0) FROM free)"""
+COUNTS = """WITH mine AS (SELECT DISTINCT run, items FROM looks),
+looks_once AS (SELECT items, look_id, max(alpha) AS alpha FROM looks GROUP BY items, look_id)
+SELECT m.run, (SELECT count(*) FROM looks l WHERE l.run = m.run AND l.items = m.items),
+       (SELECT count(*) FROM looks_once o WHERE o.items = m.items),
+       (SELECT count(DISTINCT run) FROM looks l WHERE l.items = m.items),
+       (SELECT sum(alpha) FROM looks l WHERE l.run = m.run AND l.items = m.items),
+       (SELECT sum(alpha) FROM looks_once o WHERE o.items = m.items)
+FROM mine m"""
+
+OTHERS = """WITH others AS (
+    SELECT look_id, run, alpha FROM looks l WHERE items = ? AND run <> ?
+        AND NOT EXISTS (SELECT 1 FROM looks m WHERE m.items = l.items AND m.look_id = l.look_id AND m.run = ?)
+)
+SELECT count(DISTINCT look_id), count(DISTINCT run),
+       (SELECT sum(alpha) FROM (SELECT max(alpha) AS alpha FROM others GROUP BY look_id)) FROM others"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Looks at a run's gate items: `own` by this run, `all` by `runs` runs together, with the alpha of each. A look
+    that several runs repeated is one of `all`.
+    """
+
+    own: int
+    all: int
+    runs: int
+    alpha_own: float
+    alpha_all: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One look about to be taken. `alpha` is its own at a share of 1; `total` that of all looks of such a run. `share`
+    is the one on record for the run's look before, None at its first one.
+    """
+
+    items: str
+    look_id: str
+    run: str
+    folder: str
+    round: int
+    alpha: float
+    total: float
+    share: float | None = None
+
+
+def path() -> Path:
+    """Where the ledger lies; it need not be there."""
+    own = os.environ.get("RLAIF_DATA")
+    if own:
+        return Path(own) / "looks.duckdb"
+    shared = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(shared).expanduser() / "rlaif" / "looks.duckdb"
+
+
+def run_key(row: dict[str, Any]) -> str:
+    """Which run it is, wherever its folder lies: from the columns run_id and created_at of its row in `runs`."""
+    created: datetime = row["created_at"]
+    return content_id(row["run_id"], created.isoformat())
+
+
+def items_key(questions: Iterable[Question]) -> str:
+    """The same for the same gate items with the same references and labels, in whatever order."""
+    return content_id(sorted((q.question_id, q.reference, q.label) for q in questions))
+
+
+def enter(entry: Entry, *, spends: bool) -> float:
+    """Write the look down, once, and return the share of its alpha that it may use: 1 where the run does not spend.
+
+    A look that was compared before has the share that it had then. Else a run that spends has the share of its look
+    before, and at its first one that no other run had, half of what the others have left of `total`. Raises RlaifError
+    where nothing is left, and where the ledger cannot be written or is held for 10 s.
+    """
+
+    def work(con: duckdb.DuckDBPyConnection) -> float:
+        con.execute("BEGIN")
+        con.execute(SCHEMA)
+        known = con.execute(
+            "SELECT share, reserved, run = ? AS mine FROM looks WHERE items = ? AND look_id = ? ORDER BY mine DESC",
+            [entry.run, entry.items, entry.look_id],
+        ).fetchall()
+        reserved = None
+        if not spends:
+            share = 1.0
+        elif known:
+            share = float(known[0][0])
+        else:
+            share = _share(con, entry)
+            reserved = share * entry.total
+        row = [entry.items, entry.look_id, entry.run, entry.folder, entry.round, share * entry.alpha, share, reserved]
+        con.execute("INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", [*row, now()])
+        con.execute("COMMIT")
+        return share
+
+    return _using(lambda file: _written(file, work), make=True)
+
+
+def left(items: str, run: str, total: float) -> float:
+    """The alpha of `total` that other runs than `run` have not used on these items, never below 0."""
+    spent = _asked(SPENT, [items, run])
+    return max(total - (float(spent[0][0]) if spent else 0.0), 0.0)
+
+
+def counts() -> dict[str, Counts]:
+    """Run (see `run_key`) -> what the ledger knows of its gate items. Empty where there is no ledger."""
+    return {row[0]: Counts(*row[1:]) for row in _asked(COUNTS, [])}
+
+
+def others(items: str, run: str) -> Counts | None:
+    """The looks at these items by other runs that `run` has not had itself, each once; None without any."""
+    found = _asked(OTHERS, [items, run, run])
+    if not found or not found[0][0]:
+        return None
+    looks, runs, alpha = found[0]
+    return Counts(0, looks, runs, 0.0, alpha)
+
+
+def words(found: Counts) -> str:
+    """The counts of a run in a sentence."""
+    looks = f"{found.own} {'look' if found.own == 1 else 'looks'} at its gate items with alpha {found.alpha_own:.4f}"
+    if found.runs == 1:
+        return f"the ledger: this run had {looks}, and no other run had any"
+    return (
+        f"the ledger: this run had {looks}; {found.runs} runs together had {found.all}, with alpha "
+        f"{found.alpha_all:.4f}, and a false promotion in any of them has at most that probability"
+    )
+
+
+def _share(con: duckdb.DuckDBPyConnection, entry: Entry) -> float:
+    mine = con.execute(
+        "SELECT share, reserved FROM looks WHERE items = ? AND run = ? ORDER BY reserved NULLS LAST LIMIT 1",
+        [entry.items, entry.run],
+    ).fetchall()
+    if mine and mine[0][1] is not None:
+        return float(mine[0][0])
+    if not mine and entry.share is not None:  # this ledger does not know the run, which knows what it had
+        return entry.share
+    (spent,) = con.execute(SPENT, [entry.items, entry.run]).fetchall()[0]
+    rest = entry.total - spent
+    if rest <= 1e-9:
+        raise RlaifError(nothing_left(entry.total))
+    return float(rest / 2 / entry.total)
+
+
+def nothing_left(total: float) -> str:
+    return (
+        f"other runs have spent the alpha of {total:.4g} on these gate items ({path()}): no look is left for "
+        "gate.ledger=spend; use other gate items, or start a run with --set gate.ledger=warn"
+    )
+
+
+def _asked(sql: str, params: list[Any]) -> list[Any]:
+    """Rows of the ledger; none where there is no ledger yet."""
+
+    def work(file: Path) -> list[Any]:
+        with reading(file) as con:
+            return con.execute(sql, params).fetchall()
+
+    return _using(work) if path().exists() else []
+
+
+def _written(file: Path, work: Callable[[duckdb.DuckDBPyConnection], float]) -> float:
+    with writing(file, None, PATIENCE) as con:
+        return work(con)
+
+
+def _using(work: Callable[[Path], T], *, make: bool = False) -> T:
+    """What `work` makes of the ledger's file; RlaifError with one line for whatever is wrong with it."""
+    file = path()
+    try:
+        if make:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        return work(file)
+    except duckdb.Error as error:
+        raise RlaifError(f"the ledger of looks {file}: {one_line(error)}") from error
+    except OSError as error:
+        raise RlaifError(f"the ledger of looks {error.filename or file}: {error.strerror}") from error
