@@ -207,8 +207,8 @@ class JudgeConfig(Section):
 class PairsConfig(Section):
     """How preference pairs are made; see rlaif.loop.pairs. Scores, margins and ROUGE-L in 0-1; lengths in tokens.
 
-    `against`: what the pairs of a question are of. "worst": the best answer against the worst. "greedy": the round's
-    answers include the greedy one, which is what the gate reads, and each pair is of that and a sampled one.
+    `against`: what is rejected. "worst": a question's worst answer, which its best one is chosen over. "greedy": the
+    greedy answer, which is what the gate reads; the round makes it too, and a sampled one is chosen over it.
     `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
     enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
     `truncated`: what becomes of a question whose best answer ends at the token limit. "drop" drops it, "retry" tries

@@ -85,16 +85,14 @@ def in_order(scored: Sequence[Scored], settings: PairsConfig) -> list[Pair]:
     """All pairs of a question, chosen not below rejected: widest margin first (rounded, so that equal margins are
     equal), ties by sample_index, then candidate_id, of the chosen, then of the rejected.
 
-    With `settings.against` "greedy", those alone that have the greedy answer in them: first the answers that are better
-    than it, then those that are worse. Two sampled answers differ mostly in what chance put into them, and a policy
-    that is read greedily has nothing to learn from that. The greedy answer as the baseline: ReMax (Li et al. 2023,
-    arXiv 2310.10505).
+    With `settings.against` "greedy", those alone in which an answer that is no worse is chosen over the greedy one. Two
+    sampled answers differ mostly in what chance put into them, and a policy that is read greedily has nothing to learn
+    from that. The greedy answer as the baseline: ReMax (Li et al. 2023, arXiv 2310.10505).
     """
     pairs = [p for p in permutations(scored, 2) if p[0].score >= p[1].score]
-    if settings.against == "worst":
-        return sorted(pairs, key=_order)
-    mine = [p for p in pairs if p[0].candidate.greedy != p[1].candidate.greedy]
-    return sorted(mine, key=lambda p: (p[0].candidate.greedy, *_order(p)))
+    if settings.against == "greedy":
+        pairs = [p for p in pairs if p[1].candidate.greedy and not p[0].candidate.greedy]
+    return sorted(pairs, key=_order)
 
 
 def _order(pair: Pair) -> tuple[float, int, str, int, str]:
@@ -104,12 +102,9 @@ def _order(pair: Pair) -> tuple[float, int, str, int, str]:
 
 
 def retried(reason: str, settings: PairsConfig) -> bool:
-    """Whether another pair of the question may take the place of one that fell for `reason`.
-
-    Against the greedy answer each may: the answers that are better than it come first, whatever their margin.
-    """
+    """Whether another pair of the question may take the place of one that fell for `reason`."""
     code = reason.partition(":")[0]
-    return settings.against == "greedy" or code in RETRIED or (code == "truncated" and settings.truncated != "drop")
+    return code in RETRIED or (code == "truncated" and settings.truncated != "drop")
 
 
 def fault(chosen: Scored, rejected: Scored, bars: Bars, settings: PairsConfig) -> str:

@@ -1,6 +1,6 @@
 """Verdicts to preferences: the pairs of each question, kept for training or dropped with a reason. Pure.
 
-A reason is a fixed code, a colon, and the numbers: too_few_scored, no_greedy, tie, all_bad, below_margin,
+A reason is a fixed code, a colon, and the numbers: too_few_scored, no_greedy, greedy_best, tie, all_bad, below_margin,
 against_judge, jury_disagreement, truncated, length_ratio, near_duplicate, less_factual, pairwise, length_balance. A
 kept pair that is not its question's first choice says why in `reason`, after "fallback: " or, where it is not the only
 one, "further: ".
@@ -20,6 +20,8 @@ from rlaif.loop.consensus import consensus
 from rlaif.loop.lengths import Fits, balance_lengths
 from rlaif.loop.pair_rules import ROUNDING, Bars, Pair, Scored, bars, fault, in_order, retried
 from rlaif.types import Candidate, Preference, RlaifError, Verdict, content_id
+
+NO_GREEDY = "no_greedy: the greedy answer has no score"
 
 # Asks a pairwise judge about pairs of narrow margin: pair_id -> why the pair falls. What is confirmed is not in it.
 Confirm = Callable[[Sequence[Preference]], Mapping[str, str]]
@@ -196,7 +198,8 @@ def _of_question(question_id: str, scored: Sequence[Scored], sampled: int, rules
     ordered = in_order(scored, rules.settings)
     if not ordered:
         pair_id = content_id(rules.judge_id, question_id, None, None, rules.number)
-        reason = "no_greedy: the greedy answer has no score"
+        mine = next((s.score for s in scored if s.candidate.greedy), None)
+        reason = f"greedy_best: no sampled answer has its {mine:.4f}" if mine is not None else NO_GREEDY
         return [Preference(pair_id, rules.number, question_id, rules.judge_id, "dropped", reason)]
 
     def passes(pair: Pair) -> bool:

@@ -42,24 +42,23 @@ def test_what_is_better_than_the_greedy_answer_is_chosen_over_it() -> None:
     assert only(given, against="worst") == ("kept", "q-s0", "q-s1")
 
 
-def test_where_none_is_better_the_greedy_answer_is_chosen() -> None:
+def test_where_none_is_better_there_is_no_pair() -> None:
     (made,) = pairs(answers([0.5, 0.2, 0.6], 0.7))
-    assert (made.status, made.chosen_id, made.rejected_id, made.reason) == ("kept", "q-g", "q-s1", "")
+    assert (made.status, made.reason) == ("dropped", "greedy_best: no sampled answer has its 0.7000")
+    assert (made.chosen_id, made.rejected_id, made.margin) == (None, None, None)
 
 
-def test_where_better_ones_fall_to_a_rule_the_worse_ones_are_tried() -> None:
-    (made,) = pairs(answers([0.75, 0.2], 0.7))
-    assert (made.chosen_id, made.rejected_id) == ("q-g", "q-s1")
-    assert made.reason == "fallback: below_margin: 0.05 < 0.10"
+def test_where_the_best_falls_to_a_rule_another_that_is_better_is_chosen() -> None:
     long = [(replace(c, n_tokens=90), v) if c.candidate_id == "q-s0" else (c, v) for c, v in answers([0.9, 0.8], 0.5)]
     (made,) = pairs(long)
     assert (made.chosen_id, made.rejected_id) == ("q-s1", "q-g") and made.reason.startswith("fallback: length_ratio")
 
 
-def test_a_question_without_any_such_pair_has_the_reason_of_its_first_choice() -> None:
+def test_the_rules_hold_against_the_greedy_answer_too() -> None:
     (made,) = pairs(answers([0.75, 0.68], 0.7))
     assert (made.status, made.reason) == ("dropped", "below_margin: 0.05 < 0.10")
     assert (made.chosen_id, made.rejected_id) == ("q-s0", "q-g")
+    assert pairs(answers([0.7], 0.7))[0].reason == "tie: both 0.70"
 
 
 def test_without_a_score_of_the_greedy_answer_there_is_no_pair() -> None:
@@ -70,7 +69,7 @@ def test_without_a_score_of_the_greedy_answer_there_is_no_pair() -> None:
 
 def test_further_pairs_are_against_the_greedy_answer_too() -> None:
     made = pairs(answers([0.9, 0.1, 0.7], 0.5), per_question=3)
-    assert [(p.chosen_id, p.rejected_id) for p in made] == [("q-s0", "q-g"), ("q-g", "q-s1"), ("q-s2", "q-g")]
+    assert [(p.chosen_id, p.rejected_id) for p in made] == [("q-s0", "q-g"), ("q-s2", "q-g")]
 
 
 @pytest.mark.parametrize("by_choice", [False, True])
@@ -82,5 +81,4 @@ def test_the_balance_of_lengths_takes_no_other_pairs(by_choice: bool) -> None:
         ]
     made = pairs(given, length_by_choice=by_choice, length_min_pairs=20)
     kept = [p for p in made if p.status == "kept"]
-    assert all((p.chosen_id or "").endswith("g") != (p.rejected_id or "").endswith("g") for p in kept)
-    assert len(kept) == (30 if by_choice else 0)
+    assert not kept, "each chosen answer is shorter: such a round teaches length"
