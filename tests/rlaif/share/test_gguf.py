@@ -111,5 +111,5 @@ def test_llama_cpp_answers_as_the_merged_model(trained_run: Run, tmp_path: Path,
     assert (difference.equal, difference.token_f1) >= ((49, 0.99) if dtype == "float32" else (25, 0.7))
     assert {path.name for path in out.iterdir()} == {"model.gguf", "Modelfile", "README.md"}
     card = (out / "README.md").read_text("utf-8")
-    assert str(difference) in card and "ollama create" in card and "library_name: gguf" in card
+    assert str(difference) in card and "ollama create" in card and 'library_name: "gguf"' in card
     assert str(tmp_path).encode() not in (out / "model.gguf").read_bytes()
