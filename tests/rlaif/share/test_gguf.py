@@ -97,8 +97,7 @@ def test_a_prompt_with_the_signs_of_a_template_is_written_out(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "q8_0"])
-def test_llama_cpp_answers_as_the_merged_model(trained_run: Run, tmp_path: Path, dtype: str) -> None:
+def test_llama_cpp_answers_as_the_merged_model(trained_run: Run, tmp_path: Path) -> None:
     """Greedy answers to 50 prompts, by llama.cpp from the GGUF file and by transformers from the policy."""
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: nothing here reads a GGUF file")
     try:
@@ -106,9 +105,9 @@ def test_llama_cpp_answers_as_the_merged_model(trained_run: Run, tmp_path: Path,
     except UsageError as error:
         pytest.skip(f"{error}; the environment variable RLAIF_LLAMA_CPP names it for tests")
     out = tmp_path / "gguf"
-    difference = export(trained_run, "champion", "gguf", out, dtype, QUIET, converter)
+    difference = export(trained_run, "champion", "gguf", out, "float32", QUIET, converter)
     assert difference is not None and difference.n == 50
-    assert (difference.equal, difference.token_f1) >= ((49, 0.99) if dtype == "float32" else (25, 0.7))
+    assert difference.equal >= 49 and difference.token_f1 > 0.99
     assert {path.name for path in out.iterdir()} == {"model.gguf", "Modelfile", "README.md"}
     card = (out / "README.md").read_text("utf-8")
     assert str(difference) in card and "ollama create" in card and 'library_name: "gguf"' in card
