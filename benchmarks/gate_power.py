@@ -135,6 +135,7 @@ def power(n: int, discordance: float, gain: float, draws: int, seed: int) -> tup
         if not is_promoted(pair, Look("dpo", 1), settings, seed):
             held += is_promoted(replace(pair, order=None, shuffled=None), Look("dpo", 1), settings, seed)
             continue
+        assert pair.accuracy, "drawn_pairs draws both"
         p = stats.mcnemar_exact(pair.accuracy.champion, pair.accuracy.challenger).p_value
         for look in LOOKS:
             counts[look] += look == 1 or p <= alpha_for_look("dpo", look) / 2
@@ -146,7 +147,8 @@ def if_higher(n: int, discordance: float, loops: int, seed: int) -> Promotions:
     stream, count = drawn_pairs(n_accuracy=n, discordance=discordance), 0
     for loop in range(loops):
         dealt = zip(range(10), stream(np.random.default_rng([seed, loop])), strict=False)
-        count += any(pair.accuracy.challenger.sum() > pair.accuracy.champion.sum() for _, pair in dealt)
+        labels = [pair.accuracy for _, pair in dealt if pair.accuracy]
+        count += any(a.challenger.sum() > a.champion.sum() for a in labels)
     return Promotions(loops, count, (count,))
 
 

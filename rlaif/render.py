@@ -36,7 +36,14 @@ def answer_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: 
     """The answer prompt as :func:`render` makes it, up to where the answer begins; a raw prompt is what it says, and a
     line break.
     """
-    turns = messages(prompt, question.question, question.context, question.qtype)
+    return filled_in(tokenizer, prompt, question.question, question.context, question.qtype)
+
+
+def filled_in(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: str, context: str = "", qtype: str = ""
+) -> str:
+    """:func:`answer_prompt` from the words themselves."""
+    turns = messages(prompt, question, context, qtype)
     if prompt.raw:
         return "\n\n".join(turn["content"] for turn in turns if turn["content"]) + "\n"
     return render(tokenizer, turns)

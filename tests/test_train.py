@@ -114,16 +114,18 @@ def test_it_prints_before_and_after(trained: tuple[Path, dict[str, Any], str]) -
     metrics = {(m["benchmark"], m["metric"]): m for m in result["metrics"]}
     style = {("medquad_style", metric) for metric in ("token_f1", "rouge_l", "consistency")}
     style |= {("pubmedqa_style", "accuracy")}
-    assert set(metrics) == style | {(b, m) for b in ("medquad", "pubmedqa") for m in ("loss", "perplexity")}
+    lost = {(b, m) for b in ("medquad_style", "pubmedqa_style") for m in ("loss", "perplexity")}
+    assert set(metrics) == style | lost
+    assert all(m["change_low"] <= m["change"] <= m["change_high"] for m in metrics.values())
     means = {
         (r["policy_id"], r["metric"]): r["value"]
         for r in Store.open(folder).query("SELECT policy_id, metric, avg(value) AS value FROM eval_items GROUP BY ALL")
     }
     one = metrics["medquad_style", "token_f1"]
     assert one["n"] == 8 and one["after"] == pytest.approx(means[result["policy"], "token_f1"])
-    assert metrics["pubmedqa", "loss"]["after"] < metrics["pubmedqa", "loss"]["before"]
-    assert metrics["pubmedqa", "perplexity"]["after"] == pytest.approx(
-        2.718281828 ** metrics["pubmedqa", "loss"]["after"]
+    assert metrics["pubmedqa_style", "loss"]["after"] < metrics["pubmedqa_style", "loss"]["before"]
+    assert metrics["pubmedqa_style", "perplexity"]["after"] == pytest.approx(
+        2.718281828 ** metrics["pubmedqa_style", "loss"]["after"]
     )
     assert result["seconds"] > 0 and result["peak_memory_mb"] > 0 and result["tokens"] > 0
 

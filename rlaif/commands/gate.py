@@ -59,12 +59,12 @@ def gate_simulate(
     run: RunOption = DEFAULT_RUN,
     loops: Annotated[int, typer.Option(min=1, help="How many loops without gain to simulate.")] = 2000,
     rounds: Annotated[int, typer.Option(min=1, help="Preference rounds per loop, and so looks.")] = 10,
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
+    format: FormatOption = "table",
 ) -> None:
     """How often the gate would promote without any gain, and with one, on items such as this run's. It says how long it
     takes, and changes nothing.
     """
-    one_of("--format", format, ("table", "json"))
+    one_of("--format", format, FORMATS)
     from rlaif.gate.simulate_run import show, simulate_own
     from rlaif.run import open_run
     from rlaif.screen import Screen
@@ -74,4 +74,4 @@ def gate_simulate(
     if format == "json":
         print_json(result)
     else:
-        show(result, stdout_screen())
+        show(result, stdout_screen(format))

@@ -17,10 +17,21 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 @app.callback()
 def export(
     context: typer.Context,
-    format: Annotated[str, typer.Option(help="adapter, merged (16/32-bit) or gptq (int4).")] = "",
+    format: Annotated[
+        str, typer.Option(help="adapter, merged (16/32-bit), gptq (int4) or gguf (llama.cpp, Ollama).")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="The folder to write; new or empty.")] = None,
     policy: Annotated[str, typer.Option(help="base, sft, champion, or an id or its beginning.")] = "champion",
-    dtype: Annotated[str, typer.Option(help="Weights of merged: float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Weights of merged and gguf: float32, bfloat16 or float16; of gguf also q8_0.")
+    ] = "float32",
+    llama_cpp: Annotated[
+        Path | None, typer.Option("--llama-cpp", metavar="FOLDER", help="For gguf: a folder of llama.cpp's source.")
+    ] = None,
+    repo: Annotated[
+        str, typer.Option(help="In place of --out: owner/name on the hub. The token comes from HF_TOKEN.")
+    ] = "",
+    public: Annotated[bool, typer.Option("--public", help="With --repo: for all to see; private otherwise.")] = False,
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """Take a policy away as a model, or the preferences as data."""
@@ -30,16 +41,25 @@ def export(
     from rlaif.share.export_model import export as make
 
     one_of("--format", format, FORMATS)
-    one_of("--dtype", dtype, DTYPES)
-    if out is None:
-        raise UsageError("--out PATH is missing: the folder to write")
+    one_of("--dtype", dtype, (*DTYPES, "q8_0") if format == "gguf" else DTYPES)
+    if llama_cpp and format != "gguf":
+        raise UsageError("--llama-cpp is for --format gguf; leave it out")
+    if public and not repo:
+        raise UsageError("--public is for --repo owner/name; leave it out")
+    if (out is None) == (not repo):
+        raise UsageError("say where to: --out PATH, the folder to write, or --repo owner/name on the hub")
     from rlaif.run import open_run
     from rlaif.screen import Screen
 
     opened = open_run(run)
     with Screen().live() as screen:
-        difference = make(opened, policy, format, out, dtype, screen)
-    stdout_screen().line(f"wrote {out}" + (f": {difference}" if difference else ""))
+        if out is None:
+            from rlaif.share.hub import push_policy
+
+            where, difference = push_policy(opened, policy, format, dtype, screen, llama_cpp, repo, public)
+        else:
+            where, difference = str(out), make(opened, policy, format, out, dtype, screen, llama_cpp)
+    stdout_screen().line(f"wrote {where}" + (f": {difference}" if difference else ""))
 
 
 @app.command("preferences")

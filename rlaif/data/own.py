@@ -89,7 +89,8 @@ def guess(table: Table, said: Mapping[str, str]) -> dict[str, str]:
                 taken.add(places[name])
                 break
     if not found.get("question"):
-        raise DataError(_missing(table, "question", "questions"))
+        answered = found.get("answer") or found.get("label")
+        raise DataError(_missing(table, "question", "questions", "" if answered else " --column answer=NAME"))
     if not found.get("label") and "label" not in said and found.get("answer") and _labels(table, found["answer"]):
         found["label"] = found.pop("answer")  # "yes" and "no" alone are labels, whatever the column is called
     if found.get("label") and "label" not in said and not _labels(table, found["label"]):
@@ -175,7 +176,7 @@ def _divides(table: Table, column: str) -> bool:
     return len(values) >= max(MIN_GROUPS, rows / 20) and max(values.values()) <= rows / 5
 
 
-def _missing(table: Table, field: str, what: str) -> str:
+def _missing(table: Table, field: str, what: str, more: str = "") -> str:
     columns = ", ".join(table.columns)
-    say = f"say which has the {what}: --column {field}=NAME"
+    say = f"say which has the {what}{' and the answers' if more else ''}: --column {field}=NAME{more}"
     return f"{table.name}: no column is called like {field}; found {columns}; {say}"

@@ -128,11 +128,12 @@ def could_be_promoted(dealt: Pair, alpha: float, settings: GateConfig, seed: int
     once in a million times if p were at the share; the last try is that of `decide` itself, with the same p.
     """
     a, s = dealt.accuracy, dealt.score
-    accuracy, score = (Arm(1.0, least_p(x.champion, x.challenger, x.groups)) for x in (a, s))
-    level_accuracy, level_score = (alpha * level.share for level in shared(accuracy, score, alpha))
-    gained = (a.challenger - a.champion).mean() >= settings.gain_accuracy - 1e-9
-    if gained and level_accuracy and stats.mcnemar_exact(a.champion, a.challenger).p_value <= level_accuracy:
+    level_accuracy, level_score = _levels(a, s, alpha)
+    gained = a and (a.challenger - a.champion).mean() >= settings.gain_accuracy - 1e-9
+    if a and gained and level_accuracy and stats.mcnemar_exact(a.champion, a.challenger).p_value <= level_accuracy:
         return True
+    if s is None:
+        return False
     change = s.challenger - s.champion
     if change.mean() < settings.gain_score - 1e-9 or not level_score:
         return False
@@ -146,6 +147,15 @@ def could_be_promoted(dealt: Pair, alpha: float, settings: GateConfig, seed: int
             return False
     needed = resamples_of(alpha, settings)
     return stats.bootstrap_mean(s.champion, s.challenger, groups, seed=seed, resamples=needed).p_value <= level_score
+
+
+def _levels(accuracy: Answers | None, score: Answers | None, alpha: float) -> tuple[float, float]:
+    """The share of alpha that each test has, in p-values; a test that stands alone has all of it."""
+    if accuracy is None or score is None:
+        return (0.0, alpha) if accuracy is None else (alpha, 0.0)
+    one, other = (Arm(1.0, least_p(x.champion, x.challenger, x.groups)) for x in (accuracy, score))
+    first, second = shared(one, other, alpha)
+    return alpha * first.share, alpha * second.share
 
 
 @lru_cache(maxsize=64)
@@ -174,8 +184,9 @@ def _results(dealt: Pair, side: str) -> PolicyResults:
 
     order, shuffled = (metric("rouge_l", answers) if answers else None for answers in (dealt.order, dealt.shuffled))
     consistency = metric("consistency", dealt.consistency) if dealt.consistency else None
-    score = metric("score", dealt.score)
-    return PolicyResults(side, metric("accuracy", dealt.accuracy), score, order, shuffled, consistency=consistency)
+    accuracy = metric("accuracy", dealt.accuracy) if dealt.accuracy else None
+    score = metric("score", dealt.score) if dealt.score else None
+    return PolicyResults(side, accuracy, score, order, shuffled, consistency=consistency)
 
 
 @lru_cache(maxsize=16)

@@ -17,12 +17,12 @@ import numpy as np
 
 from rlaif.config import Config, GateConfig
 from rlaif.evals.benchmarks import plugin_names
-from rlaif.evals.results import PolicyResults, pair_both
+from rlaif.evals.results import Paired, PolicyResults, pair_both
 from rlaif.evals.stored import results
 from rlaif.gate.decide import Look
 from rlaif.gate.looks import next_look
 from rlaif.gate.simulate import Promotions, is_promoted, promotions
-from rlaif.gate.streams import BOTH, redealt_pairs
+from rlaif.gate.streams import redealt_pairs
 from rlaif.prompts import load_prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -51,7 +51,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
     `null`: loops of `rounds` DPO looks without any gain, the first of which inherits what round 1 does. `power`: the
     share of single looks promoted that have a true gain in one metric, at the first DPO look and at the one the run
     comes to next, with the alpha that it inherits; the same `min(loops, 200)` draws for both. `expected_s`: the time
-    that was foretold. UsageError before the first gate, and for a run with labels alone or free text alone.
+    that was foretold. UsageError before the first gate.
     """
     gates = run.store.query("SELECT DISTINCT round, champion, challenger FROM gates ORDER BY round DESC LIMIT 1")
     if not gates:
@@ -66,13 +66,16 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
     champion, challenger = sides
     accuracy = pair_both(champion.accuracy, challenger.accuracy)
     score = pair_both(champion.score, challenger.score)
-    if accuracy is None or score is None:
-        raise UsageError(BOTH)
-    discordant = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True))
-    discordance = discordant / len(accuracy.champion)
-
-    trials = [Trial("accuracy", g, g, 0.0) for g in GAINS_ACCURACY if g <= discordance]
-    trials += [Trial(score.source.metric, g, 0.0, g) for g in GAINS_SCORE]
+    sizes: dict[str, dict[str, Any]] = {}
+    trials: list[Trial] = []
+    if accuracy:
+        discordant = sum(x != y for x, y in zip(accuracy.champion, accuracy.challenger, strict=True))
+        discordance = discordant / len(accuracy.champion)
+        sizes["accuracy"] = _size(accuracy) | {"discordance": discordance}
+        trials += [Trial("accuracy", g, g, 0.0) for g in GAINS_ACCURACY if g <= discordance]
+    if score:
+        sizes[score.source.metric] = _size(score)
+        trials += [Trial(score.source.metric, g, 0.0, g) for g in GAINS_SCORE]
     looks = [first] if coming.number == 1 else [first, coming]
     seed, draws = run.config.seed, min(loops, POWER_DRAWS)
 
@@ -104,14 +107,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
         "round": gates[0]["round"],
         "champion": gates[0]["champion"],
         "challenger": gates[0]["challenger"],
-        "sizes": {
-            accuracy.source.metric: {
-                "n": len(accuracy.champion),
-                "groups": len(set(accuracy.groups)),
-                "discordance": discordance,
-            },
-            score.source.metric: {"n": len(score.champion), "groups": len(set(score.groups))},
-        },
+        "sizes": sizes,
         "settings": settings.model_dump(),
         "left_out": [results.metric for results in champion.others] + list(plugin_names(run.config.evaluation)),
         "expected_s": expected,
@@ -120,6 +116,10 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
         "null": _shares(null) | {"by_look": list(null.by_look)},
         "power": power,
     }
+
+
+def _size(paired: Paired) -> dict[str, Any]:
+    return {"n": len(paired.champion), "groups": len(set(paired.groups))}
 
 
 def without_plugins(config: Config) -> Config:

@@ -10,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlaif.evals.results import MetricResults, PolicyResults, pair
-from rlaif.types import LABELS, RlaifError, UsageError
+from rlaif.types import LABELS, RlaifError
 
-BOTH = (
-    "the simulation deals labels and free text together, and this run has one of the two alone; gate explain says what "
-    "its gate can see"
-)
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
@@ -38,12 +34,12 @@ class Answers:
 class Pair:
     """Two policies' results on accuracy and on the score, and on the order of words where the score is token F1.
 
-    `order` is ROUGE-L on the same items as `score`, `shuffled` that of the same answers with their words shuffled.
-    `consistency` is of the same answers too.
+    One of accuracy and score is None where a run has no such benchmark. `order` is ROUGE-L on the same items as
+    `score`, `shuffled` that of the same answers with their words shuffled. `consistency` is of the same answers too.
     """
 
-    accuracy: Answers
-    score: Answers
+    accuracy: Answers | None
+    score: Answers | None
     order: Answers | None = None
     shuffled: Answers | None = None
     consistency: Answers | None = None
@@ -63,32 +59,35 @@ def redealt_pairs(
     dealt with the score of the same answers. No two looks share a champion; sharing one would make looks alike and "at
     least once" rarer. A gain in accuracy turns discordant items in the challenger's favour, each with the probability
     that makes the expected gain right (at most the run's discordance can be gained); a gain in score is added to every
-    item, and nothing to its ROUGE-L or consistency. UsageError for policies with labels alone or free text alone.
+    item, and nothing to its ROUGE-L or consistency. Of policies with labels alone or free text alone, that is dealt.
     """
-    if not (champion.accuracy and challenger.accuracy and champion.score and challenger.score):
-        raise UsageError(BOTH)
     accuracy = _answers(champion.accuracy, challenger.accuracy)
     score = _answers(champion.score, challenger.score)
-    score_name = champion.score.metric
     sides = {
         "order": (champion.order, challenger.order),
         "shuffled": (_shuffled(champion), _shuffled(challenger)),
         "consistency": (champion.consistency, challenger.consistency),
     }
-    beside = {name: _answers(a, b) for name, (a, b) in sides.items() if a and b}
+    dealt_too = {name: _answers(a, b) for name, (a, b) in sides.items()} if score else {}
+    beside = {name: answers for name, answers in dealt_too.items() if answers}
     for name, answers in beside.items():
-        if len(answers.groups) != len(score.groups):
-            problem = f"{score_name} and {name} are not of the same items"
+        if score and len(answers.groups) != len(score.groups):
+            problem = f"the score and {name} are not of the same items"
             raise RlaifError(f"{problem}; evaluate both policies again")
 
     def stream(rng: np.random.Generator) -> Generator[Pair, bool, None]:
         while True:
-            (dealt_accuracy,) = _dealt(rng, accuracy)
-            if gain_accuracy:
-                dealt_accuracy = _turned(dealt_accuracy, gain_accuracy, rng)
-            dealt_score, *dealt_beside = _dealt(rng, score, *beside.values())
-            gained = replace(dealt_score, challenger=dealt_score.challenger + gain_score)
-            yield Pair(dealt_accuracy, gained, **dict(zip(beside, dealt_beside, strict=True)))
+            labels: Answers | None = None
+            text: Answers | None = None
+            others: dict[str, Answers] = {}
+            if accuracy:
+                (labels,) = _dealt(rng, accuracy)
+                labels = _turned(labels, gain_accuracy, rng) if gain_accuracy else labels
+            if score:
+                dealt, *dealt_beside = _dealt(rng, score, *beside.values())
+                text = replace(dealt, challenger=dealt.challenger + gain_score)
+                others = dict(zip(beside, dealt_beside, strict=True))
+            yield Pair(labels, text, **others)
 
     return stream
 
@@ -182,7 +181,10 @@ def _shuffled(policy: PolicyResults) -> MetricResults | None:
     return replace(policy.shuffled, values=values)
 
 
-def _answers(a: MetricResults, b: MetricResults) -> Answers:
+def _answers(a: MetricResults | None, b: MetricResults | None) -> Answers | None:
+    """None where one of the two lacks the metric."""
+    if a is None or b is None:
+        return None
     paired = pair(a, b)
     _, groups = np.unique(np.array(paired.groups), return_inverse=True)
     texts = (paired.champion_predictions, paired.challenger_predictions, paired.targets)

@@ -16,7 +16,7 @@ from rlaif.config import Config
 from rlaif.config_file import load_config
 from rlaif.data.own import OWN, columns_told
 from rlaif.data.questions import prepare_questions, take_leak_rows
-from rlaif.evals.benchmarks import AT_THE_GATE
+from rlaif.evals.benchmarks import at_the_gate
 from rlaif.train import estimate
 from rlaif.types import Question, UsageError
 
@@ -93,7 +93,7 @@ def look_at_model(path: str) -> Model:
 def look_at_data(entries: Sequence[dict[str, Any]], model: Model) -> Data:
     """The rows as `loop` will divide them, leaks taken out. DataError where they cannot be used."""
     config: Config = load_config(OWN, ["data.max_reference_words=0"], entries)
-    questions, report = prepare_questions(config, AT_THE_GATE)
+    questions, report = prepare_questions(config, at_the_gate(config.evaluation))
     take_leak_rows(report)
     text, labelled = [q for q in questions if not q.label], [q for q in questions if q.label]
     tokens, counted = token_counter(model)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlaif import stats
 from rlaif.report.snapshot import Snapshot, take
+from rlaif.report.spread import JUDGED, SCORES
 from rlaif.wording import Rows
 from stores.store import Store
 
@@ -19,15 +20,6 @@ ANSWERS_TO_READ = 3
 BINS = 20  # of the judge's scores, over 0-1
 CURVE_POINTS = 150  # a training curve with more steps is averaged down to about so many
 LONGEST_TEXT = 2_000  # characters of a text that is printed
-
-# Verdicts and scores of the judge that made a round's pairs, of every judge while there are none yet; as in the view
-# round_summary.
-_JUDGED = """
-    SELECT c.round, v.score FROM verdicts v JOIN candidates c ON c.candidate_id = v.candidate_id
-    LEFT JOIN (SELECT DISTINCT round, judge_id FROM preferences) l ON l.round = c.round AND l.judge_id = v.judge_id
-    WHERE v.replicate = 0 AND (l.judge_id IS NOT NULL OR c.round NOT IN (SELECT round FROM preferences))
-"""
-_KEYS = "policy_id, benchmark, split, metric, judge_id, protocol_hash, data_sha256"
 
 # The judge of most pairs, and the one of most marks at the gate.
 _LABELS = "SELECT judge_id FROM preferences WHERE judge_id <> '' GROUP BY 1 ORDER BY count(*) DESC, judge_id LIMIT 1"
@@ -41,21 +33,7 @@ _QUERIES = {
     "round, created_at",
     "trained_on": "SELECT policy_id, role, count(*) AS n FROM policy_items GROUP BY ALL ORDER BY ALL",
     "questions": "SELECT dataset, split, count(*) AS n FROM questions GROUP BY ALL ORDER BY ALL",
-    # The spread of the group sums around their share of the mean: what a standard error clustered by group needs.
-    "scores": f"""
-        WITH items AS (
-            SELECT e.*, coalesce(q.group_id, e.item_id) AS g FROM eval_items e LEFT JOIN questions q ON q.question_id =
-                   e.item_id
-        ), means AS (
-            SELECT {_KEYS}, avg(value) AS mean, count(*) - count(value) AS unscored FROM items GROUP BY ALL
-        ), groups AS (
-            SELECT {_KEYS}, g, count(value) AS n, sum(value) AS total FROM items WHERE value IS NOT NULL GROUP BY ALL
-        )
-        SELECT {_KEYS}, any_value(m.mean) AS mean, any_value(m.unscored) AS unscored, sum(n)::BIGINT AS n, count(*) AS
-               n_groups,
-               sum((total - n * m.mean) ** 2) AS squares
-        FROM groups JOIN means m USING ({_KEYS}) GROUP BY {_KEYS} ORDER BY {_KEYS}
-    """,
+    "scores": SCORES,
     "confusion": """
         WITH labels AS (SELECT DISTINCT benchmark, target FROM eval_items WHERE metric = 'accuracy' AND target <> '')
         SELECT e.policy_id, e.benchmark, e.split, e.judge_id, e.protocol_hash, e.data_sha256, e.target,
@@ -65,11 +43,11 @@ _QUERIES = {
     """,
     "macro_f1": "SELECT * FROM leaderboard WHERE metric = 'macro_f1'",
     "histogram": f"SELECT round, least(floor(score * {BINS}), {BINS - 1})::INTEGER AS bin, count(*) AS n FROM "
-    f"({_JUDGED}) "
+    f"({JUDGED}) "
     "WHERE score IS NOT NULL GROUP BY ALL ORDER BY ALL",
     "judged": "SELECT round, count(score) AS n, count(*) - count(score) AS unscored, avg(score) AS mean, "
     "median(score) AS median "
-    f"FROM ({_JUDGED}) GROUP BY round ORDER BY round",
+    f"FROM ({JUDGED}) GROUP BY round ORDER BY round",
     "lengths": """
         SELECT round, count(*) AS n, quantile_cont(n_tokens, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
                avg((finish_reason = 'length')::INTEGER) AS cut

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rlaif.report.spread import MEANS, ROUNDS
 from rlaif.run import now
 from rlaif.types import RlaifError
 from rlaif.wording import Rows
@@ -28,12 +29,12 @@ _BRIEF = {
     "decisions": "SELECT * FROM decisions ORDER BY seq",
 }
 _REST = {
-    "summary": "SELECT * FROM round_summary ORDER BY round",
+    "summary": ROUNDS,
     "outcomes": "SELECT round, outcome, count(*) AS n FROM pair_outcomes GROUP BY ALL ORDER BY round, n DESC, outcome",
     "gates": "SELECT * FROM gates WHERE delta IS NOT NULL ORDER BY round, look",
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
     "red": "SELECT round, name, value, threshold FROM monitors WHERE red ORDER BY round, name",
-    "means": "SELECT * FROM leaderboard WHERE split = 'gate' AND mean IS NOT NULL ORDER BY n DESC",
+    "means": MEANS,
 }
 
 

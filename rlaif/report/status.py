@@ -7,6 +7,7 @@ from typing import Any
 
 from rlaif.evals import sealed
 from rlaif.report.snapshot import Snapshot, champion, state, take, time_spent
+from rlaif.report.spread import Interval, bare, interval_of
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.wording import Rows, setting_words
@@ -15,7 +16,7 @@ from rlaif.wording import Rows, setting_words
 METRICS = ("quality", "token_f1", "accuracy", "macro_f1")
 LEGEND = (
     "  in a cell: mean (items); difference to the champion it met; its 95% interval, or its one-sided lower "
-    "95% bound (>)"
+    "95% bound (>)\n  where there is no difference: mean (items); 95% interval of the mean"
 )
 KEPT = ("kept", "fallback", "further")  # outcomes of questions that gave a pair
 Table = tuple[list[str], list[list[str]]]
@@ -54,10 +55,10 @@ def as_json(run: Run) -> dict[str, Any]:
         **{key: snapshot.run[key] for key in ("profile", "seed", "run_id", "created_at")},
         "champion": champion(snapshot),
         "state": state(snapshot),
-        "rounds": snapshot.summary,
+        "rounds": [bare(row, "mean_score") for row in snapshot.summary],
         "outcomes": snapshot.outcomes,
         "policies": snapshot.policies,
-        "means": snapshot.means,
+        "means": [bare(row) for row in snapshot.means],
         "gates": snapshot.gates,
         "red_monitors": snapshot.red,
         "decisions": [d | {"evidence": json.loads(d["evidence"])} for d in snapshot.decisions],
@@ -97,8 +98,9 @@ def summary_table(run: Run) -> Table:
     """Base, SFT and each round's challenger as the gate saw them: (columns, rows of text), for `Screen.table`.
 
     A cell has up to three lines: mean (items), difference to the champion it met, 95% interval; macro-F1 has only the
-    lower one-sided bound that decides. A policy that no gate has seen yet shows the mean over its items of the split
-    `gate` (where several protocols or files were measured: of the one with the most items).
+    lower one-sided bound that decides. The base, and a policy that no gate has seen yet, show the mean over their items
+    of the split `gate` and its own interval (where several protocols or files were measured: of the one with the most
+    items).
     """
     return _summary_table(take(run.store))
 
@@ -162,7 +164,7 @@ def round_table(snapshot: Snapshot) -> Table:
             [
                 str(r["round"]),
                 str(r["candidates"]) if r["candidates"] else "",
-                "" if r["mean_score"] is None else f"{r['mean_score']:.4f}",
+                "" if r["mean_score"] is None else f"{r['mean_score']:.4f}{_within(interval_of(r, 'mean_score'))}",
                 str(r["pairs_kept"]) if paired else "",
                 str(r["pairs_dropped"]) if paired else "",
                 f"{r['pair_yield']:.0%}" if paired else "",
@@ -187,7 +189,8 @@ def yield_lines(snapshot: Snapshot) -> list[str]:
 
 
 def _summary_table(snapshot: Snapshot) -> Table:
-    by_policy: Cells = _measured(snapshot.means) | _gate_cells(snapshot)
+    measured = _measured(snapshot.means)
+    by_policy: Cells = measured | _gate_cells(snapshot, measured)
     all_keys = {key for cells in by_policy.values() for key in cells}
     keys = sorted(all_keys, key=lambda key: (METRICS.index(key[1]) if key[1] in METRICS else len(METRICS), key))
     best = champion(snapshot)
@@ -208,8 +211,10 @@ def _summary_table(snapshot: Snapshot) -> Table:
     return ["policy", *(f"{benchmark} {metric}" for benchmark, metric in keys), "decision"], rows
 
 
-def _gate_cells(snapshot: Snapshot) -> Cells:
-    """From the gate's estimates: `better` before `not_worse`, whose bounds are one-sided."""
+def _gate_cells(snapshot: Snapshot, measured: Cells) -> Cells:
+    """From the gate's estimates: `better` before `not_worse`, whose bounds are one-sided. The base met nobody: its own
+    interval is that of `measured`, where that has the same items.
+    """
     cells: Cells = {}
     base = {p["policy_id"] for p in snapshot.policies if p["kind"] == "base"}
     for condition in ("better", "not_worse"):
@@ -222,7 +227,9 @@ def _gate_cells(snapshot: Snapshot) -> Cells:
             cell = f"{r['challenger_mean']:.4f} (n={r['n']})\n{r['delta']:+.4f}\n{interval}"
             cells.setdefault(r["challenger"], {}).setdefault(key, cell)
             if r["champion"] in base:
-                cells.setdefault(r["champion"], {}).setdefault(key, f"{r['champion_mean']:.4f} (n={r['n']})")
+                mean = f"{r['champion_mean']:.4f} (n={r['n']})"
+                own = measured.get(r["champion"], {}).get(key, "")
+                cells.setdefault(r["champion"], {}).setdefault(key, own if own.startswith(f"{mean}\n") else mean)
     return cells
 
 
@@ -230,9 +237,13 @@ def _measured(means: Rows) -> Cells:
     cells: Cells = {}
     for r in means:
         if r["metric"] in METRICS:
-            cell = f"{r['mean']:.4f} (n={r['n']})"
+            cell = f"{r['mean']:.4f} (n={r['n']}){_within(interval_of(r), lead=chr(10))}"
             cells.setdefault(r["policy_id"], {}).setdefault((r["benchmark"], r["metric"]), cell)
     return cells
+
+
+def _within(interval: Interval, lead: str = " ") -> str:
+    return f"{lead}{interval[0]:.3f}..{interval[1]:.3f}" if interval else ""
 
 
 def stage_times(snapshot: Snapshot) -> Table:

@@ -61,7 +61,7 @@ def model_card(card: Card) -> str:
     front = {
         "language": ["en"],
         "license": "apache-2.0" if all_embedded(run) else "other",
-        "library_name": "peft" if adapter else "transformers",
+        "library_name": {"adapter": "peft", "gguf": "gguf"}.get(card.kind, "transformers"),
         "pipeline_tag": "text-generation",
         "tags": ["medical", "question-answering", "rlaif", "dpo", *(["lora"] if adapter else [])],
     }
@@ -75,6 +75,7 @@ def model_card(card: Card) -> str:
         "adapter": f"A LoRA adapter for {name}.",
         "merged": f"{name} {trained or 'as it came'}, all layers in 16 or 32 bit.",
         "gptq": f"{name} {trained or 'as it came'}, quantized (GPTQ).",
+        "gguf": f"{name} {trained or 'as it came'}, as a GGUF file for llama.cpp and Ollama.",
     }[card.kind]
     told = {
         "base": "the base itself",
@@ -189,7 +190,14 @@ def mean(margins: Sequence[float | None]) -> str:
 
 
 def usage(card: Card, name: str) -> str:
-    """Python that loads the export with transformers (and peft) alone and answers a question in the run's prompt."""
+    """Python that loads the export with transformers (and peft) alone and answers a question in the run's prompt; of a
+    GGUF file, how Ollama does.
+    """
+    if card.kind == "gguf":
+        return (
+            "```sh\nollama create policy -f Modelfile\nollama run policy 'What are the symptoms of asthma?'\n```\n\n"
+            "The Modelfile holds the prompt that the policy was trained with: what you type is the question."
+        )
     adapter = card.kind == "adapter"
     auto = card.tokenizer_class
     load = [f'model = AutoModelForCausalLM.from_pretrained({"BASE" if adapter else "FOLDER"}, dtype="auto")']

@@ -1,18 +1,21 @@
-"""`export --format adapter|merged|gptq`: a policy as a folder that plain transformers and peft load, with its card.
+"""`export --format adapter|merged|gptq|gguf`: a policy as a folder with its card, for plain transformers and peft, or
+for llama.cpp and Ollama.
 
 adapter: the LoRA weights as they were trained. merged: one plain model, see `rlaif.share.merge`. gptq: merged and
-quantized again. The last two are loaded back and compared with the policy (adapter on the dequantized base, both in
-float32; or the whole model that was trained) on prompts of the run before the folder gets its name.
+quantized again. gguf: merged and converted by llama.cpp. The last three are read back and compared with the policy
+(adapter on the dequantized base, both in float32; or the whole model that was trained) on prompts of the run before the
+folder gets its name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ from rlaif.records import load_questions
 from rlaif.render import answer_prompt, beginning, encode, label_prompt, takes_system
 from rlaif.run import Run, check_disk
 from rlaif.screen import Screen
+from rlaif.share import gguf
 from rlaif.share.cards import Card, model_card
 from rlaif.text_metrics import token_f1
 from rlaif.types import Question, RlaifError, UsageError
@@ -32,8 +36,8 @@ if TYPE_CHECKING:
     from rlaif.models.base import Base
 
 
-FORMATS = ("adapter", "merged", "gptq")
-DTYPES = ("float32", "bfloat16", "float16")
+FORMATS = ("adapter", "merged", "gptq", "gguf")
+DTYPES = ("float32", "bfloat16", "float16")  # of merged; gguf has q8_0 too
 PROMPTS = 50  # on which an export is compared with the policy
 CALIBRATION = 256  # texts that the quantizer sees
 BATCH = 25
@@ -64,18 +68,21 @@ class Difference:
         return f"greedy answers equal on {self.equal} of {self.n} prompts{overlap}{losses}"
 
 
-def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen) -> Difference | None:
+def export(
+    run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen, llama_cpp: Path | None = None
+) -> Difference | None:
     """Write policy `name` to `out`, which appears by rename when it is complete; returns the measured difference (None
-    for an adapter).
+    for an adapter, and for gguf where llama-cpp-python is not installed).
 
-    `dtype` is what the weights of `merged` are saved in. UsageError when `out` holds something or there is no adapter
-    on the run's base; RlaifError when base or adapter are not what the run recorded, or writing fails. The run is only
-    read.
+    `dtype` is what the weights of `merged` and `gguf` are saved in. `llama_cpp`: a folder with llama.cpp's converter
+    (see `gguf.find_converter`). UsageError when `out` holds something, there is no adapter on the run's base, or no
+    converter; RlaifError when base or adapter are not what the run recorded, or writing fails. The run is only read.
     """
     policy = run.policy(name)
     if kind == "adapter":
         check_adapter(run, policy)
     check_target(out)
+    converter = gguf.find_converter(llama_cpp) if kind == "gguf" else None
     check_disk(out.parent)
     prompt = run_prompt(run)
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +90,7 @@ def export(run: Run, name: str, kind: str, out: Path, dtype: str, screen: Screen
         # Beside the target, so that it can be renamed; of a new name, so that nothing of anybody else is in the way.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as draft:
             part, merged = Path(draft) / out.name, Path(draft) / "merged.unquantized"
-            difference = write(run, policy, kind, part, merged, dtype, prompt, screen)
+            difference = write(run, policy, kind, part, merged, dtype, prompt, screen, converter)
             os.rename(part, out)
     except OSError as error:
         raise RlaifError(
@@ -113,7 +120,15 @@ def check_target(out: Path) -> None:
 
 
 def write(
-    run: Run, policy: dict[str, Any], kind: str, part: Path, merged: Path, dtype: str, prompt: Prompt, screen: Screen
+    run: Run,
+    policy: dict[str, Any],
+    kind: str,
+    part: Path,
+    merged: Path,
+    dtype: str,
+    prompt: Prompt,
+    screen: Screen,
+    converter: Path | None = None,
 ) -> Difference | None:
     """The export in `part`, card and all. `merged` is where an unquantized copy may lie meanwhile."""
     from rlaif.quiet import quiet
@@ -141,27 +156,62 @@ def write(
         del made, trained
         if kind == "gptq":
             requantize(run, base, prompt, merged, part, source, screen)
-        again = load_base(
-            run.config.model.model_copy(
-                update={"path": str(part), "device": "cpu", "dtype": "float32", "quantization": "auto"}
+        if converter is not None:
+            after = to_gguf(run, base, prompt, merged, part, dtype, converter, before.prompts, screen)
+        else:
+            again = load_base(
+                run.config.model.model_copy(
+                    update={"path": str(part), "device": "cpu", "dtype": "float32", "quantization": "auto"}
+                )
             )
-        )
-        after = Answers.of(again, again.model, prompt, questions, run, screen, "the export")
-        difference = before.against(after)
-    tokenizer = load_tokenizer(part, local_files_only=True)
+            after = Answers.of(again, again.model, prompt, questions, run, screen, "the export")
+        difference = before.against(after) if after else None
+    readable = merged if kind == "gguf" else part  # for transformers
+    tokenizer = load_tokenizer(readable, local_files_only=True)
     card = Card(
         run,
         policy,
         kind,
         prompt,
         str(difference) if difference else "",
-        weights_sha256(part),
-        tokenizer_class(part),
+        weights_sha256(part) if kind != "gguf" else file_sha256(part / gguf.FILE),
+        tokenizer_class(readable),
         takes_system=takes_system(tokenizer) or not tokenizer.chat_template,
         begins=bool(beginning(tokenizer)) and not tokenizer.chat_template,
     )
     (part / "README.md").write_text(model_card(card), "utf-8")
     return difference
+
+
+def to_gguf(
+    run: Run,
+    base: Base,
+    prompt: Prompt,
+    merged: Path,
+    part: Path,
+    dtype: str,
+    converter: Path,
+    prompts: Sequence[str],
+    screen: Screen,
+) -> Answers | None:
+    """`part` with the GGUF file of `merged` and Ollama's Modelfile; llama.cpp's answers (None: it is not installed)."""
+    part.mkdir()
+    most = run.config.evaluation.max_new_tokens
+    screen.line(f"  converting to GGUF ({gguf.TYPES[dtype]}) with llama.cpp's converter")
+    gguf.convert(merged, part / gguf.FILE, dtype, converter)
+    (part / "Modelfile").write_text(gguf.modelfile(base.tokenizer, prompt, most), "utf-8")
+    if not gguf.can_ask():
+        screen.line("  not compared with the policy: llama-cpp-python is not installed", style="yellow")
+        return None
+    bar = screen.bar("answers of the export", len(prompts))
+    texts = gguf.answers(part / gguf.FILE, base.tokenizer, prompts, most, lambda: bar.step(1))
+    bar.finish(f"{len(texts)} greedy answers by llama.cpp")
+    return Answers(texts, [], list(prompts))
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tokenizer_class(folder: Path) -> str:
@@ -233,10 +283,11 @@ def asked(run: Run) -> list[Question]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Greedy answers of a model, and (nats, tokens) of each question's reference."""
+    """Greedy answers of a model to `prompts`, and (nats, tokens) of each question's reference, where it was asked."""
 
     texts: list[str]
     losses: list[tuple[float, int]]
+    prompts: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -257,7 +308,7 @@ class Answers:
             bar.step(len(made), tokens=sum(g.n_tokens for g in made))
         losses = reference_losses(model, base.tokenizer, questions, prompt)
         bar.finish(f"{len(texts)} greedy answers")
-        return cls(texts, losses)
+        return cls(texts, losses, prompts)
 
     def against(self, other: Answers) -> Difference:
         equal = sum(a == b for a, b in zip(self.texts, other.texts, strict=True))

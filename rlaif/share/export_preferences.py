@@ -19,6 +19,7 @@ from rlaif.render import messages
 from rlaif.run import Run, check_disk
 from rlaif.share.card_parts import run_id
 from rlaif.share.cards import dataset_card
+from rlaif.share.hub import check_name, found, told
 from rlaif.types import RlaifError, UsageError
 
 KINDS = ("parquet", "jsonl", "hub")
@@ -138,27 +139,17 @@ def write_rows(rows: list[dict[str, Any]], path: Path, kind: str) -> None:
 
 def push(run: Run, rows: list[dict[str, Any]], repo: str) -> str:
     """A private data set on the hub: the rows by `datasets`, then the card."""
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise UsageError(f"--repo {repo!r}: --to hub needs the data set's name on the hub, owner/name")
-    token = os.environ.get("HF_TOKEN", "")
-    if not token:
-        raise UsageError("--to hub needs a token that may write: set HF_TOKEN in the environment")
+    token = check_name(repo, "data set")
     from rlaif.quiet import quiet
 
     with quiet():
         from datasets import Dataset
         from huggingface_hub import HfApi
-    try:
-        with quiet():
-            Dataset.from_list(rows).push_to_hub(repo, token=token, private=True)
-            card = dataset_card(run, rows, HUB_FILES, COLUMNS).encode()
-            HfApi(token=token).upload_file(
-                path_or_fileobj=card, path_in_repo="README.md", repo_id=repo, repo_type="dataset"
-            )
-    except Exception as error:  # httpx, the hub client's own and OS errors: for a person they are one case
-        reason = (str(error).strip() or "-").splitlines()[0].replace(token, "(token)")
-        raise RlaifError(
-            f"--repo {repo}: the hub did not take the data set ({type(error).__name__}: {reason}); "
-            "check the network and what the token may do, or export with --to parquet"
-        ) from error
+    api = HfApi(token=token)
+    with told(repo, "data set", token, "export with --to parquet"), quiet():
+        if found(api, repo, "dataset")[1]:
+            raise UsageError(f"--repo {repo}: it is there, for all to see; give another name, or make it private first")
+        Dataset.from_list(rows).push_to_hub(repo, token=token, private=True)
+        card = dataset_card(run, rows, HUB_FILES, COLUMNS).encode()
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repo, repo_type="dataset")
     return f"{len(rows):,} pairs in the private data set {repo} on the hub"

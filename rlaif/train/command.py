@@ -24,9 +24,11 @@ from rlaif.run import Run, check_disk, find, now, open_or_create, session
 from rlaif.screen import Screen
 from rlaif.trackers import check_trackers, tracking
 from rlaif.train import distributed
+from rlaif.train.before_after import before_and_after
 from rlaif.train.methods import WHOLE, check_kind
 from rlaif.train.published import train_examples
 from rlaif.train.stages import sft_examples
+from rlaif.wording import interval, signed
 from stores.lock import run_lock
 
 if TYPE_CHECKING:
@@ -146,23 +148,10 @@ def evaluate_loss(run: Run, base: Base, policy_id: str, prompt: Prompt, screen: 
 
 
 def summary(run: Run, policy_id: str) -> dict[str, Any]:
-    """What came of it: {"policy", "path", "metrics": [{"benchmark", "metric", "n", "before", "after"}], "first_loss",
-    "last_loss" (of the training, nats per token), "steps", "tokens", "seconds", "peak_memory_mb"}.
+    """What came of it: {"policy", "path", "metrics" (see `before_and_after`), "first_loss", "last_loss" (of the
+    training, nats per token), "steps", "tokens", "seconds", "peak_memory_mb"}.
     """
     base = run.policy("base")["policy_id"]
-    metrics: list[dict[str, Any]] = run.store.query(
-        "SELECT benchmark, metric, count(*) FILTER (policy_id = ?) AS n, avg(value) FILTER (policy_id = ?) AS before, "
-        "avg(value) FILTER (policy_id = ?) AS after FROM eval_items WHERE split = 'gate' AND metric NOT "
-        "IN (SELECT unnest(?)) "
-        "GROUP BY benchmark, metric HAVING before IS NOT NULL AND after IS NOT NULL ORDER BY benchmark, metric",
-        [policy_id, base, policy_id, list(loss.LOSS)],
-    )
-    one, other = run.done(0, f"loss:{base}") or {}, run.done(0, f"loss:{policy_id}") or {}
-    for benchmark in [b for b in other if b in one]:
-        for name in ("loss", "perplexity"):
-            values = {"n": other[benchmark]["n"], "before": one[benchmark][name], "after": other[benchmark][name]}
-            if values["before"] is not None and values["after"] is not None:
-                metrics.append({"benchmark": benchmark, "metric": name, **values})
     stages = run.store.query(
         "SELECT stage, seconds, peak_memory_mb, detail FROM stages WHERE stage = 'sft' OR stage LIKE 'sft:%'"
     )
@@ -173,7 +162,7 @@ def summary(run: Run, policy_id: str) -> dict[str, Any]:
     return {
         "policy": policy_id,
         "path": str(run.policy_folder(run.policy(policy_id))),
-        "metrics": metrics,
+        "metrics": before_and_after(run, base, policy_id),
         "first_loss": losses[0]["value"] if losses else None,
         "last_loss": losses[-1]["value"] if losses else None,
         "steps": sum(d["steps"] for d in details),
@@ -191,12 +180,13 @@ def show(result: dict[str, Any], screen: Screen) -> None:
             str(m["n"]),
             f"{m['before']:.4f}",
             f"{m['after']:.4f}",
-            f"{m['after'] - m['before']:+.4f}",
+            signed(m["change"], 4),
+            "" if m["change_low"] is None else interval(m["change_low"], m["change_high"]),
         ]
         for m in result["metrics"]
     ]
     if rows:
-        screen.table("", ["on the gate's items", "n", "before", "after", "change"], rows)
+        screen.table("", ["on the gate's items", "n", "before", "after", "change", "its 95% interval"], rows)
     else:
         screen.line(UNMEASURED, style="yellow")
     screen.line(

@@ -57,7 +57,9 @@ def test_a_semicolon_and_a_byte_order_mark_are_no_obstacle_and_names_may_be_said
         tmp_path / "a.csv", ["Nr", "Patient asks", "What we say"], [("1", *row) for row in asked()], ";", "bom"
     )
     with pytest.raises(
-        DataError, match="no column is called like question; found nr, patient asks, what we say; .*--column"
+        DataError,
+        match="no column is called like question; found nr, patient asks, what we say; say which has the questions and "
+        "the answers: --column question=NAME --column answer=NAME$",
     ):
         entry(path)
     with pytest.raises(DataError, match="no column is called like answer"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from rlaif.commands.output import stdout_screen
 from rlaif.config import Config, GateConfig, flat
 from rlaif.gate import ledger
 from rlaif.gate import simulate_run as simulate_own
@@ -254,3 +255,29 @@ def explain_of(run: Run) -> dict:
     result = judged(run, 1, policy("chall", gained(25), SCORE))
     assert "ledger_share" not in result.evidence, "a run that does not share records what it always did"
     return explain(run, 1)
+
+
+@pytest.mark.parametrize(("there", "lost"), [("token_f1", "accuracy"), ("accuracy", "score")])
+def test_simulate_on_one_kind_of_benchmark_in_every_format(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: str, lost: str
+) -> None:
+    challenger = policy("chall", gained(25), SCORE + RNG.normal(0, 0.05, 120))
+    judged(run, 1, challenger)
+    sides = {"champ": replace(CHAMPION, **{lost: None}), "chall": replace(challenger, **{lost: None})}
+    monkeypatch.setattr(simulate_own, "load_prompt", lambda name: None)
+    monkeypatch.setattr(simulate_own, "results", lambda run, policy_id, *_: sides[policy_id])
+    monkeypatch.setattr(simulate_own, "POWER_DRAWS", 2)
+    monkeypatch.setattr(simulate_own, "PROBE", 1)
+    result = simulate_own.simulate_own(run, 3, 2, Screen(Console(file=io.StringIO())))
+    assert list(result["sizes"]) == [there] and {p["metric"] for p in result["power"]} == {there}
+    json.dumps(result)
+    capsys.readouterr()
+    for format, begins in (
+        ("csv", "metric,true gain,"),
+        ("markdown", "| metric | true gain |"),
+        ("jsonl", '{"table": '),
+    ):
+        simulate_own.show(result, stdout_screen(format))
+        lines = capsys.readouterr().out.splitlines()
+        rows = [line for line in lines if there in line and "items in" not in line]
+        assert len(rows) == len(result["power"]) and any(line.startswith(begins) for line in lines), format

@@ -47,6 +47,24 @@ def test_a_look_far_from_a_promotion_is_not_worked_out() -> None:
     assert could_be_promoted(replace(flat, score=sure), alpha, SETTINGS, 0)
 
 
+@pytest.mark.parametrize("lost", ["accuracy", "score"])
+def test_a_test_that_stands_alone_has_all_of_alpha(lost: str) -> None:
+    """What is promoted with labels alone or free text alone is what the whole gate promotes; none is screened out."""
+    stream = drawn_pairs(
+        n_accuracy=250, discordance=0.12, gain_accuracy=0.05, gain_score=0.02, n_score=100, n_groups=50
+    )
+    outcomes = []
+    for seed in range(12):
+        (dealt,) = taken(stream, 1, seed)
+        alone = replace(dealt, **{lost: None}, **({"order": None, "shuffled": None} if lost == "score" else {}))
+        with_screen = is_promoted(alone, FIRST, SETTINGS, seed)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simulate, "could_be_promoted", lambda *_: True)
+            outcomes.append((with_screen, is_promoted(alone, FIRST, SETTINGS, seed)))
+    assert all(a == b for a, b in outcomes)
+    assert 2 < sum(a for a, _ in outcomes) < 12
+
+
 def test_promotions_counts_loops_once_and_by_look() -> None:
     gain = drawn_pairs(n_accuracy=300, discordance=0.2, gain_accuracy=0.18, base_rate=0.5)
     steps: list[int] = []

@@ -7,7 +7,6 @@ import pytest
 
 from rlaif.gate.decide import MetricResults, PolicyResults
 from rlaif.gate.streams import Pair, Stream, drawn_pairs, redealt_pairs
-from rlaif.types import UsageError
 
 TARGETS = ["yes", "no", "maybe", "yes", "no"]
 
@@ -84,10 +83,14 @@ def test_order_and_consistency_are_dealt_with_the_score_they_belong_to() -> None
     assert next(redealt_pairs(without, without)(np.random.default_rng(0))).order is None
 
 
-@pytest.mark.parametrize("lost", ["accuracy", "score"])
-def test_redealt_pairs_need_labels_and_free_text(lost: str) -> None:
-    with pytest.raises(UsageError, match="one of the two alone"):
-        redealt_pairs(replace(CHAMPION, **{lost: None}), replace(CHALLENGER, **{lost: None}))
+@pytest.mark.parametrize(("there", "lost"), [("score", "accuracy"), ("accuracy", "score")])
+def test_labels_alone_or_free_text_alone_are_dealt_alone(there: str, lost: str) -> None:
+    sides = [replace(who, **{lost: None}) for who in (CHAMPION, CHALLENGER)]
+    pairs = taken(redealt_pairs(*sides, 0.05, 0.02), 400)
+    assert all(getattr(pair, lost) is None for pair in pairs)
+    assert all((pair.order is None) == (there == "accuracy") for pair in pairs)
+    gains = [float((getattr(p, there).challenger - getattr(p, there).champion).mean()) for p in pairs]
+    assert np.mean(gains) == pytest.approx({"accuracy": 0.05, "score": 0.02}[there], abs=0.006)
 
 
 def test_redealt_pairs_have_the_gain_asked_for() -> None:

@@ -195,6 +195,16 @@ def test_summary_shows_what_the_gate_saw(finished: Run) -> None:
     assert rows[2] == ["round 1\ndpo10000", "0.4460 (n=60)\n-0.0040\n-0.030..+0.020", "", "", "INCONCLUSIVE\nvs SFT"]
 
 
+def test_the_base_at_the_gate_has_its_own_interval_where_the_items_are_the_same(finished: Run) -> None:
+    """0.3 of 60 items at the gate: 18 of 60 right is that, 18 of 61 is another set of items."""
+    same = {"policy_id": "base0000aa", "benchmark": "medquad_style", "split": "gate", "metric": "token_f1"}
+    items = [same | {"item_id": str(i), "value": float(i < 18), "status": "scored"} for i in range(61)]
+    finished.store.write({"eval_items": items[:60]})
+    assert status.summary_table(finished)[1][0][1] == "0.3000 (n=60)\n0.181..0.419"
+    finished.store.write({"eval_items": items[60:]})
+    assert status.summary_table(finished)[1][0][1] == "0.3000 (n=60)"
+
+
 def test_summary_before_any_gate_shows_plain_means(run: Run) -> None:
     assert status.summary_table(run) == (["policy", "decision"], [])
     items = [
@@ -219,7 +229,7 @@ def test_summary_before_any_gate_shows_plain_means(run: Run) -> None:
     )
     columns, rows = status.summary_table(run)
     assert columns == ["policy", "medquad_style token_f1", "decision"]
-    assert rows == [["base\nb\nchampion", "0.5000 (n=3)", ""], ["SFT\ns", "", "under way\nvs base"]]
+    assert rows == [["base\nb\nchampion", "0.5000 (n=3)\n0.000..1.000", ""], ["SFT\ns", "", "under way\nvs base"]]
 
 
 def test_a_round_that_made_no_challenger_has_a_row(finished: Run) -> None:

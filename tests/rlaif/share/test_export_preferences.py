@@ -75,6 +75,7 @@ def test_the_hub_gets_rows_and_card_with_the_token(paired_run: Run, monkeypatch:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr(datasets.Dataset, "push_to_hub", lambda self, repo, **kw: calls.append((repo, len(self), kw)))
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_file", lambda self, **kw: calls.append(kw))
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_exists", lambda self, repo, **kw: False)
     assert (
         export_preferences(paired_run, "hub", None, "me/pairs") == "4 pairs in the private data set me/pairs on the hub"
     )
@@ -84,12 +85,14 @@ def test_the_hub_gets_rows_and_card_with_the_token(paired_run: Run, monkeypatch:
 
 def test_the_hub_out_of_reach_is_one_line_without_the_token(paired_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
+    import huggingface_hub
 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("no route with hf_secret\nand more")
 
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr(datasets.Dataset, "push_to_hub", fail)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_exists", lambda self, repo, **kw: False)
     with pytest.raises(RlaifError, match="ConnectionError: no route") as error:
         export_preferences(paired_run, "hub", None, "me/pairs")
     assert "hf_secret" not in str(error.value) and "\n" not in str(error.value)
