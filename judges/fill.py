@@ -39,7 +39,11 @@ def content_hash(item: JudgeItem) -> str:
     """Hash of all that a judge sees of `item`: the same answer to the same question is one content, whoever wrote
     it.
     """
-    parts = [item.question, item.answer, item.reference, item.context, item.key_points, item.replicate]
+    parts: list[object] = [
+        item.question, item.answer, item.reference, item.context, item.key_points, item.replicate
+    ]  # fmt: skip
+    if item.rubric:  # else the hash that answers were kept under before there were rubrics
+        parts.append([(c.text, c.weight) for c in item.rubric])
     return hashlib.sha256(
         json.dumps(parts).encode()
     ).hexdigest()  # escaped JSON, because a text may hold lone surrogates

@@ -19,6 +19,7 @@ from judges.fill import ASKING, content_hash, fill_item
 from judges.parse import PARSE, Marks, parse_answer, schema, scrape_answer, wanted
 from judges.settings import DEFAULT_SETTINGS, Cache, Forecast, JudgeSettings, JudgeStopped
 from rlaif.prompts import DEFAULT_JUDGE_PROMPT, load_judge_prompt
+from rlaif.rubric import marked
 from rlaif.types import JudgeIdentity, JudgeItem, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class LangChainJudge:
             return None
         marks = result.value if isinstance(result.value, Marks) else None
         criteria = marks.criteria if marks else {}
-        return Verdict(
+        verdict = Verdict(
             item.candidate_id,
             judge_id,
             item.replicate,
@@ -170,3 +171,4 @@ class LangChainJudge:
             cost=result.used.cost,
             seconds=result.seconds,
         )
+        return marked(verdict, self.prompt.criteria, self.prompt.weights, criteria, verdict.rationale)

@@ -20,9 +20,9 @@ def version(monkeypatch):
     return lambda *known: monkeypatch.setattr(migrations, "available", lambda: list(known))
 
 
-def test_the_shipped_files_are_numbered_without_gaps():
+def test_the_shipped_files_are_numbered_and_no_number_stands_twice():
     numbers = [int(migration.name.split("_")[0]) for migration in migrations.available()]
-    assert numbers == list(range(1, len(numbers) + 1)) and numbers
+    assert numbers == sorted(set(numbers)) and numbers[0] == 1
 
 
 def test_an_older_database_is_migrated_and_keeps_its_rows(tmp_path, version):
@@ -134,3 +134,34 @@ def test_an_older_run_gets_an_empty_table_for_what_answers_agree_on(tmp_path, ve
     assert new.query("SELECT * FROM consensus") == [] and len(new.query("SELECT * FROM candidates")) == 2
     new.write({"consensus": [{"candidate_id": "a", "token_f1": 0.5}]})
     assert new.query("SELECT * FROM consensus") == [{"candidate_id": "a", "token_f1": 0.5}]
+
+
+def test_a_run_from_before_rubrics_opens_and_its_rows_and_views_say_the_same(tmp_path, version, rows):
+    known = migrations.available()
+    version(*[m for m in known if m.name < "0016"])
+    old = Store.create(tmp_path, {"run_id": "old", "profile": "p", "config": {}, "config_hash": "c", "seed": 1})
+    old.write({
+        "questions": [{"question_id": "q1", "dataset": "d", "split": "train", "source_id": "s", "group_id": "g",
+                       "question": "Why?", "key_points": ["rest"]}],
+        "candidates": [rows.candidate("a"), rows.candidate("b")],
+        "verdicts": [rows.verdict("a", score=0.9), rows.verdict("b", score=None, status="failed", reason="timeout")],
+        "preferences": [rows.preference("x", "a", "b")],
+        "eval_items": [rows.eval_item("i", "accuracy", 1.0)],
+    })  # fmt: skip
+    tables = ("questions", "candidates", "verdicts", "preferences", "round_summary", "answers", "leaderboard")
+    before = {t: old.query(f"SELECT * FROM {t} ORDER BY ALL") for t in tables}
+    version(*known)
+    new = Store.open(tmp_path)
+    for table, found in before.items():
+        columns = ", ".join(f'"{name}"' for name in found[0])
+        assert new.query(f"SELECT {columns} FROM {table} ORDER BY ALL") == found, table
+    assert new.query("SELECT * FROM criterion_verdicts") == new.query("SELECT * FROM rubrics") == []
+    assert new.query("SELECT DISTINCT judged_weight FROM verdicts") == [{"judged_weight": None}]
+    assert new.query("SELECT DISTINCT thoughts, thought_tokens FROM candidates") == [
+        {"thoughts": "", "thought_tokens": 0}
+    ]
+    row = {"candidate_id": "a", "judge_id": "j1", "replicate": 0, "place": 0, "criterion": "Rests.", "weight": 1.0}
+    new.write({"criterion_verdicts": [row | {"status": "scored", "value": 1.0}]})
+    for bad in ({"status": "scored"}, {"status": "failed", "value": 0.0, "reason": "x"}, {"status": "failed"}):
+        with pytest.raises(RlaifError, match="CHECK"):
+            new.write({"criterion_verdicts": [row | {"place": 1} | bad]})
