@@ -24,6 +24,7 @@ from rlaif.quiet import quiet
 from judges.fill import ASKING, Asked, fill_item, flat
 from judges.parse import ANSWERS, Marks, parse_answer
 from judges.readings import lowest, other_readings
+from judges.rubric.local import LocalRubricJudge
 from judges.shield import shield
 from rlaif import embedded
 from rlaif.models.generate import sample, window
@@ -277,9 +278,9 @@ class LocalJudge:
         ]
 
 
-def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
+def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge | LocalRubricJudge:
     """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are; "embedded" is the tiny one that
-    ships.
+    ships. By rubrics, where the prompt is of that mode.
 
     Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
     """
@@ -294,9 +295,8 @@ def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
     name = path if path == "embedded" else folder.name
     # "rope_theta" or a template changes what a model reads, and no hash of its weights.
     settings = content_id("settings", settings_of(folder))
-    return LocalJudge(
-        loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256, settings_id=settings
-    )
+    kind = LocalRubricJudge if prompt.mode == "rubric" else LocalJudge
+    return kind(loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256, settings_id=settings)
 
 
 def _rounded(score: float | None) -> float | None:

@@ -40,7 +40,7 @@ class Marks:
     rationale: str = ""
 
 
-class _Rejected(ValueError):
+class Rejected(ValueError):
     """Why an answer is not taken, for people."""
 
 
@@ -53,7 +53,7 @@ def parse_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | s
     """
     try:
         return _marks(_fields(text, prompt), prompt, n_points)
-    except _Rejected as error:
+    except Rejected as error:
         return str(error)
 
 
@@ -83,7 +83,7 @@ def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | 
         found[criterion] = values[0]
     try:
         return _marks(found, prompt, n_points)
-    except _Rejected as error:
+    except Rejected as error:
         return str(error)
 
 
@@ -92,8 +92,8 @@ def parse_winner(text: str) -> tuple[str, str] | str:
     accepted.
     """
     try:
-        fields = _only([o for o in _objects(text) if "winner" in o], ("winner",))
-    except _Rejected as error:
+        fields = _only([o for o in objects(text) if "winner" in o], ("winner",))
+    except Rejected as error:
         return str(error)
     winner = str(fields["winner"]).strip().lower().removeprefix("answer ").strip()
     if winner not in ("a", "b", "tie"):
@@ -142,19 +142,19 @@ def wanted(prompt: JudgePrompt, n_points: int = 0) -> str:
 
 def _fields(text: str, prompt: JudgePrompt) -> Mapping[str, Any]:
     names = ("points", "errors") if prompt.mode == "key_points" else prompt.criteria
-    return _only([o for o in _objects(text) if any(name in o for name in names)], names)
+    return _only([o for o in objects(text) if any(name in o for name in names)], names)
 
 
 def _only(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
     """The one object that was meant: several are the same answer only if they agree in all that counts."""
     if not found:
-        raise _Rejected("no JSON object with the marks in it")
+        raise Rejected("no JSON object with the marks in it")
     first = found[0]
     if any(repr([o.get(name) for name in names]) != repr([first.get(name) for name in names]) for o in found[1:]):
-        raise _Rejected(f"{len(found)} JSON objects that differ")
+        raise Rejected(f"{len(found)} JSON objects that differ")
     for name in names:
         if name not in first:
-            raise _Rejected(f"{name!r} is missing")
+            raise Rejected(f"{name!r} is missing")
     return first
 
 
@@ -187,7 +187,7 @@ def _flat(fields: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
 def _from_points(fields: Mapping[str, Any], n_points: int) -> dict[str, float]:
     points = fields["points"]
     if not isinstance(points, list) or len(points) != n_points:
-        raise _Rejected(f"'points' must be a list of {n_points} numbers, one for each key point")
+        raise Rejected(f"'points' must be a list of {n_points} numbers, one for each key point")
     stated = sum(_whole(point, "points", 0, 1) for point in points)
     errors = _whole(fields["errors"], "errors", 0, MAX_ERRORS)
     coverage = stated / n_points
@@ -204,20 +204,20 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _Rejected(f"{name!r} is {_shown(value)}, not a whole number")
+        raise Rejected(f"{name!r} is {_shown(value)}, not a whole number")
     if not low <= value <= high:
-        raise _Rejected(f"{name!r} is {_shown(value)}, outside {low} to {high}")
+        raise Rejected(f"{name!r} is {_shown(value)}, outside {low} to {high}")
     return value
 
 
 def yes(value: Any, name: str) -> bool:
-    """Whether an answer to a yes/no criterion is yes: the word, or JSON's true and false. Raises _Rejected."""
+    """Whether an answer to a yes/no criterion is yes: the word, or JSON's true and false. Raises Rejected."""
     said = value.strip().strip(".").lower() if isinstance(value, str) else value
     if said in ("yes", "true") or said is True:
         return True
     if said in ("no", "false") or said is False:
         return False
-    raise _Rejected(f"{name!r:.60} is {_shown(value)}, not yes or no")
+    raise Rejected(f"{name!r:.60} is {_shown(value)}, not yes or no")
 
 
 def _shown(value: Any) -> str:
@@ -225,19 +225,19 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def objects(text: str) -> Iterator[dict[str, Any]]:
     """Every JSON object in `text` that is not inside another one, and the objects directly inside those; keys in
     lower_case.
     """
     if len(text) > MAX_CHARS:
-        raise _Rejected(f"the answer is longer than {MAX_CHARS:,} characters")
+        raise Rejected(f"the answer is longer than {MAX_CHARS:,} characters")
     text = answer_part(text)
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
     at = text.find("{")
     while at >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except _Rejected:
+        except Rejected:
             raise
         except (ValueError, RecursionError):
             end = at + 1  # not JSON from here: perhaps a brace in prose
@@ -252,10 +252,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         key = re.sub(r"[\s-]+", "_", key.strip().lower())
         if key in found and repr(found[key]) != repr(value):
-            raise _Rejected(f"{_shown(key)} stands twice in one JSON object, with two values")
+            raise Rejected(f"{_shown(key)} stands twice in one JSON object, with two values")
         found[key] = value
     return found
 
 
 def _no_constant(name: str) -> Any:
-    raise _Rejected(f"{name} is no mark")
+    raise Rejected(f"{name} is no mark")

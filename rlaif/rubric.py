@@ -16,6 +16,9 @@ from rlaif.types import Criterion, CriterionVerdict, UsageError, Verdict
 MET = 0.5  # a value from here on is met
 MIN_JUDGED = 0.5  # of the weight; a score over less of a rubric would say little
 KEY_POINTS = "key_points"  # the source of criteria that were drawn from key points
+STATES = "States this, in whatever words:"
+MOST = 12  # criteria drawn from one reference
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
 _LINE = re.compile(r"-\s*(?P<name>[^():\n]{1,60}?)\s*\((?P<weight>[-+]?\d+(?:\.\d+)?)\)\s*:\s*(?P<text>\S.*)")
 
 
@@ -102,11 +105,14 @@ def marked(
     return replace(verdict, criteria=rows, judged_weight=1.0 if scored else 0.0)
 
 
-def from_key_points(key_points: Sequence[str]) -> tuple[Criterion, ...]:
-    """A rubric of one criterion per key point, each of the same weight."""
-    return tuple(
-        Criterion(f"States this, in whatever words: {point}", 1.0, "key point", KEY_POINTS) for point in key_points
-    )
+def drawn(key_points: Sequence[str], reference: str) -> tuple[Criterion, ...]:
+    """A rubric for a question that has none: one criterion per key point, else per sentence of the reference (its first
+    MOST that have four words or more), all of the same weight.
+    """
+    if key_points:
+        return tuple(Criterion(f"{STATES} {point}", 1.0, "key point", KEY_POINTS) for point in key_points)
+    sentences = [" ".join(s.split()) for s in _SENTENCE.split(reference) if len(s.split()) >= 4]
+    return tuple(Criterion(f"{STATES} {s}", 1.0, "reference", "reference") for s in dict.fromkeys(sentences[:MOST]))
 
 
 def read_criteria(text: str, where: str) -> tuple[Criterion, ...]:

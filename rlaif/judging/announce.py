@@ -81,6 +81,7 @@ def leaving(template: str) -> str:
         "{context}": "leaflets (context)",
         "{reference}": "reference answers",
         "{key_points}": "key points",
+        "{criteria}": "the criteria of rubrics",
         "{answer}": "candidate answers",
     }
     return ", ".join(words for placeholder, words in names.items() if placeholder in template)
