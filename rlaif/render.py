@@ -34,12 +34,25 @@ def messages(prompt: Prompt, question: str, context: str = "", qtype: str = "") 
 
 def answer_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: Question) -> str:
     """The answer prompt as :func:`render` makes it, up to where the answer begins; a raw prompt is what it says, and a
-    line break.
+    line break. A conversation is rendered turn by turn, and as one text in a raw prompt.
     """
     turns = messages(prompt, question.question, question.context, question.qtype)
+    if question.turns and not prompt.raw:
+        return render(tokenizer, conversation(prompt, question))
     if prompt.raw:
         return "\n\n".join(turn["content"] for turn in turns if turn["content"]) + "\n"
     return render(tokenizer, turns)
+
+
+def conversation(prompt: Prompt, question: Question) -> list[dict[str, str]]:
+    """The turns of a question that is a conversation: the prompt's system turn, with the conversation's own behind it,
+    then the messages, the last one in the prompt's words.
+    """
+    own = [text for role, text in question.turns if role == "system"]
+    said = [{"role": role, "content": text} for role, text in question.turns if role != "system"]
+    system, asked = messages(prompt, said[-1]["content"], question.context, question.qtype)
+    words = [text for text in (system["content"], *own) if text.strip()]
+    return [{"role": "system", "content": "\n\n".join(words)}, *said[:-1], asked]
 
 
 def conversation_prompt(

@@ -44,6 +44,8 @@ def load_questions(
         return Loaded(questions, report, rows_sha256([astuple(q) for q in questions]))
     if benchmark in WITH_SPLITS:
         return WITH_SPLITS[benchmark](source, eval_only=eval_only)
-    from rlaif.data.sets import load_table
+    from rlaif.data.sets import READERS, load_published, load_table
 
+    if benchmark in READERS:
+        return load_published(benchmark, source, eval_only=eval_only)
     return load_table(benchmark, source, eval_only=eval_only)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rlaif.evals.bertscore import Encoder
 
 
+NO_REFERENCE = "the question has no reference answer to compare with; a judge by rubrics marks it"
 SCORES = {"token_f1": token_f1, "rouge_l": rouge_l, "consistency": consistency}  # (answer, reference) -> 0-1
 # A change of any of them gets a new number. 1: "not", "no", "may", "can" and "more" were stop words of token F1, and
 # there was no consistency.
@@ -72,7 +73,9 @@ def evaluate(
     given = greedy_answers(model, tokenizer, questions, prompt, settings, on_step)
     for q, (answer, why) in zip(questions, given, strict=True):
         for metric, score in SCORES.items():
-            if why:
+            if not (why or q.reference):
+                rows.append(EvalItem.of(q, metric, answer, None, status="unparsed", reason=NO_REFERENCE, **protocol))
+            elif why:
                 rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=why, **protocol))
             else:
                 rows.append(EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol))
