@@ -12,7 +12,8 @@ Question: {question}
 
 A policy prompt may say `format: raw`: then it is all that the model reads, without a chat template, both parts one
 after the other with one line break at the end; and questions answered by yes/no/maybe are put the same way. Its
-placeholders: question, context, qtype.
+placeholders: question, context, qtype. With `thinking: 512` a reasoning model may think for so many tokens before it
+answers (rlaif.models.answers).
 
 A judge's prompt (`load_judge_prompt`) says in its front matter also what it asks for:
 
@@ -33,14 +34,14 @@ one.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from rlaif.rubric import possible, read_criteria
+from rlaif import prompt_head
+from rlaif.rubric import read_criteria
 from rlaif.types import Criterion, UsageError
 
 BESIDE_PACKAGE = Path(__file__).parents[1]  # the checkout, or site-packages: `prompts/` is installed beside `rlaif/`
@@ -53,19 +54,18 @@ RUBRIC_PLACEHOLDERS = JUDGE_PLACEHOLDERS | {"criteria"}
 DEFAULT_JUDGE_PROMPT = "prompts/judge/default.md"
 EMBEDDED_JUDGE_PROMPT = "prompts/judge/tiny.md"  # the words that the tiny judge was trained on
 CRITERIA = ("factual_accuracy", "completeness", "key_point_coverage")  # those that `verdicts` has columns for
-YES_NO = "yes/no"  # a scale
 Mode = Literal["pointwise", "key_points", "pairwise", "rubric"]
 
 _FILE = re.compile(r"\A---[ \t]*\n(?P<head>.*?)^---[ \t]*\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _PART = re.compile(r"^#[ \t]+(system|user|criteria)[ \t]*$", re.MULTILINE)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
-_TAKEN = ("rationale", "points", "errors", "winner")  # keys of a reply that are no criterion
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A parsed prompt file. `text` is the whole file as it stands, and `sha256` the hash of exactly that text."""
+    """A parsed prompt file. `text` is the whole file as it stands, and `sha256` the hash of exactly that text.
+    `thinking`: tokens that the policy may think for before it answers; 0: it is told not to think.
+    """
 
     name: str
     kind: str
@@ -74,6 +74,7 @@ class Prompt:
     sha256: str
     text: str
     raw: bool = False
+    thinking: int = 0
 
 
 def load_prompt(path: str | Path) -> Prompt:
@@ -91,9 +92,9 @@ def load_prompt(path: str | Path) -> Prompt:
     )
     if head.get("format", "chat") not in ("chat", "raw"):
         raise UsageError(f"{path}: format is {head['format']!r}; it must be chat or raw")
-    return Prompt(
-        head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, head.get("format") == "raw"
-    )
+    raw = head.get("format") == "raw"
+    thinking = prompt_head.thinking(path, head.get("thinking", "0"), raw)
+    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, raw, thinking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +160,17 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
     if mode == "rubric":
         _check_placeholders(path, parts, RUBRIC_PLACEHOLDERS, needed=("question", "answer", "criteria"))
         names, weights = tuple(c.text for c in own), tuple(c.weight for c in own)
-        number = _per_call(path, head["per_call"])
+        number = prompt_head.per_call(path, head["per_call"])
         return JudgePrompt(head["name"], mode, names, (0, 1), weights, *words, yes_no=True, rubric=own, per_call=number)
     _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
-    criteria = _names(path, head["criteria"], CRITERIA if mode == "key_points" else ())
-    yes_no = head["scale"] == YES_NO
-    scale = (0, 1) if yes_no else _scale(path, head["scale"])
+    criteria = prompt_head.names(path, head["criteria"], CRITERIA if mode == "key_points" else ())
+    yes_no = head["scale"] == prompt_head.YES_NO
+    scale = (0, 1) if yes_no else prompt_head.marks(path, head["scale"])
     if mode == "key_points" and (yes_no or scale != (0, 1) or "{key_points}" not in parts["user"]):
         raise UsageError(
             f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'"
         )
-    weights = _weights(path, head["weights"], criteria)
+    weights = prompt_head.weights_of(path, head["weights"], criteria)
     return JudgePrompt(head["name"], mode, criteria, scale, weights, *words, yes_no=yes_no)
 
 
@@ -191,61 +192,6 @@ def _check_keys(path: str | Path, head: Mapping[str, str], mode: Mode) -> None:
         raise UsageError(
             f"{path}: layout is {layout!r}; it must be kept (answers as they are) or plain (their words only)"
         )
-
-
-def _names(path: str | Path, value: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    criteria = tuple(_items(value))
-    for criterion in criteria:
-        if allowed and criterion not in allowed:
-            raise UsageError(
-                f"{path}: unknown criterion {criterion!r}; mode key_points has {', '.join(allowed)}, mode pointwise any"
-            )
-        if not _NAME.fullmatch(criterion) or criterion in _TAKEN:
-            raise UsageError(
-                f"{path}: the criterion {criterion!r:.60} cannot be the key of a reply; write a name such as safety: "
-                f"a-z, 0-9 and _, and none of {', '.join(_TAKEN)}"
-            )
-        if criteria.count(criterion) > 1:
-            raise UsageError(f"{path}: criterion {criterion!r} stands twice; keep one")
-    return criteria
-
-
-def _per_call(path: str | Path, value: str) -> int:
-    if not re.fullmatch(r"[1-9]\d?", value):
-        raise UsageError(f"{path}: per_call is {value!r}; write how many criteria one call asks about, from 1 to 99")
-    return int(value)
-
-
-def _scale(path: str | Path, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,4})\s*(?:-|\.\.|to)\s*(\d{1,4})", value)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise UsageError(
-            f"{path}: scale is {value!r}; write the lowest and the highest mark as whole numbers, such as "
-            f"'scale: 1-5', or 'scale: {YES_NO}'"
-        )
-    return int(match[1]), int(match[2])
-
-
-def _weights(path: str | Path, value: str, criteria: tuple[str, ...]) -> tuple[float, ...]:
-    try:
-        weights = tuple(float(item) for item in _items(value))
-    except ValueError:
-        weights = ()
-    if len(weights) != len(criteria) or not all(map(math.isfinite, weights)):
-        raise UsageError(
-            f"{path}: weights are {value!r}; write {len(criteria)} numbers, one for each of {', '.join(criteria)}"
-        )
-    if possible(weights) == 0:
-        raise UsageError(
-            f"{path}: weights {value!r} have none above 0, so that no answer could reach a point; give what is wanted "
-            "a weight above 0, and faults one below"
-        )
-    return weights
-
-
-def _items(value: str) -> list[str]:
-    """The members of a list in front matter: "a, b" or "[a, b]"."""
-    return [item.strip().strip("\"'") for item in value.strip().removeprefix("[").removesuffix("]").split(",")]
 
 
 def _sha256(text: str) -> str:

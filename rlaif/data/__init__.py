@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple
 
-from rlaif.data import medqa, medquad, mmlu, pubmedqa
+from rlaif.data import choices, medquad, pubmedqa
 from rlaif.data.items import Loaded
 from rlaif.data.own import OWN
 from rlaif.data.tables import rows_sha256
@@ -14,7 +14,7 @@ from rlaif.types import UsageError
 
 __all__ = ["Loaded", "load_questions"]
 
-CHOICES = {"medqa": medqa.load, "mmlu": mmlu.load}  # every item is for evaluation
+CHOICES = {"medqa": choices.medqa, "mmlu": choices.mmlu}  # every item is for evaluation
 WITH_SPLITS = {"pubmedqa": pubmedqa.load, "medquad": medquad.load}
 
 

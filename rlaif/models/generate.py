@@ -32,6 +32,7 @@ class Generation:
     n_tokens: int
     finish_reason: Literal["stop", "length"]
     logprob: float
+    end: int | None = None  # the token that it stopped at
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -51,18 +52,19 @@ def sample(
     max_new_tokens: int,
     seed: int,
     greedy: bool = False,
+    also_ends: Sequence[int] = (),
 ) -> list[Generation]:
     """One continuation a prompt (chat template already applied), all in one batch; the same arguments give the same
     texts.
 
     Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751) after temperature; `greedy` takes the likeliest token
-    instead. A continuation stops at the end token, which is not part of its text, after `max_new_tokens`, or where the
-    model's window ends. UsageError when a prompt alone fills that window.
+    instead. A continuation stops at an end token or one of `also_ends`, which is not part of its text, after
+    `max_new_tokens`, or where the model's window ends. UsageError when a prompt alone fills that window.
     """
     if not prompts:
         return []
     device = model.device
-    ends = torch.tensor(sorted(end_ids(model, tokenizer)), device=device)
+    ends = torch.tensor(sorted({*end_ids(model, tokenizer), *also_ends}), device=device)
     read = [encode(tokenizer, prompt) for prompt in prompts]
     limit = window(model)
     too_long = [len(row) for row in read if len(row) >= limit]
@@ -114,8 +116,14 @@ def sample(
         ids, mask, position = chosen[:, None], torch.nn.functional.pad(mask, (0, 1), value=1), position[:, -1:] + 1
     texts = [t[: int(c) - int(s)].tolist() for t, c, s in zip(tokens.cpu(), counts, stopped, strict=True)]
     return [
-        Generation(tokenizer.decode(text, skip_special_tokens=True), int(c), "stop" if s else "length", float(lp))
-        for text, c, s, lp in zip(texts, counts, stopped, logprob, strict=True)
+        Generation(
+            tokenizer.decode(text, skip_special_tokens=True),
+            int(c),
+            "stop" if s else "length",
+            float(lp),
+            int(row[int(c) - 1]) if s else None,
+        )
+        for text, row, c, s, lp in zip(texts, tokens.cpu(), counts, stopped, logprob, strict=True)
     ]
 
 

@@ -66,7 +66,7 @@ _QUERIES = {
     f"FROM ({_JUDGED}) GROUP BY round ORDER BY round",
     "lengths": """
         SELECT round, count(*) AS n, quantile_cont(n_tokens, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
-               avg((finish_reason = 'length')::INTEGER) AS cut
+               avg((finish_reason IN ('length', 'thought'))::INTEGER) AS cut
         FROM candidates GROUP BY round ORDER BY round
     """,
     "chosen_longer": """

@@ -172,6 +172,17 @@ def test_a_broken_judge_prompt_says_what_and_where(tmp_path: Path, old: str, new
     assert message in str(caught.value) and "p.md" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("tokens", [0, 1, 512])
+def test_a_policy_prompt_says_how_long_the_policy_may_think(tmp_path: Path, tokens: int) -> None:
+    text = f"---\nname: p\nkind: policy\nthinking: {tokens}\n---\n# system\nx\n# user\n{{question}}\n"
+    assert load_prompt(written(tmp_path, text)).thinking == tokens
+    broken = [text.replace(f"thinking: {tokens}", f"thinking: {value}") for value in ("long", "-5", "1e3")]
+    broken += [text.replace("kind: policy", "kind: policy\nformat: raw")] if tokens else []
+    for bad in broken:
+        with pytest.raises(UsageError, match="thinking is"):
+            load_prompt(written(tmp_path, bad))
+
+
 @pytest.mark.parametrize(
     ("names", "weights"),
     [("safety, readability", "0.7, 0.3"), ("safety, harm, tone", "5, -8, 1"), ("safety", "2"), ("a, b", "1.5, -0.5")],
