@@ -53,8 +53,9 @@ def judged_share(weights: Sequence[float], judged: Sequence[bool]) -> float:
 def verdict_of(given: Verdict, criteria: Sequence[CriterionVerdict]) -> Verdict:
     """`given`, an unscored verdict on an answer, with the score that its `criteria` make, of those that were judged.
 
-    It stays without a score where less than MIN_JUDGED of the weight was judged, or no points above 0: then its status
-    is the worst of the criteria's, and its reason says what was missing.
+    Criteria that are key points, and nothing else, give key_point_coverage too, and completeness, as such a list is
+    what a complete answer names. It stays without a score where less than MIN_JUDGED of the weight was judged, or none
+    has points above 0: then its status is the worst of the criteria's, and its reason says what was missing.
     """
     known = [c for c in criteria if c.value is not None]
     share = judged_share([c.weight for c in criteria], [c.value is not None for c in criteria])
@@ -62,11 +63,14 @@ def verdict_of(given: Verdict, criteria: Sequence[CriterionVerdict]) -> Verdict:
     with_criteria = replace(given, criteria=tuple(criteria), judged_weight=round(share, 6))
     if score is not None and share >= MIN_JUDGED:
         told = sum((c.value or 0.0) >= MET for c in known)
+        covered = round(clipped(score), 6) if all(c.source == KEY_POINTS for c in criteria) else None
         words = f"{told} of {len(known)} criteria met" + (f", {share:.0%} of the weight judged" if share < 1 else "")
         return replace(
             with_criteria,
             status="scored",
             score=round(clipped(score), 6),
+            completeness=covered,
+            key_point_coverage=covered,
             reason="",
             rationale=f"{given.rationale}; {words}" if given.rationale else words,
         )

@@ -152,13 +152,14 @@ def graded(run: Run, judge: Judge, policy_id: str, questions: Sequence[Question]
         return None
     answers = [Answer(by_id[q].qtype, tuple(criteria)) for q, criteria in found.items()]
     agreement = known_agreement(run, judge.identity.judge_id)
-    rates = [Rates(**agreement[side]) for side in ("wanted", "faults")] if agreement else []
+    sides = [agreement[side] for side in ("wanted", "faults")] if agreement else []
+    rates = [Rates(**side) for side in sides if None not in side.values()]
     identity = judge.identity
     return {
         "judge": {"model": identity.model, "judge_id": identity.judge_id, "prompt": identity.prompt_name},
         "figures": figures(answers),
         "agreement": agreement,
-        "calibrated": calibrated(answers, *rates) if rates else None,
+        "calibrated": calibrated(answers, *rates) if len(rates) == 2 else None,
         "answers": len(answers),
         "unscored": sum(not example_scores(answer) for answer in answers) + len(by_id) - len(found),
     }
