@@ -99,6 +99,10 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
         from judges.local import load_local_judge
 
         return load_local_judge(folder, settings.prompt)  # type: ignore[arg-type]  # set above
+    if settings.prompt and settings.prompt.mode == "rubric":
+        from judges.rubric.chat import RubricChatJudge
+
+        return RubricChatJudge(model, settings, cache)
     from judges.llm import LangChainJudge
 
     return LangChainJudge(model, settings, cache)

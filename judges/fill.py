@@ -39,7 +39,11 @@ def content_hash(item: JudgeItem) -> str:
     """Hash of all that a judge sees of `item`: the same answer to the same question is one content, whoever wrote
     it.
     """
-    parts = [item.question, item.answer, item.reference, item.context, item.key_points, item.replicate]
+    parts: list[object] = [
+        item.question, item.answer, item.reference, item.context, item.key_points, item.replicate
+    ]  # fmt: skip
+    if item.rubric:  # else the hash that answers were kept under before there were rubrics
+        parts.append([(c.text, c.weight) for c in item.rubric])
     return hashlib.sha256(
         json.dumps(parts).encode()
     ).hexdigest()  # escaped JSON, because a text may hold lone surrogates
@@ -65,6 +69,12 @@ def fill_item(prompt: JudgePrompt, item: JudgeItem) -> Asked:
     return _fill(prompt, item, nonce, {"answer": _answer(prompt, item)}, hits(item.answer))
 
 
+def fill_rubric(prompt: JudgePrompt, item: JudgeItem, criteria: str) -> Asked:
+    """The prompt that asks about the `criteria`, a numbered list, of one answer (mode rubric)."""
+    nonce = nonce_of(prompt, content_hash(dataclasses.replace(item, answer="") if prompt.plain else item))
+    return _fill(prompt, item, nonce, {"answer": _answer(prompt, item)}, hits(item.answer), criteria)
+
+
 def fill_pairwise(prompt: JudgePrompt, a: JudgeItem, b: JudgeItem) -> Asked:
     """The prompt that shows the answers of `a` as A and of `b` as B; question, reference, leaflet and key points are
     those of `a`.
@@ -81,7 +91,14 @@ def _answer(prompt: JudgePrompt, item: JudgeItem) -> str:
     return flat(text) if prompt.plain else text.strip()
 
 
-def _fill(prompt: JudgePrompt, item: JudgeItem, nonce: str, answers: Mapping[str, str], flags: Sequence[str]) -> Asked:
+def _fill(
+    prompt: JudgePrompt,
+    item: JudgeItem,
+    nonce: str,
+    answers: Mapping[str, str],
+    flags: Sequence[str],
+    criteria: str = "",
+) -> Asked:
     if "{nonce}" not in prompt.user:  # a person's own prompt may forget the fence; the answer gets one all the same
         answers = {name: f"<{name} {nonce}>\n{text}\n</{name} {nonce}>" for name, text in answers.items()}
     points = "\n".join(
@@ -92,6 +109,7 @@ def _fill(prompt: JudgePrompt, item: JudgeItem, nonce: str, answers: Mapping[str
         "context": _block(shield(item.context)[0]),
         "reference": _block(shield(item.reference)[0]),
         "key_points": _block(points),
+        "criteria": _block(criteria),
         "nonce": nonce,
         **answers,
     }

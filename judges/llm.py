@@ -8,7 +8,7 @@ verdicts = judge.score(items)
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,8 @@ from judges.faults import START, describe
 from judges.fill import ASKING, content_hash, fill_item
 from judges.parse import PARSE, Marks, parse_answer, schema, scrape_answer, wanted
 from judges.settings import DEFAULT_SETTINGS, Cache, Forecast, JudgeSettings, JudgeStopped
-from rlaif.prompts import DEFAULT_JUDGE_PROMPT, load_judge_prompt
+from rlaif.prompts import DEFAULT_JUDGE_PROMPT, Mode, load_judge_prompt
+from rlaif.rubric import marked
 from rlaif.types import JudgeIdentity, JudgeItem, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class LangChainJudge:
 
     local: ClassVar[bool] = False
     chat: ClassVar[bool] = True
+    modes: ClassVar[tuple[Mode, ...]] = ("pointwise", "key_points")
+    reading: ClassVar[Mapping[str, str]] = {"parse": PARSE}  # how replies are read, for the judge_id
+    nothing: ClassVar[str] = "nothing to judge by: the question has no key points, and this prompt checks nothing else"
 
     def __init__(
         self,
@@ -58,10 +62,10 @@ class LangChainJudge:
             )
         self.settings = settings
         self.prompt = settings.prompt or load_judge_prompt(DEFAULT_JUDGE_PROMPT)
-        if self.prompt.mode == "pairwise":
+        if self.prompt.mode not in self.modes:
             raise UsageError(
-                f"judge prompt {self.prompt.name!r} is pairwise and gives no scores; choose one with "
-                "mode pointwise or key_points"
+                f"judge prompt {self.prompt.name!r} is {self.prompt.mode} and gives no scores; choose one with "
+                f"mode {' or '.join(self.modes)}"
             )
         if chat_model is None:
             provider, name = split_name(model, settings.base_url)
@@ -73,7 +77,7 @@ class LangChainJudge:
             "temperature": settings.temperature,
             "max_new_tokens": settings.max_new_tokens,
             "asking": ASKING,
-            "parse": PARSE,
+            **self.reading,
         }
         self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
         self._cache, self._chat = cache, chat_model
@@ -87,10 +91,14 @@ class LangChainJudge:
 
         Raises JudgeStopped, with the verdicts there are, when the budget is used up or nobody answers any more.
         """
-        todo = [item for item in items if self._can_judge(item)]
-        results, why = self._engine.run([self._job(item) for item in todo])
-        by_content = {content_hash(item): result for item, result in zip(todo, results, strict=True)}
-        verdicts = [self._verdict(item, by_content.get(content_hash(item))) for item in items]
+        jobs = [self._jobs(item) if self._can_judge(item) else [] for item in items]
+        asked = [job for of_item in jobs for job in of_item]
+        results, why = self._engine.run(asked)
+        by_content = {job.content: result for job, result in zip(asked, results, strict=True)}
+        verdicts = [
+            self._verdict(item, [by_content[job.content] for job in of_item])
+            for item, of_item in zip(items, jobs, strict=True)
+        ]
         done = [verdict for verdict in verdicts if verdict is not None]
         if why:
             raise JudgeStopped(why, done)
@@ -98,7 +106,7 @@ class LangChainJudge:
 
     def forecast(self, items: Sequence[JudgeItem]) -> Forecast:
         """What `score(items)` is expected to take: without answers that are in the cache, retries and repairs."""
-        jobs = self._engine.to_ask([self._job(item) for item in items if self._can_judge(item)])
+        jobs = self._engine.to_ask([job for item in items if self._can_judge(item) for job in self._jobs(item)])
         tokens_in = sum(len(job.asked.system) + len(job.asked.user) for job in jobs) // CHARS_PER_TOKEN
         tokens_out = min(TYPICAL_REPLY, self.settings.max_new_tokens) * len(jobs)
         priced = self.settings.price_in or self.settings.price_out
@@ -123,35 +131,44 @@ class LangChainJudge:
             ) from error
         if self.settings.temperature > 0:
             return entry, ""
-        results, why = self._engine.run([self._job(item) for item in PROBE], again=True)
+        results, why = self._engine.run([job for item in PROBE for job in self._jobs(item)], again=True)
         if why:
             raise JudgeStopped(why)
-        return entry, json.dumps([r.value.score if r and isinstance(r.value, Marks) else None for r in results])
+        return entry, json.dumps([self._probed(r) if r else None for r in results])
+
+    def _probed(self, result: Result) -> object:
+        return result.value.score if isinstance(result.value, Marks) else None
 
     def _can_judge(self, item: JudgeItem) -> bool:
         return self.prompt.mode != "key_points" or bool(item.key_points)
 
-    def _job(self, item: JudgeItem) -> Job:
+    def _jobs(self, item: JudgeItem) -> list[Job]:
+        """What is asked about one answer."""
         prompt, points = self.prompt, len(item.key_points)
-        return Job(
-            content_hash(item),
-            fill_item(prompt, item),
-            schema(prompt, points),
-            wanted(prompt, points),
-            partial(parse_answer, prompt=prompt, n_points=points),
-            partial(scrape_answer, prompt=prompt, n_points=points),
-        )
+        return [
+            Job(
+                content_hash(item),
+                fill_item(prompt, item),
+                schema(prompt, points),
+                wanted(prompt, points),
+                partial(parse_answer, prompt=prompt, n_points=points),
+                partial(scrape_answer, prompt=prompt, n_points=points),
+            )
+        ]
 
-    def _verdict(self, item: JudgeItem, result: Result | None) -> Verdict | None:
-        judge_id = self.identity.judge_id
-        if not self._can_judge(item):
-            why = "nothing to judge by: the question has no key points, and this prompt checks nothing else"
-            return Verdict(item.candidate_id, judge_id, item.replicate, "failed", reason=why, attempts=0)
-        if result is None:
-            return None
+    def _verdict(self, item: JudgeItem, results: Sequence[Result | None]) -> Verdict | None:
+        """None where one of the `results` is missing; a failed one where nothing could be asked."""
+        if not results:
+            judge_id = self.identity.judge_id
+            return Verdict(item.candidate_id, judge_id, item.replicate, "failed", reason=self.nothing, attempts=0)
+        finished = [result for result in results if result is not None]
+        return self._marked(item, finished) if len(finished) == len(results) else None
+
+    def _marked(self, item: JudgeItem, results: Sequence[Result]) -> Verdict:
+        (result,), judge_id = results, self.identity.judge_id
         marks = result.value if isinstance(result.value, Marks) else None
         criteria = marks.criteria if marks else {}
-        return Verdict(
+        verdict = Verdict(
             item.candidate_id,
             judge_id,
             item.replicate,
@@ -170,3 +187,4 @@ class LangChainJudge:
             cost=result.used.cost,
             seconds=result.seconds,
         )
+        return marked(verdict, self.prompt.criteria, self.prompt.weights, criteria, verdict.rationale)

@@ -22,8 +22,9 @@ from typing import Any, ClassVar
 from rlaif.quiet import quiet
 
 from judges.fill import ASKING, Asked, fill_item, flat
-from judges.parse import Marks, parse_answer
+from judges.parse import ANSWERS, Marks, parse_answer
 from judges.readings import lowest, other_readings
+from judges.rubric.local import LocalRubricJudge
 from judges.shield import shield
 from rlaif import embedded
 from rlaif.models.generate import sample, window
@@ -31,6 +32,7 @@ from rlaif.models.logprobs import read_on
 from rlaif.models.settings import settings_of
 from rlaif.prompts import JudgePrompt
 from rlaif.render import encode, render
+from rlaif.rubric import clipped, marked, points
 from rlaif.types import JudgeIdentity, JudgeItem, RlaifError, UsageError, Verdict, content_id
 
 with quiet():
@@ -91,7 +93,7 @@ class LocalJudge:
         self._model, self._tokenizer, self._prompt = model, tokenizer, prompt
         self._name, self._sha256, self._batch_size = name, weights_sha256, batch_size
         self._settings = {"settings": settings_id} if settings_id else {}
-        self._starts = {c: self._encode(f'{{"{c}": ') for c in prompt.criteria}
+        self._starts = {c: self._encode(self._start(c)) for c in prompt.criteria}
         self._values = torch.arange(low, high + 1, dtype=torch.float32, device=model.device)
         self._marks = {
             c: torch.tensor([self._mark(c, k) for k in range(low, high + 1)], device=model.device)
@@ -155,9 +157,13 @@ class LocalJudge:
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
-    def _mark(self, criterion: str, mark: int) -> int:
+    def _start(self, criterion: str) -> str:
+        return f'{{"{criterion}": ' + ('"' if self._prompt.yes_no else "")
+
+    def _mark(self, criterion: str, number: int) -> int:
         start = self._starts[criterion]
-        whole = self._encode(f'{{"{criterion}": {mark}')
+        mark = ANSWERS[number] if self._prompt.yes_no else str(number)
+        whole = self._encode(self._start(criterion) + mark)
         if whole[:-1] != start:
             raise UsageError(
                 f"judge {self._name}: its tokenizer does not write the mark {mark} as one token; use it "
@@ -239,16 +245,17 @@ class LocalJudge:
                 reason = (
                     f"the marks hold {min(masses.values()):.2f} of the probability, and the text has none: {parsed}"
                 )
-                return Verdict(
+                unparsed = Verdict(
                     item.candidate_id, judge_id, item.replicate, "unparsed", raw=text, reason=reason, **common
                 )
+                return marked(unparsed, self._prompt.criteria, self._prompt.weights, {})
             scores, overall, said, told = dict(parsed.criteria), parsed.score, text, parsed.rationale
         else:
             scores = {c: (mark - low) / (high - low) for c, mark in marks.items()}
-            overall = sum(w * scores[c] for c, w in zip(self._prompt.criteria, self._prompt.weights, strict=True))
+            overall = clipped(points(self._prompt.weights, [scores[c] for c in self._prompt.criteria]) or 0.0)
             said = json.dumps(raw)
             told = "expected marks: " + ", ".join(f"{c} {mark:.2f}" for c, mark in marks.items()) + f" of {high}"
-        return Verdict(
+        verdict = Verdict(
             item.candidate_id,
             judge_id,
             item.replicate,
@@ -261,6 +268,7 @@ class LocalJudge:
             raw=said,
             **common,
         )
+        return marked(verdict, self._prompt.criteria, self._prompt.weights, scores, told)
 
     def speak(self, prompts: Sequence[str]) -> list[str]:
         """What the model writes itself, greedily, after each prompt (chat template applied)."""
@@ -270,9 +278,9 @@ class LocalJudge:
         ]
 
 
-def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
+def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge | LocalRubricJudge:
     """The judge in the folder `path`: 16/32-bit, GPTQ or NF4, loaded as bases are; "embedded" is the tiny one that
-    ships.
+    ships. By rubrics, where the prompt is of that mode.
 
     Raises UsageError when there is no model in it, RlaifError when it cannot be loaded.
     """
@@ -287,9 +295,8 @@ def load_local_judge(path: str, prompt: JudgePrompt) -> LocalJudge:
     name = path if path == "embedded" else folder.name
     # "rope_theta" or a template changes what a model reads, and no hash of its weights.
     settings = content_id("settings", settings_of(folder))
-    return LocalJudge(
-        loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256, settings_id=settings
-    )
+    kind = LocalRubricJudge if prompt.mode == "rubric" else LocalJudge
+    return kind(loaded.model, loaded.tokenizer, prompt, name=name, weights_sha256=loaded.sha256, settings_id=settings)
 
 
 def _rounded(score: float | None) -> float | None:

@@ -4,8 +4,8 @@
 
 Accepted: one JSON object with all that was asked for, also inside prose, code fences or an outer object, numbers
 written as text, and marks that all stand in objects of their own ({"score": 4, "reason": "..."}). Not accepted: numbers
-off the scale or between its marks, true and false, NaN, a key that is missing, two objects that differ, and whatever
-the model wrote while it was thinking.
+off the scale or between its marks, true and false where a number is asked for, NaN, a key that is missing, two objects
+that differ, and whatever the model wrote while it was thinking.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 
 from judges.reasoning import answer_part
 from rlaif.prompts import JudgePrompt
+from rlaif.rubric import clipped, points
 
 # A change of any rule here gets a new number, and so a new judge_id.
 PARSE = "parse-2"
 MAX_CHARS = 20_000
 MAX_ERRORS = 50
+ANSWERS = ("no", "yes")  # of a yes/no criterion, and what they are worth: 0 and 1
 _NESTED = ("score", "mark", "rating", "value")  # what a mark is called in an object of its own
 # Around a name and its number: quotes, and Markdown for bold, italic and code.
 _DRESS = r"[\"'*_`]"
@@ -38,7 +40,7 @@ class Marks:
     rationale: str = ""
 
 
-class _Rejected(ValueError):
+class Rejected(ValueError):
     """Why an answer is not taken, for people."""
 
 
@@ -46,11 +48,12 @@ def parse_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | s
     """The marks in an answer to a pointwise or key_points prompt; or, as a str, why it is not accepted.
 
     `n_points` is the number of key points that were asked about (mode key_points). A mark s on a scale from a to b is
-    the score (s - a) / (b - a); the overall score is the weighted mean with the prompt's weights.
+    the score (s - a) / (b - a); the overall score is the weighted sum by the prompt's weights, over those above 0 and
+    within 0-1 (`rlaif.rubric.points`).
     """
     try:
         return _marks(_fields(text, prompt), prompt, n_points)
-    except _Rejected as error:
+    except Rejected as error:
         return str(error)
 
 
@@ -71,7 +74,8 @@ def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | 
     for criterion in prompt.criteria:
         words = criterion.replace("_", r"[ _-]")
         named = rf"(?<![^\W_])(?<![^\W_]_){words}{_DRESS}{{0,3}}\s*[:=|\uff1a]"
-        pattern = rf"{named}{_DRESS}{{0,3}}\s*{_DRESS}{{0,3}}(-?\d+(?:\.\d+)?){end}{other}"
+        mark = r"(yes|no)\b" if prompt.yes_no else rf"(-?\d+(?:\.\d+)?){end}{other}"
+        pattern = rf"{named}{_DRESS}{{0,3}}\s*{_DRESS}{{0,3}}{mark}"
         mentions = len(re.findall(named, text, re.IGNORECASE))
         values = re.findall(pattern, text, re.IGNORECASE)
         if not values or len(values) != mentions or len(set(values)) != 1:
@@ -79,7 +83,7 @@ def scrape_answer(text: str, prompt: JudgePrompt, n_points: int = 0) -> Marks | 
         found[criterion] = values[0]
     try:
         return _marks(found, prompt, n_points)
-    except _Rejected as error:
+    except Rejected as error:
         return str(error)
 
 
@@ -88,8 +92,8 @@ def parse_winner(text: str) -> tuple[str, str] | str:
     accepted.
     """
     try:
-        fields = _only([o for o in _objects(text) if "winner" in o], ("winner",))
-    except _Rejected as error:
+        fields = _only([o for o in objects(text) if "winner" in o], ("winner",))
+    except Rejected as error:
         return str(error)
     winner = str(fields["winner"]).strip().lower().removeprefix("answer ").strip()
     if winner not in ("a", "b", "tie"):
@@ -111,6 +115,8 @@ def schema(prompt: JudgePrompt, n_points: int = 0) -> dict[str, Any]:
             "maxItems": n_points,
         }
         fields["errors"] = {"type": "integer", "minimum": 0, "maximum": MAX_ERRORS}
+    elif prompt.yes_no:
+        fields |= {criterion: {"type": "string", "enum": list(ANSWERS)} for criterion in prompt.criteria}
     else:
         fields |= {criterion: {"type": "integer", "minimum": low, "maximum": high} for criterion in prompt.criteria}
     return {
@@ -129,25 +135,26 @@ def wanted(prompt: JudgePrompt, n_points: int = 0) -> str:
         return '{"rationale": "...", "winner": "A", "B" or "tie"}'
     if prompt.mode == "key_points":
         return f'{{"rationale": "...", "points": [{n_points} numbers, each 0 or 1], "errors": whole number}}'
-    marks = ", ".join(f'"{criterion}": whole number from {low} to {high}' for criterion in prompt.criteria)
+    mark = '"yes" or "no"' if prompt.yes_no else f"whole number from {low} to {high}"
+    marks = ", ".join(f'"{criterion}": {mark}' for criterion in prompt.criteria)
     return f'{{"rationale": "...", {marks}}}'
 
 
 def _fields(text: str, prompt: JudgePrompt) -> Mapping[str, Any]:
     names = ("points", "errors") if prompt.mode == "key_points" else prompt.criteria
-    return _only([o for o in _objects(text) if any(name in o for name in names)], names)
+    return _only([o for o in objects(text) if any(name in o for name in names)], names)
 
 
 def _only(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
     """The one object that was meant: several are the same answer only if they agree in all that counts."""
     if not found:
-        raise _Rejected("no JSON object with the marks in it")
+        raise Rejected("no JSON object with the marks in it")
     first = found[0]
     if any(repr([o.get(name) for name in names]) != repr([first.get(name) for name in names]) for o in found[1:]):
-        raise _Rejected(f"{len(found)} JSON objects that differ")
+        raise Rejected(f"{len(found)} JSON objects that differ")
     for name in names:
         if name not in first:
-            raise _Rejected(f"{name!r} is missing")
+            raise Rejected(f"{name!r} is missing")
     return first
 
 
@@ -158,9 +165,12 @@ def _marks(fields: Mapping[str, Any], prompt: JudgePrompt, n_points: int) -> Mar
     else:
         low, high = prompt.scale
         fields = _flat(fields, prompt.criteria)
-        criteria = {c: (_whole(fields[c], c, low, high) - low) / (high - low) for c in prompt.criteria}
-    score = sum(weight * criteria[c] for c, weight in zip(prompt.criteria, prompt.weights, strict=True))
-    return Marks(min(1.0, max(0.0, score)), criteria, str(fields.get("rationale") or ""))
+        if prompt.yes_no:
+            criteria = {c: float(yes(fields[c], c)) for c in prompt.criteria}
+        else:
+            criteria = {c: (_whole(fields[c], c, low, high) - low) / (high - low) for c in prompt.criteria}
+    score = points(prompt.weights, [criteria[c] for c in prompt.criteria]) or 0.0
+    return Marks(clipped(score), criteria, str(fields.get("rationale") or ""))
 
 
 def _flat(fields: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
@@ -177,7 +187,7 @@ def _flat(fields: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
 def _from_points(fields: Mapping[str, Any], n_points: int) -> dict[str, float]:
     points = fields["points"]
     if not isinstance(points, list) or len(points) != n_points:
-        raise _Rejected(f"'points' must be a list of {n_points} numbers, one for each key point")
+        raise Rejected(f"'points' must be a list of {n_points} numbers, one for each key point")
     stated = sum(_whole(point, "points", 0, 1) for point in points)
     errors = _whole(fields["errors"], "errors", 0, MAX_ERRORS)
     coverage = stated / n_points
@@ -194,10 +204,20 @@ def _whole(value: Any, name: str, low: int, high: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _Rejected(f"{name!r} is {_shown(value)}, not a whole number")
+        raise Rejected(f"{name!r} is {_shown(value)}, not a whole number")
     if not low <= value <= high:
-        raise _Rejected(f"{name!r} is {_shown(value)}, outside {low} to {high}")
+        raise Rejected(f"{name!r} is {_shown(value)}, outside {low} to {high}")
     return value
+
+
+def yes(value: Any, name: str) -> bool:
+    """Whether an answer to a yes/no criterion is yes: the word, or JSON's true and false. Raises Rejected."""
+    said = value.strip().strip(".").lower() if isinstance(value, str) else value
+    if said in ("yes", "true") or said is True:
+        return True
+    if said in ("no", "false") or said is False:
+        return False
+    raise Rejected(f"{name!r:.60} is {_shown(value)}, not yes or no")
 
 
 def _shown(value: Any) -> str:
@@ -205,19 +225,19 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def objects(text: str) -> Iterator[dict[str, Any]]:
     """Every JSON object in `text` that is not inside another one, and the objects directly inside those; keys in
     lower_case.
     """
     if len(text) > MAX_CHARS:
-        raise _Rejected(f"the answer is longer than {MAX_CHARS:,} characters")
+        raise Rejected(f"the answer is longer than {MAX_CHARS:,} characters")
     text = answer_part(text)
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
     at = text.find("{")
     while at >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except _Rejected:
+        except Rejected:
             raise
         except (ValueError, RecursionError):
             end = at + 1  # not JSON from here: perhaps a brace in prose
@@ -232,10 +252,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         key = re.sub(r"[\s-]+", "_", key.strip().lower())
         if key in found and repr(found[key]) != repr(value):
-            raise _Rejected(f"{_shown(key)} stands twice in one JSON object, with two values")
+            raise Rejected(f"{_shown(key)} stands twice in one JSON object, with two values")
         found[key] = value
     return found
 
 
 def _no_constant(name: str) -> Any:
-    raise _Rejected(f"{name} is no mark")
+    raise Rejected(f"{name} is no mark")

@@ -20,7 +20,7 @@ class DataSet(Section):
     """
 
     # csv, json, jsonl, parquet, pubmedqa, medquad, ultramedical, ultramedical-preference, medqa, mmlu, wikidoc, mediqa,
-    # cord19, or a reader by name; rlaif.data.sets knows which there are
+    # cord19, healthbench, rar-medicine, rubrics, or a reader by name; rlaif.data.sets knows which there are
     format: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]
     path: str  # a file, a folder or a hub id
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = (

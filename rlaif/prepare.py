@@ -9,6 +9,7 @@ from rlaif.data.questions import prepare_questions, take_leak_rows
 from rlaif.evals.benchmarks import at_the_gate
 from rlaif.policies import base_row, check_base, check_prompt, record_settings
 from rlaif.prompts import Prompt
+from rlaif.records import question_rows
 from rlaif.render import beginning
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -28,7 +29,7 @@ def prepare(run: Run, base: Base, prompt: Prompt, screen: Screen, data: Data | N
             questions, stage.detail = data or prepare_questions(run.config, at_the_gate(run.config.evaluation))
             policy = base_row(base, run.config)
             stage.rows = {
-                "questions": questions,
+                **question_rows(questions),
                 "prompts": [
                     {"prompt_sha256": prompt.sha256, "kind": prompt.kind, "name": prompt.name, "text": prompt.text}
                 ],

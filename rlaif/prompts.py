@@ -12,7 +12,8 @@ Question: {question}
 
 A policy prompt may say `format: raw`: then it is all that the model reads, without a chat template, both parts one
 after the other with one line break at the end; and questions answered by yes/no/maybe are put the same way. Its
-placeholders: question, context, qtype.
+placeholders: question, context, qtype. With `thinking: 512` a reasoning model may think for so many tokens before it
+answers (rlaif.models.answers).
 
 A judge's prompt (`load_judge_prompt`) says in its front matter also what it asks for:
 
@@ -24,6 +25,10 @@ criteria: factual_accuracy, completeness, key_point_coverage
 scale: 1-5
 weights: 0.5, 0.25, 0.25
 ---
+
+Criteria may have any names, and points instead of shares, below 0 for a fault. `mode: rubric` asks for yes or no on
+each criterion of the question's own rubric, and of the prompt's part `# criteria`; docs/rubrics.md says how to write
+one.
 """
 
 from __future__ import annotations
@@ -35,27 +40,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from rlaif.types import UsageError
+from rlaif import prompt_head
+from rlaif.rubric import read_criteria
+from rlaif.types import Criterion, UsageError
 
 BESIDE_PACKAGE = Path(__file__).parents[1]  # the checkout, or site-packages: `prompts/` is installed beside `rlaif/`
 KINDS = ("policy", "judge")
 POLICY_PLACEHOLDERS = frozenset({"question", "context", "qtype"})
 PAIRWISE_PLACEHOLDERS = frozenset({"question", "answer_a", "answer_b", "reference", "key_points", "context", "nonce"})
 JUDGE_PLACEHOLDERS = frozenset({"question", "answer", "reference", "key_points", "context", "nonce"})
+RUBRIC_PLACEHOLDERS = JUDGE_PLACEHOLDERS | {"criteria"}
 
 DEFAULT_JUDGE_PROMPT = "prompts/judge/default.md"
 EMBEDDED_JUDGE_PROMPT = "prompts/judge/tiny.md"  # the words that the tiny judge was trained on
-CRITERIA = ("factual_accuracy", "completeness", "key_point_coverage")
-Mode = Literal["pointwise", "key_points", "pairwise"]
+CRITERIA = ("factual_accuracy", "completeness", "key_point_coverage")  # those that `verdicts` has columns for
+Mode = Literal["pointwise", "key_points", "pairwise", "rubric"]
 
 _FILE = re.compile(r"\A---[ \t]*\n(?P<head>.*?)^---[ \t]*\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
-_PART = re.compile(r"^#[ \t]+(system|user)[ \t]*$", re.MULTILINE)
+_PART = re.compile(r"^#[ \t]+(system|user|criteria)[ \t]*$", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A parsed prompt file. `text` is the whole file as it stands, and `sha256` the hash of exactly that text."""
+    """A parsed prompt file. `text` is the whole file as it stands, and `sha256` the hash of exactly that text.
+    `thinking`: tokens that the policy may think for before it answers; 0: it is told not to think.
+    """
 
     name: str
     kind: str
@@ -64,6 +74,7 @@ class Prompt:
     sha256: str
     text: str
     raw: bool = False
+    thinking: int = 0
 
 
 def load_prompt(path: str | Path) -> Prompt:
@@ -81,9 +92,9 @@ def load_prompt(path: str | Path) -> Prompt:
     )
     if head.get("format", "chat") not in ("chat", "raw"):
         raise UsageError(f"{path}: format is {head['format']!r}; it must be chat or raw")
-    return Prompt(
-        head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, head.get("format") == "raw"
-    )
+    raw = head.get("format") == "raw"
+    thinking = prompt_head.thinking(path, head.get("thinking", "0"), raw)
+    return Prompt(head["name"], head["kind"], parts["system"], parts["user"], _sha256(text), text, raw, thinking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +102,11 @@ class JudgePrompt:
     """A parsed judge prompt. `scale` is the lowest and highest mark, whole numbers; `weights` make the overall score,
     one a criterion.
 
-    mode "pointwise" asks for a mark on each criterion; "key_points" whether the answer states each key point (scale
-    0-1); "pairwise" which of two answers is better (no criteria, scale or weights). `sha256` is of the whole file,
-    `text`. With `plain` (`layout: plain`) the judge sees answers without their layout, see judges.fill.
+    mode "pointwise" asks for a mark on each criterion (with `yes_no`, scale 0-1, for yes or no); "key_points" whether
+    the answer states each key point (scale 0-1); "pairwise" which of two answers is better (no criteria, scale or
+    weights); "rubric" whether each criterion of the question's rubric and of `rubric`, the prompt's own, is met,
+    `per_call` of them in one call. `sha256` is of the whole file, `text`. With `plain` (`layout: plain`) the judge sees
+    answers without their layout, see judges.fill.
     """
 
     name: str
@@ -106,14 +119,26 @@ class JudgePrompt:
     sha256: str
     text: str
     plain: bool = False
+    yes_no: bool = False
+    rubric: tuple[Criterion, ...] = ()
+    per_call: int = 1
+
+
+FRONT_MATTER: dict[Mode, tuple[str, ...]] = {  # beside name, kind, mode and layout: what a prompt must say
+    "pointwise": ("criteria", "scale", "weights"),
+    "key_points": ("criteria", "scale", "weights"),
+    "pairwise": (),
+    "rubric": ("per_call",),
+}
 
 
 def load_judge_prompt(path: str | Path) -> JudgePrompt:
     """Read and check a judge prompt; where it is looked for, and how it is read, see :func:`load_prompt`.
 
     Raises UsageError, on one line, for everything that :func:`load_prompt` refuses, for a prompt of another kind, an
-    unknown or missing key, an unknown mode or criterion, a scale that is not two whole numbers such as 1-5, weights
-    that are not one a criterion or do not sum to 1, and a text without the question or the answer.
+    unknown or missing key, an unknown mode, criteria that a reply cannot have as keys, a scale that is neither yes/no
+    nor two whole numbers such as 1-5, weights that are not one per criterion or none above 0, a broken part
+    `# criteria`, and a text without the question or the answer.
     """
     head, parts, text = _read(Path(path))
     if head["kind"] != "judge":
@@ -124,7 +149,33 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
     mode = next((known for known in modes if known == head.get("mode", "pointwise")), None)
     if mode is None:
         raise UsageError(f"{path}: mode is {head['mode']!r}; it must be one of {', '.join(modes)}")
-    needed = () if mode == "pairwise" else ("criteria", "scale", "weights")
+    _check_keys(path, head, mode)
+    own = read_criteria(parts.pop("criteria"), f"{path}, '# criteria'") if "criteria" in parts else ()
+    if own and mode != "rubric":
+        raise UsageError(f"{path}: a part '# criteria' is of prompts with 'mode: rubric'; this one has mode {mode}")
+    words = (parts["system"], parts["user"], _sha256(text), text, head.get("layout") == "plain")
+    if mode == "pairwise":
+        _check_placeholders(path, parts, PAIRWISE_PLACEHOLDERS, needed=("question", "answer_a", "answer_b"))
+        return JudgePrompt(head["name"], mode, (), (0, 0), (), *words)
+    if mode == "rubric":
+        _check_placeholders(path, parts, RUBRIC_PLACEHOLDERS, needed=("question", "answer", "criteria"))
+        names, weights = tuple(c.text for c in own), tuple(c.weight for c in own)
+        number = prompt_head.per_call(path, head["per_call"])
+        return JudgePrompt(head["name"], mode, names, (0, 1), weights, *words, yes_no=True, rubric=own, per_call=number)
+    _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
+    criteria = prompt_head.names(path, head["criteria"], CRITERIA if mode == "key_points" else ())
+    yes_no = head["scale"] == prompt_head.YES_NO
+    scale = (0, 1) if yes_no else prompt_head.marks(path, head["scale"])
+    if mode == "key_points" and (yes_no or scale != (0, 1) or "{key_points}" not in parts["user"]):
+        raise UsageError(
+            f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'"
+        )
+    weights = prompt_head.weights_of(path, head["weights"], criteria)
+    return JudgePrompt(head["name"], mode, criteria, scale, weights, *words, yes_no=yes_no)
+
+
+def _check_keys(path: str | Path, head: Mapping[str, str], mode: Mode) -> None:
+    needed = FRONT_MATTER[mode]
     known = ("name", "kind", "mode", "layout", *needed)
     for key in head:
         if key not in known:
@@ -141,74 +192,6 @@ def load_judge_prompt(path: str | Path) -> JudgePrompt:
         raise UsageError(
             f"{path}: layout is {layout!r}; it must be kept (answers as they are) or plain (their words only)"
         )
-    if mode == "pairwise":
-        _check_placeholders(path, parts, PAIRWISE_PLACEHOLDERS, needed=("question", "answer_a", "answer_b"))
-        return JudgePrompt(
-            head["name"],
-            "pairwise",
-            (),
-            (0, 0),
-            (),
-            parts["system"],
-            parts["user"],
-            _sha256(text),
-            text,
-            layout == "plain",
-        )
-    _check_placeholders(path, parts, JUDGE_PLACEHOLDERS, needed=("question", "answer"))
-    criteria = tuple(_items(head["criteria"]))
-    for criterion in criteria:
-        if criterion not in CRITERIA:
-            raise UsageError(f"{path}: unknown criterion {criterion!r}; use some of {', '.join(CRITERIA)}")
-        if criteria.count(criterion) > 1:
-            raise UsageError(f"{path}: criterion {criterion!r} stands twice; keep one")
-    scale = _scale(path, head["scale"])
-    if mode == "key_points" and (scale != (0, 1) or "{key_points}" not in parts["user"]):
-        raise UsageError(
-            f"{path}: a key_points prompt needs 'scale: 0-1' (a point is stated or not) and {{key_points}} in '# user'"
-        )
-    weights = _weights(path, head["weights"], criteria)
-    return JudgePrompt(
-        head["name"],
-        mode,
-        criteria,
-        scale,
-        weights,
-        parts["system"],
-        parts["user"],
-        _sha256(text),
-        text,
-        layout == "plain",
-    )
-
-
-def _scale(path: str | Path, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,4})\s*(?:-|\.\.|to)\s*(\d{1,4})", value)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise UsageError(
-            f"{path}: scale is {value!r}; write the lowest and the highest mark as whole numbers, such as 'scale: 1-5'"
-        )
-    return int(match[1]), int(match[2])
-
-
-def _weights(path: str | Path, value: str, criteria: tuple[str, ...]) -> tuple[float, ...]:
-    try:
-        weights = tuple(float(item) for item in _items(value))
-    except ValueError:
-        weights = ()
-    if len(weights) != len(criteria) or not all(0 <= weight <= 1 for weight in weights):
-        raise UsageError(
-            f"{path}: weights are {value!r}; write {len(criteria)} numbers from 0 to 1, one for each of "
-            f"{', '.join(criteria)}"
-        )
-    if abs(sum(weights) - 1) > 1e-6:
-        raise UsageError(f"{path}: weights {value!r} sum to {sum(weights):g}; they must sum to 1")
-    return weights
-
-
-def _items(value: str) -> list[str]:
-    """The members of a list in front matter: "a, b" or "[a, b]"."""
-    return [item.strip().strip("\"'") for item in value.strip().removeprefix("[").removesuffix("]").split(",")]
 
 
 def _sha256(text: str) -> str:
@@ -294,7 +277,11 @@ def _front_matter(path: Path, head: str) -> dict[str, str]:
 def _parts(path: Path, body: str) -> dict[str, str]:
     pieces = _PART.split(body)
     names = pieces[1::2]
-    if sorted(names) != ["system", "user"] or pieces[0].strip():
+    if (
+        sorted(n for n in names if n != "criteria") != ["system", "user"]
+        or names.count("criteria") > 1
+        or (pieces[0].strip())
+    ):
         raise UsageError(
             f"{path}: found parts {names or 'none'}; the text needs one '# system' and one '# user' "
             "heading, and nothing before them"

@@ -32,21 +32,43 @@ def messages(prompt: Prompt, question: str, context: str = "", qtype: str = "") 
     ]
 
 
-def answer_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: Question) -> str:
+def answer_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: Question, *, thinking: bool = False
+) -> str:
     """The answer prompt as :func:`render` makes it, up to where the answer begins; a raw prompt is what it says, and a
-    line break.
+    line break. A conversation is rendered turn by turn, and as one text in a raw prompt. `thinking`:
+    the policy may think first; what is not its own text, such as a reference, has no thoughts and is rendered without.
     """
-    return filled_in(tokenizer, prompt, question.question, question.context, question.qtype)
+    if question.turns and not prompt.raw:
+        return render(tokenizer, conversation(prompt, question), thinking)
+    return filled_in(tokenizer, prompt, question.question, question.context, question.qtype, thinking=thinking)
 
 
 def filled_in(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, question: str, context: str = "", qtype: str = ""
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    question: str,
+    context: str = "",
+    qtype: str = "",
+    *,
+    thinking: bool = False,
 ) -> str:
     """:func:`answer_prompt` from the words themselves."""
     turns = messages(prompt, question, context, qtype)
     if prompt.raw:
         return "\n\n".join(turn["content"] for turn in turns if turn["content"]) + "\n"
-    return render(tokenizer, turns)
+    return render(tokenizer, turns, thinking)
+
+
+def conversation(prompt: Prompt, question: Question) -> list[dict[str, str]]:
+    """The turns of a question that is a conversation: the prompt's system turn, with the conversation's own behind it,
+    then the messages, the last one in the prompt's words.
+    """
+    own = [text for role, text in question.turns if role == "system"]
+    said = [{"role": role, "content": text} for role, text in question.turns if role != "system"]
+    system, asked = messages(prompt, said[-1]["content"], question.context, question.qtype)
+    words = [text for text in (system["content"], *own) if text.strip()]
+    return [{"role": "system", "content": "\n\n".join(words)}, *said[:-1], asked]
 
 
 def conversation_prompt(
@@ -69,12 +91,13 @@ def conversation_prompt(
     return render(tokenizer, [*turns, messages(prompt, question.question, question.context, question.qtype)[1]])
 
 
-def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]]) -> str:
+def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]], thinking: bool = False) -> str:
     """The turns in the model's chat template, up to where its answer begins: a :class:`Rendered`.
 
     Where the template refuses a system turn, or leaves its words out (Gemma, early Mistral), they stand at the head of
-    the user's turn. Templates that can make a model think before it answers are told that it does not: an answer has
-    few tokens, and no answer of the training data thinks. A model without a template gets the turns as plain paragraphs
+    the user's turn. Templates that can make a model think before it answers (`enable_thinking`, as Qwen3's) are told
+    that it does not, unless `thinking` is asked for: an answer has few tokens, and no answer of the training data
+    thinks. A model without a template gets the turns as plain paragraphs
     and an "Answer:".
 
     Raises UsageError when the template cannot render the turns.
@@ -85,14 +108,14 @@ def render(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]]) 
     asked = list(turns)
     system = asked[0]["content"].strip() if asked[0]["role"] == "system" else None
     try:
-        text = _apply(tokenizer, asked)
+        text = _apply(tokenizer, asked, thinking)
         if system is None or system in text:
             return Rendered(text)
     except Exception as error:  # a template is a program of somebody else's, and can raise anything
         if system is None:
             raise _broken(error) from error
     try:
-        return Rendered(_apply(tokenizer, without_system(asked)))
+        return Rendered(_apply(tokenizer, without_system(asked), thinking))
     except Exception as error:
         raise _broken(error) from error
 
@@ -117,8 +140,10 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
         raise _broken("it leaves the user's words out")
 
 
-def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> str:
-    made: Any = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+def _apply(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], thinking: bool = False) -> str:
+    made: Any = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True, enable_thinking=thinking
+    )
     return str(made)
 
 

@@ -41,6 +41,23 @@ def content_id(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+NO_COLUMN = {"column": False}  # metadata of a field that is no column of its table: stores.rows leaves it out
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One thing that an answer is checked for. `weight` is its points: below 0 for a fault, where being met is bad.
+
+    `category` groups criteria ("axis:accuracy", "Essential"); `source` says where it comes from ("prompt", a data set,
+    "key_points").
+    """
+
+    text: str
+    weight: float = 1.0
+    category: str = ""
+    source: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question of a data set, with all that is known about its right answer.
@@ -49,6 +66,9 @@ class Question:
     complete answer names (empty where the data set has none); `label` is yes/no/maybe for PubMedQA, else empty. A
     labelled question with options of its own has them in `key_points`: see :func:`rlaif.render.options`.
     Questions of one `group_id` never stand on two sides of a split, and the statistics cluster by it.
+    `turns` are the messages of a conversation, (role, text), the last one the user's; then `question` is all of them as
+    one text. Empty for a question alone. `rubric` is what an answer to this very question is checked for; its rows
+    stand in the table `rubrics`.
     """
 
     question_id: str
@@ -64,6 +84,8 @@ class Question:
     focus: str = ""
     qtype: str = ""
     flags: tuple[str, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
+    rubric: tuple[Criterion, ...] = field(default=(), metadata=NO_COLUMN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +93,8 @@ class Candidate:
     """One sampled answer. `logprob` is the sum over its tokens in nats, under the sampling policy at temperature 1.
 
     `finish_reason` "cut" is never sampled: `rlaif.judging.cut` makes it, with `text` and `n_tokens` of what is left.
+    "thought" says that the limit came before the thoughts ended, so that there is no answer. `thoughts` and their
+    `thought_tokens` are kept beside `text` and `n_tokens`, which hold the answer alone; `logprob` is over both.
     """
 
     candidate_id: str
@@ -83,9 +107,11 @@ class Candidate:
     seed: int
     text: str
     n_tokens: int
-    finish_reason: Literal["stop", "length", "cut"]
+    finish_reason: Literal["stop", "length", "cut", "thought"]
     logprob: float
     sampling: Mapping[str, Any]
+    thoughts: str = ""
+    thought_tokens: int = 0
 
     @property
     def greedy(self) -> bool:
@@ -124,11 +150,38 @@ class JudgeItem:
     context: str = ""
     key_points: tuple[str, ...] = ()
     replicate: int = 0
+    rubric: tuple[Criterion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionVerdict:
+    """What a judge says of one answer and one criterion, a row of `criterion_verdicts`.
+
+    `place` is the criterion's place in what was asked, from 0. `value` is in 0-1: 1 is met (also for a fault, which has
+    a weight below 0), between them a mark on a scale or a probability; None unless `status` is "scored". `reason` is
+    the judge's reason or quote, or why there is no value.
+    """
+
+    candidate_id: str
+    judge_id: str
+    replicate: int
+    place: int
+    criterion: str
+    weight: float
+    category: str
+    source: str
+    status: VerdictStatus
+    value: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One judgement. Scores are in 0-1; all four are None unless `status` is "scored", and then `reason` says why."""
+    """One judgement. Scores are in 0-1; all four are None unless `status` is "scored", and then `reason` says why.
+
+    `criteria` is what the score is made of, where the judge tells it; `judged_weight` the share of their weight (0-1)
+    that was judged, None where nothing is known of it.
+    """
 
     candidate_id: str
     judge_id: str
@@ -147,6 +200,8 @@ class Verdict:
     tokens_out: int = 0
     cost: float = 0.0
     seconds: float = 0.0
+    judged_weight: float | None = None
+    criteria: tuple[CriterionVerdict, ...] = field(default=(), compare=False, metadata=NO_COLUMN)
 
 
 class Judge(Protocol):

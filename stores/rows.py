@@ -30,7 +30,8 @@ def to_arrow(table: str, types: Mapping[str, str], rows: Sequence[Any]) -> Itera
     """The rows as Arrow tables, one for each set of columns that occurs (so that an absent column gets its default).
 
     `types` maps the columns of `table` to DuckDB's names of their types. A row is a mapping or a dataclass instance; a
-    dataclass also gives those of its properties that are columns. Mappings in a text column, and everything in a JSON
+    dataclass also gives those of its properties that are columns, and keeps back fields whose metadata say
+    `column` False. Mappings in a text column, and everything in a JSON
     column, become JSON (a str there is JSON text already; NaN and infinity, which JSON lacks, become null). Numbers and
     paths in a text column become text. Times with a zone become UTC, times without one are UTC. Lone surrogates, which
     no UTF-8 text can hold, become U+FFFD.
@@ -55,7 +56,7 @@ def _mapping(row: Any, types: Mapping[str, str]) -> Mapping[str, Any]:
         return row
     if not dataclasses.is_dataclass(row) or isinstance(row, type):
         raise RlaifError(f"a row must be a mapping or a dataclass instance, not {type(row).__name__}")
-    names = [field.name for field in dataclasses.fields(row)]
+    names = [field.name for field in dataclasses.fields(row) if field.metadata.get("column", True)]
     names += [name for name in types if name not in names and isinstance(getattr(type(row), name, None), property)]
     return {name: getattr(row, name) for name in names}
 

@@ -72,7 +72,7 @@ def test_nor_does_python(trap: Trap) -> None:
 @pytest.mark.parametrize(
     ("words", "setting"),
     [
-        (("judge", "exam", "--run", "run"), "judge.model = 'aa_trap:judge'"),
+        (("judge", "exam", "--run", "run"), "data.sets.0.format = 'aa_trap:read'"),  # it is made of the run's data
         (("judge", "rescore", "--dry-run", "--run", "run"), "judge.model = 'aa_trap:judge'"),
     ],
 )

@@ -30,7 +30,7 @@ def judge_answer(answerer: Answerer, question: str, context: str, text: str) -> 
     judge = make_judge(answerer.config.judge.model, settings, AnswerCache(answerer.run.store) if answerer.run else None)
     if isinstance(known, str):
         return judge.score([JudgeItem("", question, text, context=context)])[0], f"without a reference: {known}"
-    item = JudgeItem("", question, text, known.reference, known.context, known.key_points)
+    item = JudgeItem("", question, text, known.reference, known.context, known.key_points, rubric=known.rubric)
     return judge.score([item])[0], "with the reference and key points of this known question"
 
 

@@ -27,6 +27,13 @@ def judge_exam(
     human: Annotated[
         str, typer.Option(help="Hold it on this file of answers scored by people: question, answer, score 1-4.")
     ] = "",
+    healthbench_meta: Annotated[
+        str,
+        typer.Option(help="Hold it on HealthBench's meta-evaluation file: criteria that physicians labelled."),
+    ] = "",
+    rubric: Annotated[
+        bool, typer.Option("--rubric", help="Hold the exam of single criteria: for a judge by rubrics.")
+    ] = False,
     limit: Annotated[int, typer.Option(help="At most so many items of a type; 0: the exam's own size.")] = 0,
     format: FormatOption = "table",
 ) -> None:
@@ -40,8 +47,23 @@ def judge_exam(
     --set judge.model=local:FOLDER, provider:name or a,b: a model here, a chat model, a jury.
     """
     one_of("--format", format, FORMATS)
-    from rlaif.exam import command
     from rlaif.screen import Screen
+
+    if healthbench_meta or rubric:
+        if medquad or human:
+            raise UsageError("--medquad and --human are exams of other judges; hold them in a command of their own")
+        from rlaif.exam import sit_criteria
+
+        sitter, sat = sit_criteria.sit_from_command_line(run, profile, set_, healthbench_meta, rubric, limit, Screen())
+        if format == "json":
+            print_json(sit_criteria.as_json(sitter, sat))
+        else:
+            for _, result in sat:
+                sit_criteria.show(sitter, result, stdout_screen(format))
+        if not all(result.passed for _, result in sat):
+            raise typer.Exit(1)
+        return
+    from rlaif.exam import command
 
     judge, held = command.exam_from_command_line(run, profile, set_, medquad, human, limit, Screen())
     if format == "json":

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple
 
-from rlaif.data import medqa, medquad, mmlu, pubmedqa
+from rlaif.data import choices, medquad, pubmedqa
 from rlaif.data.items import Loaded
 from rlaif.data.own import OWN
 from rlaif.data.tables import rows_sha256
@@ -14,7 +14,7 @@ from rlaif.types import UsageError
 
 __all__ = ["Loaded", "load_questions"]
 
-CHOICES = {"medqa": medqa.load, "mmlu": mmlu.load}  # every item is for evaluation
+CHOICES = {"medqa": choices.medqa, "mmlu": choices.mmlu}  # every item is for evaluation
 WITH_SPLITS = {"pubmedqa": pubmedqa.load, "medquad": medquad.load}
 
 
@@ -44,6 +44,8 @@ def load_questions(
         return Loaded(questions, report, rows_sha256([astuple(q) for q in questions]))
     if benchmark in WITH_SPLITS:
         return WITH_SPLITS[benchmark](source, eval_only=eval_only)
-    from rlaif.data.sets import load_table
+    from rlaif.data.sets import READERS, load_published, load_table
 
+    if benchmark in READERS:
+        return load_published(benchmark, source, eval_only=eval_only)
     return load_table(benchmark, source, eval_only=eval_only)

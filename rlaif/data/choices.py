@@ -1,4 +1,9 @@
-"""Multiple choice: the form that MedQA and MMLU share."""
+"""Multiple choice, in the form that MedQA and MMLU share.
+
+MedQA (Jin et al. 2020, arXiv 2009.13081), the US questions with four options: exam vignettes by USMLE step. Read are
+the official JSONL (question, options, answer_idx, meta_info) and Parquet or JSON of the same columns, with optional id
+and split. MMLU's medical subjects (Hendrycks et al. 2021): subject, question, options (A-D) and answer_idx.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,18 @@ class ChoiceQuestion(Question):
 
     options: tuple[str, ...] = ()
     part: str = ""
+
+
+def medqa(source: str | Path) -> Loaded:
+    """All items of `source`, in its order; `qtype` is the step ("step1", "step2&3", "" where the file does not say).
+    Raises DataError.
+    """
+    return load_choices(source, "medqa", lambda table, i: table.text(i, "meta_info", optional=True))
+
+
+def mmlu(source: str | Path) -> Loaded:
+    """All items of `source`, in its order; `qtype` is the subject, such as "college_medicine". Raises DataError."""
+    return load_choices(source, "mmlu", lambda table, i: table.text(i, "subject"))
 
 
 def load_choices(source: str | Path, dataset: str, qtype: Callable[[Table, int], str]) -> Loaded:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlaif.data.tables import Table
-from rlaif.types import Question
+from rlaif.types import Criterion, Question
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question with its reference answer. `source_id` is the data set's own id of the row, "" where it has none."""
+    """A question with its reference answer, "" where there is a `rubric` instead. `source_id` is the data set's own id
+    of the row, "" where it has none. `turns` and `rubric` are as in :class:`rlaif.types.Question`.
+    """
 
     question: str
     reference: str
@@ -21,6 +23,8 @@ class Item:
     focus: str = ""
     label: str = ""
     source_id: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    rubric: tuple[Criterion, ...] = ()
 
 
 Reader = Callable[[Table, int], Item | None]  # a row; None for one that holds no question, as the release has some

@@ -23,7 +23,7 @@ from typing import Any
 
 from rlaif.config import DataSet
 from rlaif.config_file import nearest
-from rlaif.data import choices_free_text, meadow, medquad, pubmedqa, ultramedical
+from rlaif.data import choices_free_text, meadow, medquad, pubmedqa, rubrics, ultramedical
 from rlaif.data.items import Item, Loaded, Reader
 from rlaif.data.own import OWN, columns_told, entry, near_pairs, with_options
 from rlaif.data.split import joined_groups, stratified
@@ -39,6 +39,9 @@ READERS: dict[str, Reader] = {
     "wikidoc": meadow.wikidoc,
     "mediqa": meadow.mediqa,
     "cord19": meadow.cord19,
+    "healthbench": rubrics.healthbench,
+    "rar-medicine": rubrics.rar,
+    "rubrics": rubrics.listed,
 }
 OWN_LOADERS = {
     "medquad": medquad.load,
@@ -62,7 +65,7 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     if foreign := is_foreign(spec.format, f"{key}.format"):
         table = read_plugin(spec.format, spec.path, f"{key}.format")
     else:
-        table = read_table(spec.path, f"{key}.path")
+        table = read_table(spec.path, f"{key}.path", hub_config=rubrics.HUB_CONFIGS.get(spec.format))
     read = READERS.get(spec.format) or _mapped(spec, table)
     dropped: Counter[str] = Counter()
     items = list(_items(table, spec, read, dropped))
@@ -134,6 +137,13 @@ def load_own(benchmark: str, source: str, columns: Mapping[str, str], *, eval_on
         )
     questions = [replace(q, split="sealed") for q in found] if eval_only else found
     return replace(loaded, questions=with_options(questions))
+
+
+def load_published(benchmark: str, source: str, *, eval_only: bool) -> Loaded:
+    """The rows of a published set whose format is called as the `benchmark`. Raises DataError."""
+    loaded = load_set(DataSet.model_validate({"format": benchmark, "path": source}), 0)
+    questions = [replace(q, split="sealed") for q in loaded.questions] if eval_only else loaded.questions
+    return replace(loaded, questions=questions)
 
 
 def set_name(spec: DataSet) -> str:
@@ -255,7 +265,14 @@ def _groups(items: list[tuple[int, Item]], name: str, near: bool = False) -> dic
 
 def _question(item: Item, name: str, split: Split, group_id: str) -> Question:
     return Question(
-        question_id=content_id(name, item.question, item.context, item.reference, item.label),
+        question_id=content_id(
+            name,
+            item.question,
+            item.context,
+            item.reference,
+            item.label,
+            *([[c.text, c.weight] for c in item.rubric],) * bool(item.rubric),
+        ),
         dataset=name,
         split=split,
         source_id=item.source_id or content_id(item.question, item.context),
@@ -266,6 +283,8 @@ def _question(item: Item, name: str, split: Split, group_id: str) -> Question:
         label=item.label,
         focus=item.focus,
         qtype=item.qtype,
+        turns=item.turns,
+        rubric=item.rubric,
     )
 
 

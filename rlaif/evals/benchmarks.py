@@ -67,6 +67,7 @@ BENCHMARKS = {
         Benchmark("medquad", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5),
         Benchmark("pubmedqa", "accuracy", ("accuracy",)),
         Benchmark("own_text", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5, code="medquad"),
+        Benchmark("healthbench", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5, code="medquad"),
         Benchmark("own_labels", "accuracy", ("accuracy",), code="pubmedqa"),
         Benchmark("medqa", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
         Benchmark("mmlu", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),

@@ -10,6 +10,7 @@ from typing import Any
 from rlaif.data import load_questions
 from rlaif.data.own import with_options
 from rlaif.data.questions import cut_reference
+from rlaif.evals import healthbench
 from rlaif.evals.benchmarks import FREE_TEXT, FROM_FILES, LABELLED, benchmark_of
 from rlaif.evals.evaluate import More, benchmark_questions, evaluate_questions
 from rlaif.evals.quality import BY_LABELLER, mark_answers, measuring_judge
@@ -100,7 +101,15 @@ def evaluate_from_command_line(
     groups = {q.question_id: q.group_id for q in questions}
     main = [i for i in items if i.metric == measured.metric]
     sources = {q.question_id: q.source_id for q in questions}
-    marks = {"judge": _about(run, judge, metric)} if judge else {}
+    marks: dict[str, Any] = {"judge": _about(run, judge, metric)} if judge else {}
+    if judge and (by_rubric := healthbench.graded(run, judge, policy_id, questions)):
+        marks["rubric"] = by_rubric
+    elif any(q.rubric for q in questions):
+        screen.line(
+            "  rubrics                not graded: that takes a judge with a prompt of mode rubric "
+            "(evaluation.judge and evaluation.judge_prompt, else judge.model and judge.prompt)",
+            style="yellow",
+        )
     return {
         "policy": policy_id,
         "benchmark": questions[0].dataset,

@@ -75,9 +75,12 @@ def free_text(run: Run) -> list[Question]:
 def data_hash(questions: Sequence[Question]) -> str:
     """Identifies a set of items by content.
 
-    Ids hash everything that is read; the targets are added because they may be cut.
+    Ids hash everything that is read; the targets are added because they may be cut, and rubrics because answers are
+    held against them.
     """
-    return content_id(sorted((q.question_id, q.reference, q.label) for q in questions))
+    rubrics = [[q.question_id, *((c.text, c.weight) for c in q.rubric)] for q in questions if q.rubric]
+    targets = sorted((q.question_id, q.reference, q.label) for q in questions)
+    return content_id(targets, sorted(rubrics)) if rubrics else content_id(targets)
 
 
 def evaluate_questions(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rlaif.config import EvalConfig
 from rlaif.evals import loss
 from rlaif.evals.consistency import consistency
-from rlaif.models.generate import plan_batches, sample, window
+from rlaif.models.answers import answers as sample_answers
+from rlaif.models.generate import plan_batches, window
 from rlaif.prompts import Prompt
 from rlaif.render import answer_prompt, encode
 from rlaif.screen import Screen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rlaif.evals.bertscore import Encoder
 
 
+NO_REFERENCE = "the question has no reference answer to compare with; a judge by rubrics marks it"
 SCORES = {"token_f1": token_f1, "rouge_l": rouge_l, "consistency": consistency}  # (answer, reference) -> 0-1
 # A change of any of them gets a new number. 1: "not", "no", "may", "can" and "more" were stop words of token F1, and
 # there was no consistency.
@@ -72,7 +74,9 @@ def evaluate(
     given = greedy_answers(model, tokenizer, questions, prompt, settings, on_step)
     for q, (answer, why) in zip(questions, given, strict=True):
         for metric, score in SCORES.items():
-            if why:
+            if not (why or q.reference):
+                rows.append(EvalItem.of(q, metric, answer, None, status="unparsed", reason=NO_REFERENCE, **protocol))
+            elif why:
                 rows.append(EvalItem.of(q, metric, "", None, status="failed", reason=why, **protocol))
             else:
                 rows.append(EvalItem.of(q, metric, answer, score(answer, q.reference), **protocol))
@@ -87,20 +91,29 @@ def greedy_answers(
     settings: EvalConfig,
     on_step: Callable[[int, int], None] = lambda items, tokens: None,
 ) -> list[tuple[str, str]]:
-    """The greedy answer to each question, in their order, and "", or "" and why there is none: see :func:`evaluate`."""
-    prompts = [answer_prompt(tokenizer, prompt, q) for q in questions]
+    """The greedy answer to each question, in their order, and "", or "" and why there is none: see :func:`evaluate`.
+
+    An answer is without its thoughts, and empty where those did not end: that is the policy's own fault.
+    """
+    prompts = [answer_prompt(tokenizer, prompt, q, thinking=prompt.thinking > 0) for q in questions]
     lengths = [len(encode(tokenizer, text)) for text in prompts]
-    room = window(model) - settings.max_new_tokens
+    room = window(model) - settings.max_new_tokens - prompt.thinking
     fit = [i for i, length in enumerate(lengths) if length <= room]
     answers = [""] * len(questions)
     for planned in plan_batches([lengths[i] for i in fit], settings.batch_size):
         batch = [fit[i] for i in planned]
-        generations = sample(
-            model, tokenizer, [prompts[i] for i in batch], max_new_tokens=settings.max_new_tokens, seed=0, greedy=True
+        generations = sample_answers(
+            model,
+            tokenizer,
+            [prompts[i] for i in batch],
+            thinking=prompt.thinking,
+            max_new_tokens=settings.max_new_tokens,
+            seed=0,
+            greedy=True,
         )
         for index, generation in zip(batch, generations, strict=True):
             answers[index] = generation.text
-        on_step(len(batch), sum(g.n_tokens for g in generations))
+        on_step(len(batch), sum(g.n_tokens + g.thought_tokens for g in generations))
     whys = [
         f"the prompt has {length:,} tokens, and {room:,} leave room for an answer" if length > room else ""
         for length in lengths

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from judges import make_judge
 from rlaif.config import Config, JudgeConfig
@@ -18,6 +19,7 @@ from rlaif.evals.stored import stored
 from rlaif.judging.announce import describe
 from rlaif.judging.configured import chat_judges, judge_rows, judge_settings, members
 from rlaif.prompts import Prompt
+from rlaif.records import criteria_of
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import EvalItem, Judge, JudgeItem, Question, UsageError, Verdict
@@ -170,7 +172,8 @@ def mark_answers(
     for start in range(0, len(answers), CHUNK):
         verdicts = judge.score(items[start : start + CHUNK])
         rows = [mark(a, v, metric) for a, v in zip(answers[start : start + CHUNK], verdicts, strict=True)]
-        run.store.write({"eval_items": rows}, replace=["eval_items"])
+        tables: dict[str, Sequence[Any]] = {"eval_items": rows, **criteria_of(verdicts)}
+        run.store.write(tables, replace=list(tables))
         bar.step(len(rows))
         marks += rows
     values = [row.value for row in marks if row.value is not None]
@@ -199,4 +202,4 @@ def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
 
 def _item(answer: EvalItem, q: Question) -> JudgeItem:
     item_id = f"{answer.policy_id}/{q.question_id}"
-    return JudgeItem(item_id, q.question, answer.prediction, q.reference, q.context, q.key_points)
+    return JudgeItem(item_id, q.question, answer.prediction, q.reference, q.context, q.key_points, rubric=q.rubric)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlaif.evals.benchmarks import LABELLED
+from rlaif.evals.healthbench import show as show_rubric
 from rlaif.evals.loss import LOSS, of_rows, perplexity
 from rlaif.screen import Screen
 from rlaif.stats import bootstrap_macro_f1, grouped_mean, labels_in, macro_f1
@@ -140,6 +141,8 @@ def show(result: Mapping[str, Any], screen: Screen) -> None:
     if judge := result.get("judge"):
         screen.line(judge_words(judge))
     screen.table("", ["metric", "value"], plain)
+    if "rubric" in result:
+        show_rubric(result["rubric"], screen)
     if cells:
         table: dict[str, dict[str, str]] = {}
         for (_, target, prediction), count in ((name.split("."), count) for name, count in cells.items()):

@@ -9,6 +9,8 @@ from judges.plugin import PluginJudge
 from judges.settings import Forecast
 from rlaif.config import Config
 from rlaif.judging.configured import chat_judges, members
+from rlaif.records import load_questions
+from rlaif.rubric import drawn
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Judge, JudgeItem, Question
@@ -51,9 +53,12 @@ def leaves(host: str, template: str, also: str) -> str:
     return f"  leaves this machine    to {host}: {leaving(template)}, {also}; nothing else"
 
 
-def whole_loop(config: Config, rounds_left: int, chars: float | None) -> Callable[[LangChainJudge], Forecast]:
+def whole_loop(
+    config: Config, rounds_left: int, chars: float | None, criteria: int = 1
+) -> Callable[[LangChainJudge], Forecast]:
     """For :func:`announce`: all that the rounds still to come may ask. `chars` is the mean length of a question with
-    all that is known about it; None where that is not known yet.
+    all that is known about it, None where that is not known yet; `criteria` the mean number that an answer is held
+    against, which a judge by rubrics may need several calls for.
 
     Beside the answers that it labels, the judge marks answers to `monitors.judge_items` gate questions: those of each
     round's challenger, and of the champion that there is.
@@ -63,13 +68,15 @@ def whole_loop(config: Config, rounds_left: int, chars: float | None) -> Callabl
     if config.data.gate_medquad:
         marked = min(marked, config.data.gate_medquad)
     calls += (rounds_left + 1 if rounds_left else 0) * marked
-    sample = JudgeItem("", "x" * int(chars or 0), "x" * config.sampling.max_new_tokens * 4, key_points=("x",))
+    points = ("x", *(f"x{n}" for n in range(1, criteria)))  # all different: what is asked twice is one call
+    answer = "x" * config.sampling.max_new_tokens * 4
+    sample = JudgeItem("", "x" * int(chars or 0), answer, key_points=points)
 
     def forecast(asked: LangChainJudge) -> Forecast:
         one = asked.forecast([sample])
-        cost = None if one.cost is None else one.cost * calls / max(one.calls, 1)
-        seconds = None if one.seconds is None else one.seconds * calls / max(one.calls, 1)
-        return Forecast(calls, one.tokens_in * calls, one.tokens_out * calls, cost, seconds)
+        cost = None if one.cost is None else one.cost * calls
+        seconds = None if one.seconds is None else one.seconds * calls
+        return Forecast(calls * max(one.calls, 1), one.tokens_in * calls, one.tokens_out * calls, cost, seconds)
 
     return forecast
 
@@ -81,6 +88,7 @@ def leaving(template: str) -> str:
         "{context}": "leaflets (context)",
         "{reference}": "reference answers",
         "{key_points}": "key points",
+        "{criteria}": "the criteria of rubrics",
         "{answer}": "candidate answers",
     }
     return ", ".join(words for placeholder, words in names.items() if placeholder in template)
@@ -117,6 +125,15 @@ def mean_chars(run: Run, questions: Sequence[Question] = ()) -> float | None:
     return run.store.query(f"SELECT avg({length}) AS mean FROM questions WHERE split = 'train' AND label = ''")[0][
         "mean"
     ]
+
+
+def mean_criteria(run: Run, questions: Sequence[Question] = ()) -> int:
+    """How many criteria an answer of a judge by rubrics is held against, on average, at least 1: of `questions`, else
+    of the run's.
+    """
+    asked = questions or load_questions(run, "split = 'train' AND label = ''", [])
+    numbers = [len(q.rubric or drawn(q.key_points, q.reference)) for q in asked if q.split == "train" and not q.label]
+    return max(1, round(sum(numbers) / len(numbers))) if numbers else 1
 
 
 def time_here(run: Run, judge: Judge, n: int) -> list[str]:

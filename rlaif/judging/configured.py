@@ -115,4 +115,5 @@ def judge_item(question: Question, candidate: Candidate) -> JudgeItem:
         reference=question.reference,
         context=question.context,
         key_points=question.key_points,
+        rubric=question.rubric,
     )

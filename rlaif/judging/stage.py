@@ -12,7 +12,7 @@ from judges.settings import JudgeStopped
 from rlaif.judging.announce import describe
 from rlaif.judging.configured import SETTLED, chat_judges, judge_item, judge_rows, members
 from rlaif.judging.cut import CUT, cut_ids, store_cut
-from rlaif.records import load_verdicts
+from rlaif.records import criteria_of, load_verdicts
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Candidate, Judge, JudgeItem, Question, RlaifError, Verdict
@@ -96,10 +96,14 @@ def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem], cut: Contain
         given = judge.score_all(items) if isinstance(judge, Jury) else {judge.identity.judge_id: judge.score(items)}
     except JudgeStopped as error:
         if error.verdicts:
-            run.store.write({"verdicts": marked(error.verdicts)}, replace=["verdicts"])
+            write_verdicts(run, marked(error.verdicts))
         raise
     given = {judge_id: marked(verdicts) for judge_id, verdicts in given.items()}
-    run.store.write(
-        {"verdicts": [verdict for verdicts in given.values() for verdict in verdicts]}, replace=["verdicts"]
-    )
+    write_verdicts(run, [verdict for verdicts in given.values() for verdict in verdicts])
     return given[judge.identity.judge_id]
+
+
+def write_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:
+    """Keep the verdicts and what they say of each criterion, in the place of earlier ones."""
+    tables = {"verdicts": verdicts, **criteria_of(verdicts)}
+    run.store.write(tables, replace=list(tables))

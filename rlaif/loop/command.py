@@ -12,7 +12,7 @@ from rlaif.evals.evaluate import check_benchmarks
 from rlaif.evals.plugin import check_plugins
 from rlaif.evals.quality import gate_judge_config, make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
-from rlaif.judging.announce import announce, mean_chars, whole_loop
+from rlaif.judging.announce import announce, mean_chars, mean_criteria, whole_loop
 from rlaif.judging.configured import chat_judges, check_pairwise, judge_settings, pairwise_judge
 from rlaif.loop.monitor_round import halted, stop_words
 from rlaif.prompts import load_prompt
@@ -92,7 +92,8 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         with session(run, started), screen.live(), trackers as run.trackers:
             finished = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")
             chars = mean_chars(run, data[0] if data else ())
-            announce(screen, judge, whole_loop(config, max(rounds - finished[0]["n"], 0), chars))
+            criteria = mean_criteria(run, data[0] if data else ())
+            announce(screen, judge, whole_loop(config, max(rounds - finished[0]["n"], 0), chars, criteria))
             if gate_judge:
                 announce(screen, gate_judge, role="gate's judge")
             loop = Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge)

@@ -8,7 +8,8 @@ from rlaif.records import load_questions
 from rlaif.run import Run
 from rlaif.types import Question
 
-POOL = "split = 'train' AND label = '' AND reference <> ''"  # the questions to draw from
+# The questions to draw from: those that an answer can be held against something.
+POOL = "split = 'train' AND label = '' AND (reference <> '' OR question_id IN (SELECT r.question_id FROM rubrics r))"
 NOTHING_TO_SAMPLE = (
     "the loop ends after round 0: a preference round samples answers to training questions, and those of this run have "
     "labels instead of answers; give questions with written answers too (--data FILE) for more rounds"

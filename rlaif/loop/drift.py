@@ -13,6 +13,7 @@ from rlaif.records import load_questions
 from rlaif.render import answer_prompt
 from rlaif.run import Run
 from rlaif.screen import Screen
+from rlaif.thoughts import joined
 
 if TYPE_CHECKING:
     from rlaif.models.base import Base
@@ -51,13 +52,17 @@ def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Promp
     from rlaif.policies import load_policy
 
     answers = run.store.query(
-        "SELECT question_id, text, finish_reason FROM candidates WHERE round = ? AND sample_index = 0 "
+        "SELECT question_id, text, thoughts, finish_reason FROM candidates WHERE round = ? AND sample_index = 0 "
         "ORDER BY question_id LIMIT ?",
         [round, ANSWERS],
     )
     by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
-    prompts = [answer_prompt(base.tokenizer, prompt, by_id[a["question_id"]]) for a in answers]
-    texts = [a["text"] + (base.tokenizer.eos_token if a["finish_reason"] == "stop" else "") for a in answers]
+    thinking = prompt.thinking > 0
+    prompts = [answer_prompt(base.tokenizer, prompt, by_id[a["question_id"]], thinking=thinking) for a in answers]
+    texts = []
+    for text, a in zip(prompts, answers, strict=True):
+        said = joined(text, a["thoughts"] or "", a["text"]) if thinking else a["text"]
+        texts.append(said + (base.tokenizer.eos_token if a["finish_reason"] == "stop" else ""))
     bar = screen.bar(STAGE, 2)
     losses = []
     with run.stage(round, STAGE) as stage:

@@ -34,7 +34,8 @@ def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -
     """
     limit = run.config.monitors
     answers = run.store.query(
-        "SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round]
+        "SELECT count(*) AS n, count_if(finish_reason IN ('length', 'thought')) AS cut FROM candidates WHERE round = ?",
+        [round],
     )[0]
     first, now = _pair_counts(run, 1), _pair_counts(run, round)
     low = monitors.yield_low(*now, *first, limit)
@@ -120,7 +121,8 @@ def control(
 def found(run: Run, round: int) -> Found:
     """What the controller's levers may look at in the round."""
     answers = run.store.query(
-        "SELECT count(*) AS n, count_if(finish_reason = 'length') AS cut FROM candidates WHERE round = ?", [round]
+        "SELECT count(*) AS n, count_if(finish_reason IN ('length', 'thought')) AS cut FROM candidates WHERE round = ?",
+        [round],
     )[0]
     pool = run.store.query(f"SELECT count(*) AS n FROM questions WHERE {POOL}")[0]["n"]
     best, margin = reached(_scores(run, round))

@@ -126,6 +126,8 @@ def fault(chosen: Scored, rejected: Scored, bars: Bars, settings: PairsConfig) -
     a, b = chosen.candidate, rejected.candidate
     if a.finish_reason == "length":
         return "truncated: chosen ends at the token limit"
+    if a.finish_reason == "thought":
+        return "truncated: the thoughts of the chosen one did not end, so it has no answer"
     high = settings.max_length_ratio
     ratio = max(1, a.n_tokens) / max(1, b.n_tokens)
     if not 1 / high - ROUNDING <= ratio <= high + ROUNDING:

@@ -27,7 +27,8 @@ def sample_round(
     Batches that are in the database already are not made again. What a batch samples depends on its own seed and its
     own prompts alone, so a continued run has the same text as an undisturbed one.
     """
-    from rlaif.models.generate import sample, window
+    from rlaif.models.answers import answers
+    from rlaif.models.generate import window
     from rlaif.policies import load_policy
 
     if run.done(round, "sample") is None:
@@ -35,9 +36,9 @@ def sample_round(
         with run.stage(round, "sample") as stage:
             with stage.model_time():
                 model = load_policy(run, base, policy_id)
-            prompts = [answer_prompt(base.tokenizer, prompt, q) for q in questions]
+            prompts = [answer_prompt(base.tokenizer, prompt, q, thinking=prompt.thinking > 0) for q in questions]
             lengths = [len(encode(base.tokenizer, text)) for text in prompts]
-            room = window(model) - settings.max_new_tokens
+            room = window(model) - settings.max_new_tokens - prompt.thinking
             fit = [i for i, length in enumerate(lengths) if length <= room]
             too_long = len(questions) - len(fit)
             if not fit:
@@ -57,10 +58,11 @@ def sample_round(
                     continue
                 seed = random.Random(f"sample/{run.config.seed}/{round}/{number}").getrandbits(31)
                 with stage.model_time():
-                    generations = sample(
+                    generations = answers(
                         model,
                         base.tokenizer,
                         [prompts[q] for q, _ in batch.slots],
+                        thinking=prompt.thinking,
                         temperature=settings.temperature,
                         top_p=settings.top_p,
                         max_new_tokens=settings.max_new_tokens,
@@ -68,6 +70,7 @@ def sample_round(
                         greedy=batch.greedy,
                     )
                 recorded = settings.model_dump(include={"temperature", "top_p", "max_new_tokens"})
+                recorded |= {"thinking": prompt.thinking} if prompt.thinking else {}
                 if batch.greedy:
                     recorded |= {"temperature": 0.0, "top_p": 1.0}
                 rows = [
@@ -87,24 +90,31 @@ def sample_round(
                         finish_reason=generation.finish_reason,
                         logprob=generation.logprob,
                         sampling=recorded,
+                        thoughts=generation.thoughts,
+                        thought_tokens=generation.thought_tokens,
                     )
                     for (q, index), generation in zip(batch.slots, generations, strict=True)
                 ]
                 run.store.write({"candidates": rows})
-                bar.step(len(rows), tokens=sum(c.n_tokens for c in rows))
-            sums = run.store.query("SELECT sum(n_tokens) AS tokens FROM candidates WHERE round = ?", [round])
-            tokens = sums[0]["tokens"]
+                bar.step(len(rows), tokens=sum(c.n_tokens + c.thought_tokens for c in rows))
+            sums = run.store.query(
+                "SELECT sum(n_tokens + coalesce(thought_tokens, 0)) AS tokens, count_if(finish_reason = 'thought') "
+                "AS unanswered FROM candidates WHERE round = ?",
+                [round],
+            )
+            tokens, unanswered = sums[0]["tokens"], sums[0]["unanswered"]
             stage.detail = {
                 "candidates": total,
                 "questions": len(questions),
                 "batches": len(batches),
                 "tokens": int(tokens),
-                "room": window(model)
-                - max(lengths[i] for i in fit),  # that the window leaves behind the longest prompt
-            } | ({"too_long": too_long} if too_long else {})
+                "room": window(model) - max(lengths[i] for i in fit),  # that the window leaves behind the longest
+            } | {name: n for name, n in (("too_long", too_long), ("unanswered", unanswered)) if n}
         bar.finish(
             f"{total} candidates, {len(questions)} questions x {total // len(questions)}, {tokens / total:.0f} tokens "
-            "each" + (f"; {too_long} question{'s' * (too_long > 1)} too long" if too_long else "")
+            "each"
+            + (f"; {too_long} question{'s' * (too_long > 1)} too long" if too_long else "")
+            + (f"; {unanswered} whose thoughts did not end" if unanswered else "")
         )
     return load_candidates(run, round)
 

@@ -35,6 +35,7 @@ class Generation:
     n_tokens: int
     finish_reason: Literal["stop", "length"]
     logprob: float
+    end: int | None = None  # the token that it stopped at
 
 
 def plan_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -54,18 +55,19 @@ def sample(
     max_new_tokens: int,
     seed: int,
     greedy: bool = False,
+    also_ends: Sequence[int] = (),
 ) -> list[Generation]:
     """One continuation a prompt (chat template already applied), all in one batch; the same arguments give the same
     texts.
 
     Nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751) after temperature; `greedy` takes the likeliest token
-    instead. A continuation stops at the end token, which is not part of its text, after `max_new_tokens`, or where the
-    model's window ends. UsageError when a prompt alone fills that window.
+    instead. A continuation stops at an end token or one of `also_ends`, which is not part of its text, after
+    `max_new_tokens`, or where the model's window ends. UsageError when a prompt alone fills that window.
     """
     if not prompts:
         return []
     device = model.device
-    ends = torch.tensor(sorted(end_ids(model, tokenizer)))
+    ends = torch.tensor(sorted({*end_ids(model, tokenizer), *also_ends}))
     read = [encode(tokenizer, prompt) for prompt in prompts]
     limit = window(model)
     too_long = [len(row) for row in read if len(row) >= limit]
@@ -120,11 +122,18 @@ def sample(
             rows, going, keep = rows[keep], going[keep], keep.to(device)
             cache.batch_select_indices(keep)
             chosen, mask, position = chosen[keep], mask[keep], position[keep]
-        ids, mask, position = chosen[:, None], torch.nn.functional.pad(mask, (0, 1), value=1), position[:, -1:] + 1
+        ids, mask = chosen[:, None], torch.nn.functional.pad(mask, (0, 1), value=1)
+        position = (position[:, -1:] + 1).clamp(max=limit - 1)  # of a row that is done, it may lie behind the window
     texts = [t[: int(c) - int(s)].tolist() for t, c, s in zip(tokens.cpu(), counts, stopped, strict=True)]
     return [
-        Generation(tokenizer.decode(text, skip_special_tokens=True), int(c), "stop" if s else "length", float(lp))
-        for text, c, s, lp in zip(texts, counts, stopped, logprob, strict=True)
+        Generation(
+            tokenizer.decode(text, skip_special_tokens=True),
+            int(c),
+            "stop" if s else "length",
+            float(lp),
+            int(row[int(c) - 1]) if s else None,
+        )
+        for text, row, c, s, lp in zip(texts, tokens.cpu(), counts, stopped, logprob, strict=True)
     ]
 
 

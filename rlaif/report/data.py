@@ -48,9 +48,18 @@ _QUERIES = {
     "judged": "SELECT round, count(score) AS n, count(*) - count(score) AS unscored, avg(score) AS mean, "
     "median(score) AS median "
     f"FROM ({JUDGED}) GROUP BY round ORDER BY round",
+    # Criteria of a prompt by name, those of questions' own rubrics by category: no two questions share them.
+    "criteria": """
+        SELECT c.round, v.weight < 0 AS fault, count(v.value) AS n, avg((v.value >= 0.5)::INTEGER) AS met,
+               CASE WHEN v.source = 'prompt' THEN v.criterion ELSE coalesce(nullif(v.category, ''), 'other') END AS name
+        FROM criterion_verdicts v JOIN candidates c ON c.candidate_id = v.candidate_id
+        LEFT JOIN (SELECT DISTINCT round, judge_id FROM preferences) l ON l.round = c.round AND l.judge_id = v.judge_id
+        WHERE v.replicate = 0 AND (l.judge_id IS NOT NULL OR c.round NOT IN (SELECT round FROM preferences))
+        GROUP BY ALL HAVING count(v.value) > 0 ORDER BY ALL
+    """,
     "lengths": """
         SELECT round, count(*) AS n, quantile_cont(n_tokens, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
-               avg((finish_reason = 'length')::INTEGER) AS cut
+               avg((finish_reason IN ('length', 'thought'))::INTEGER) AS cut
         FROM candidates GROUP BY round ORDER BY round
     """,
     "chosen_longer": """

@@ -81,6 +81,7 @@ def render(data: Data) -> str:
         answers=_answer_charts(data, counts),
         pair_table=tables.answers(data),
         drop_table=tables.drop_reasons(counts),
+        criteria=tables.criteria(data),
         curves=_curve_charts(data),
         pairs=data["pairs"],
         longest=LONGEST_TEXT,

@@ -112,6 +112,30 @@ def drop_reasons(counts: dict[int, dict[str, int]]) -> Table | None:
     return Table("What became of the questions", ("", *(f"round {r}" for r in counts)), rows) if rows else None
 
 
+def criteria(data: Data) -> Table | None:
+    """The share of the sampled answers that meet each criterion, by round, the ones that moved most first."""
+    rounds = sorted({row["round"] for row in data["criteria"]})
+    met: dict[tuple[str, bool], dict[int, float]] = {}
+    for row in data["criteria"]:
+        met.setdefault((row["name"], row["fault"]), {})[row["round"]] = row["met"]
+    moved = {key: of[max(of)] - of[min(of)] for key, of in met.items()}
+    rows = tuple(
+        (
+            f"{name.replace('_', ' ')}{' (fault)' if fault else ''}",
+            *(words.percent(of[r]) if r in of else "" for r in rounds),
+            f"{100 * moved[name, fault]:+.1f} points" if len(of) > 1 else "",
+        )
+        for (name, fault), of in sorted(met.items(), key=lambda entry: (-abs(moved[entry[0]]), entry[0]))
+    )
+    note = (
+        "By the judge that labels, on the answers that the champion of each round sampled; the last column is the "
+        "change from the first round to the last. For a fault, less is better. A judge that a policy is trained to "
+        "please may see gains that another judge does not: the gate's judge is the one to believe."
+    )
+    columns = ("", *(f"round {r}" for r in rounds), "moved")
+    return Table("Criteria met", columns, rows, note=note) if rows else None
+
+
 def lineage(data: Data) -> list[Ancestor]:
     """The champion's ancestors, the base first."""
     names = words.policy_names(data["policies"])

@@ -22,7 +22,7 @@ from rlaif.judging.noise import known_noise
 from rlaif.judging.server import moved_servers
 from rlaif.judging.stage import chunk_size, judge_chunk
 from rlaif.loop.pairs import prefer
-from rlaif.records import load_verdicts
+from rlaif.records import load_questions, load_verdicts
 from rlaif.run import Run, unflat
 from rlaif.screen import Screen
 from rlaif.types import Candidate, Judge, JudgeItem, Preference, Question, RlaifError, UsageError, Verdict
@@ -194,11 +194,8 @@ def _candidates(run: Run, round: int | None, limit: int) -> tuple[list[Candidate
         for row in rows
         if (row["round"], row["question_id"]) in taken
     ]
-    question_rows = run.store.query(
-        "SELECT * FROM questions WHERE list_contains(?, question_id)", [list({c.question_id for c in candidates})]
-    )
-    tuples = ("key_points", "flags")
-    questions = [Question(**row | {name: tuple(row[name]) for name in tuples}) for row in question_rows]
+    asked = list({c.question_id for c in candidates})
+    questions = load_questions(run, "list_contains(?, question_id)", [asked])
     return candidates, {q.question_id: q for q in questions}
 
 

@@ -25,6 +25,7 @@ class Taught:
     item_id: str
     question_id: str
     text: str
+    thoughts: str = ""
 
 
 def best_answers(run: Run, champion: str, round: int, config: Config) -> list[Taught]:
@@ -44,7 +45,7 @@ def best_answers(run: Run, champion: str, round: int, config: Config) -> list[Ta
             best[row["question_id"]] = row
     ranked = sorted(best.values(), key=lambda r: (-r["score"], r["question_id"]))
     own = [r for r in ranked[: math.ceil(settings.top * len(ranked))] if r["question_id"] not in from_reference]
-    taught = [Taught(r["candidate_id"], r["question_id"], r["text"]) for r in own]
+    taught = [Taught(r["candidate_id"], r["question_id"], r["text"], r["thoughts"]) for r in own]
     references = {r["question_id"]: r["reference"] for r in rows}
     taught += [Taught(REFERENCE_ID + q, q, references[q]) for q in from_reference]
     return sorted(taught, key=lambda t: t.question_id)
@@ -101,8 +102,11 @@ def dpo_pairs(run: Run, champion: str, round: int, config: Config) -> list[dict[
     everyone = config.dpo.earlier == "all"
     rows = run.store.query(
         "WITH RECURSIVE line(policy_id) AS (SELECT ? UNION SELECT parent_id FROM policies JOIN line USING (policy_id)) "
-        "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected FROM preferences p "
+        "SELECT p.pair_id, p.question_id, ch.text AS chosen, re.text AS rejected, "
+        "coalesce(c.thoughts, '') AS chosen_thoughts, coalesce(r.thoughts, '') AS rejected_thoughts FROM preferences p "
         "JOIN answers ch ON ch.candidate_id = p.chosen_id JOIN answers re ON re.candidate_id = p.rejected_id "
+        "LEFT JOIN candidates c ON c.candidate_id = p.chosen_id "
+        "LEFT JOIN candidates r ON r.candidate_id = p.rejected_id "
         "LEFT JOIN stages s ON s.round = p.round AND s.stage = 'pairs' "
         # by the rejected answer, because a reference that is chosen is of no policy;
         # the margin again, because the controller may have raised it since the pair was made; where the round's own
@@ -176,7 +180,8 @@ def _scored(run: Run, champion: str, round: int) -> list[dict[str, Any]]:
     """
     return run.store.query(
         # `answers` has the texts as they were judged: where that is less than was sampled, it does end
-        "SELECT c.candidate_id, c.question_id, c.round, a.text, q.reference, avg(v.score) AS score, "
+        "SELECT c.candidate_id, c.question_id, c.round, a.text, coalesce(c.thoughts, '') AS thoughts, q.reference, "
+        "avg(v.score) AS score, "
         "c.finish_reason = 'stop' OR a.text <> c.text AS ended "
         "FROM candidates c JOIN answers a USING (candidate_id) JOIN questions q ON q.question_id = c.question_id "
         "JOIN verdicts v ON v.candidate_id = c.candidate_id "

@@ -19,6 +19,7 @@ from rlaif.records import load_questions
 from rlaif.render import answer_prompt, label_example
 from rlaif.run import Run, Stage, check_disk
 from rlaif.screen import Screen
+from rlaif.thoughts import joined
 from rlaif.train.material import Taught, best_answers, dpo_pairs, label_smoothing, split_heldout
 from rlaif.types import Question, RlaifError, content_id
 
@@ -190,7 +191,12 @@ def examples_of(run: Run, base: Base, prompt: Prompt, taught: Sequence[Taught]) 
     from rlaif.train.sft import Example
 
     by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
-    return [Example(answer_prompt(base.tokenizer, prompt, by_id[t.question_id]), t.text) for t in taught]
+    examples = []
+    for t in taught:  # a reference has no thoughts, and is taught as an answer without
+        thinking = prompt.thinking > 0 and bool(t.thoughts)
+        text = answer_prompt(base.tokenizer, prompt, by_id[t.question_id], thinking=thinking)
+        examples.append(Example(text, joined(text, t.thoughts, t.text) if thinking else t.text))
+    return examples
 
 
 def pairs_of(run: Run, base: Base, prompt: Prompt, rows: Sequence[dict[str, Any]]) -> list[PairExample]:
@@ -198,10 +204,13 @@ def pairs_of(run: Run, base: Base, prompt: Prompt, rows: Sequence[dict[str, Any]
     from rlaif.train.dpo import PairExample
 
     by_id = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
-    return [
-        PairExample(answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]]), r["chosen"], r["rejected"])
-        for r in rows
-    ]
+    examples = []
+    for r in rows:
+        thinking = prompt.thinking > 0
+        text = answer_prompt(base.tokenizer, prompt, by_id[r["question_id"]], thinking=thinking)
+        sides = [joined(text, r[f"{s}_thoughts"], r[s]) if thinking else r[s] for s in ("chosen", "rejected")]
+        examples.append(PairExample(text, *sides))
+    return examples
 
 
 def start_of(run: Run, base: Base, policy_id: str, seed: int) -> tuple[Base, Any]:

@@ -35,6 +35,7 @@ OTHER: dict[str, Any] = {
     "dpo.label_smoothing": "judge",
     "dpo.earlier": "all",
     "pairs.max_length_ratio": 2.0,
+    "pairs.against": "greedy",
     "pairs.truncated": "cut",
     "gate.ledger": "spend",
     "gate.labels": 30,

@@ -149,12 +149,14 @@ def test_the_shipped_judge_prompts() -> None:
         ("scale: 1-5", "scale: 5", "scale is '5'"),
         ("scale: 1-5", "scale: 5-1", "scale is '5-1'"),
         ("scale: 1-5", "scale: 0.0-1.0", "whole numbers"),
-        ("0.75, 0.25", "0.75, 0.35", "sum to 1.1; they must sum to 1"),
-        ("0.75, 0.25", "1.0", "write 2 numbers from 0 to 1"),
-        ("0.75, 0.25", "1.5, -0.5", "write 2 numbers from 0 to 1"),
-        ("0.75, 0.25", "most, some", "write 2 numbers from 0 to 1"),
-        ("0.75, 0.25", "nan, 0.25", "write 2 numbers from 0 to 1"),
-        ("factual_accuracy,", "politeness,", "unknown criterion 'politeness'; use some of factual_accuracy"),
+        ("0.75, 0.25", "1.0", "write 2 numbers"),
+        ("0.75, 0.25", "-1.5, -0.5", "have none above 0"),
+        ("0.75, 0.25", "0, -1", "have none above 0"),
+        ("0.75, 0.25", "most, some", "write 2 numbers"),
+        ("0.75, 0.25", "nan, 0.25", "write 2 numbers"),
+        ("0.75, 0.25", "inf, 0.25", "write 2 numbers"),
+        ("factual_accuracy,", "Is it safe?,", "'Is it safe?' cannot be the key of a reply"),
+        ("factual_accuracy,", "rationale,", "'rationale' cannot be the key of a reply"),
         ("factual_accuracy,", "completeness,", "'completeness' stands twice"),
         ("{answer}", "{answr}", "unknown placeholder {answr}"),
         ("{answer}", "{answer_a}", "unknown placeholder {answer_a}"),
@@ -167,6 +169,65 @@ def test_a_broken_judge_prompt_says_what_and_where(tmp_path: Path, old: str, new
     assert old in JUDGE
     with pytest.raises(UsageError) as caught:
         load_judge_prompt(written(tmp_path, JUDGE.replace(old, new)))
+    assert message in str(caught.value) and "p.md" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 512])
+def test_a_policy_prompt_says_how_long_the_policy_may_think(tmp_path: Path, tokens: int) -> None:
+    text = f"---\nname: p\nkind: policy\nthinking: {tokens}\n---\n# system\nx\n# user\n{{question}}\n"
+    assert load_prompt(written(tmp_path, text)).thinking == tokens
+    broken = [text.replace(f"thinking: {tokens}", f"thinking: {value}") for value in ("long", "-5", "1e3")]
+    broken += [text.replace("kind: policy", "kind: policy\nformat: raw")] if tokens else []
+    for bad in broken:
+        with pytest.raises(UsageError, match="thinking is"):
+            load_prompt(written(tmp_path, bad))
+
+
+@pytest.mark.parametrize(
+    ("names", "weights"),
+    [("safety, readability", "0.7, 0.3"), ("safety, harm, tone", "5, -8, 1"), ("safety", "2"), ("a, b", "1.5, -0.5")],
+)
+def test_criteria_have_any_names_and_points(tmp_path: Path, names: str, weights: str) -> None:
+    text = JUDGE.replace("factual_accuracy, completeness", names).replace("0.75, 0.25", weights)
+    prompt = load_judge_prompt(written(tmp_path, text))
+    assert ", ".join(prompt.criteria) == names and prompt.weights == tuple(map(float, weights.split(",")))
+    assert load_judge_prompt(written(tmp_path, text.replace("scale: 1-5", "scale: yes/no"))).yes_no
+
+
+RUBRIC = (
+    "---\nname: r\nkind: judge\nmode: rubric\nper_call: 3\n---\n# system\nx\n# criteria\n- safety (5): Says when to "
+    "go to a doctor (soon).\n- dose (-8): Names a wrong dose.\n# user\n{question} {criteria} {answer}\n"
+)
+
+
+def test_a_rubric_prompt_has_criteria_of_its_own(tmp_path: Path) -> None:
+    prompt = load_judge_prompt(written(tmp_path, RUBRIC))
+    assert [(c.category, c.weight, c.text) for c in prompt.rubric] == [
+        ("safety", 5, "Says when to go to a doctor (soon)."),
+        ("dose", -8, "Names a wrong dose."),
+    ]
+    assert (prompt.mode, prompt.per_call, prompt.yes_no) == ("rubric", 3, True)
+    assert "criteria" not in prompt.system + prompt.user.replace("{criteria}", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("(5):", "(much):", "is no criterion; write '- name (points): text'"),
+        ("(5):", "(0):", "is no criterion"),
+        ("Names a wrong dose.", "Says when to go to a doctor (soon).", "stands twice"),
+        ("{criteria}", "them", "has no {criteria}"),
+        ("per_call: 3", "per_call: none", "per_call is 'none'"),
+        ("per_call: 3\n", "", "has no 'per_call'"),
+        ("mode: rubric\nper_call: 3", "mode: pairwise", "is of prompts with 'mode: rubric'"),
+        ("per_call: 3", "per_call: 3\nscale: 1-5", "unknown key 'scale'"),
+        ("# criteria", "# criteria\n- a (1): b\n# criteria", "found parts"),
+    ],
+)
+def test_a_broken_rubric_prompt_says_what_and_where(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in RUBRIC
+    with pytest.raises(UsageError) as caught:
+        load_judge_prompt(written(tmp_path, RUBRIC.replace(old, new)))
     assert message in str(caught.value) and "p.md" in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -170,6 +170,26 @@ def test_a_template_with_a_system_turn_gets_one() -> None:
     assert answer_prompt(own, PROMPT, QUESTION).startswith("[system]Be brief.[user]Leaflet") and takes_system(own)
 
 
+# As Qwen3's: where thinking is switched off, an empty thought stands in front of the answer.
+QWEN3 = LINES + "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+
+
+@pytest.mark.parametrize(("thinking", "end"), [(True, "[assistant]"), (False, "<think>\n\n</think>\n\n")])
+def test_a_policy_that_may_think_is_asked_without_an_empty_thought(thinking: bool, end: str) -> None:
+    text = answer_prompt(cast(Any, Jinja(QWEN3)), PROMPT, QUESTION, thinking=thinking)
+    assert text.endswith(end) and ("<think>" in text) != thinking
+
+
+def test_a_conversation_is_rendered_turn_by_turn_and_as_one_text_in_a_raw_prompt() -> None:
+    turns = (("system", "You are kind."), ("user", "It hurts."), ("assistant", "Where?"), ("user", "My ear. What now?"))
+    asked = dataclasses.replace(QUESTION, turns=turns, question="all of it as one text", context="", label="")
+    text = answer_prompt(cast(Any, Jinja(LINES)), PROMPT, asked)
+    assert text.startswith("[system]Be brief.\n\nYou are kind.[user]It hurts.[assistant]Where?[user]")
+    assert "My ear. What now?" in text and "all of it" not in text
+    raw = answer_prompt(cast(Any, Jinja(LINES)), dataclasses.replace(PROMPT, raw=True), asked)
+    assert "all of it as one text" in raw and "Where?" not in raw
+
+
 def test_no_answer_thinks_first() -> None:
     template = LINES + "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
     assert answer_prompt(cast(Any, Jinja(template)), PROMPT, QUESTION).endswith("[assistant]<think></think>")

@@ -150,3 +150,34 @@ def test_an_older_run_gets_an_empty_table_for_labels_at_the_gate(tmp_path, versi
     for wrong in (half, {"status": "refused"}, {"champion_mark": 2.0, "challenger_mark": 1.0, "status": "scored"}):
         with pytest.raises(RlaifError, match="CHECK"):
             new.write({"gate_labels": [label | {"judge_id": "k"} | wrong]})
+
+
+def test_a_run_from_before_rubrics_opens_and_its_rows_and_views_say_the_same(tmp_path, version, rows):
+    known = migrations.available()
+    version(*[m for m in known if m.name < "0016"])
+    old = Store.create(tmp_path, {"run_id": "old", "profile": "p", "config": {}, "config_hash": "c", "seed": 1})
+    old.write({
+        "questions": [{"question_id": "q1", "dataset": "d", "split": "train", "source_id": "s", "group_id": "g",
+                       "question": "Why?", "key_points": ["rest"]}],
+        "candidates": [rows.candidate("a"), rows.candidate("b")],
+        "verdicts": [rows.verdict("a", score=0.9), rows.verdict("b", score=None, status="failed", reason="timeout")],
+        "preferences": [rows.preference("x", "a", "b")],
+        "eval_items": [rows.eval_item("i", "accuracy", 1.0)],
+    })  # fmt: skip
+    tables = ("questions", "candidates", "verdicts", "preferences", "round_summary", "answers", "leaderboard")
+    before = {t: old.query(f"SELECT * FROM {t} ORDER BY ALL") for t in tables}
+    version(*known)
+    new = Store.open(tmp_path)
+    for table, found in before.items():
+        columns = ", ".join(f'"{name}"' for name in found[0])
+        assert new.query(f"SELECT {columns} FROM {table} ORDER BY ALL") == found, table
+    assert new.query("SELECT * FROM criterion_verdicts") == new.query("SELECT * FROM rubrics") == []
+    assert new.query("SELECT DISTINCT judged_weight FROM verdicts") == [{"judged_weight": None}]
+    assert new.query("SELECT DISTINCT thoughts, thought_tokens FROM candidates") == [
+        {"thoughts": "", "thought_tokens": 0}
+    ]
+    row = {"candidate_id": "a", "judge_id": "j1", "replicate": 0, "place": 0, "criterion": "Rests.", "weight": 1.0}
+    new.write({"criterion_verdicts": [row | {"status": "scored", "value": 1.0}]})
+    for bad in ({"status": "scored"}, {"status": "failed", "value": 0.0, "reason": "x"}, {"status": "failed"}):
+        with pytest.raises(RlaifError, match="CHECK"):
+            new.write({"criterion_verdicts": [row | {"place": 1} | bad]})

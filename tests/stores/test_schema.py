@@ -11,14 +11,17 @@ SCHEMA = {
     "policies": "policy_id parent_id reference_id kind round path sha256 base_sha256 created_at recipe settings",
     "policy_items": "policy_id item_id role",
     "questions": "question_id dataset split source_id group_id focus qtype question context "
-    "reference key_points label flags",
+    "reference key_points label flags turns",
+    "rubrics": "question_id place criterion weight category source",
     "prompts": "prompt_sha256 kind name text",
     "candidates": "candidate_id round question_id policy_id prompt_sha256 sample_index batch seed text n_tokens "
-    "finish_reason logprob sampling",
+    "finish_reason logprob sampling thoughts thought_tokens",
     "judges": "judge_id model weights_sha256 prompt_name prompt_sha256 decoding",
     "verdicts": "candidate_id judge_id replicate status score factual_accuracy completeness "
     "key_point_coverage rationale "
-    "raw reason flags attempts tokens_in tokens_out cost seconds created_at",
+    "raw reason flags attempts tokens_in tokens_out cost seconds created_at judged_weight",
+    "criterion_verdicts": "candidate_id judge_id replicate place criterion weight category source status value reason",
+    "criteria_met": "policy_id round answers judge_id criterion category weight n unjudged met mean_value failed",
     "pairwise_verdicts": "judge_id candidate_a candidate_b order winner status reason",
     "judge_cache": "key judge_id attempt raw finish tokens_in tokens_out cost seconds calls created_at",
     "judge_servers": "judge_id server host model_sha256 probe created_at",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from judges import make_judge
@@ -15,14 +16,17 @@ from judges.jury import Jury
 from judges.llm import LangChainJudge
 from judges.plugin import PluginJudge
 from judges.reference import ReferenceJudge
+from judges.rubric.chat import RubricChatJudge
 from judges.scripted import ScriptedJudge
 from judges.settings import Forecast, JudgeSettings
 from rlaif.config_file import load_config
-from rlaif.judging.announce import announce, describe, leaving, mean_chars, time_here, whole_loop
+from rlaif.judging.announce import announce, describe, leaving, mean_chars, mean_criteria, time_here, whole_loop
 from rlaif.plugins import Plugin
+from rlaif.prompts import load_judge_prompt
+from rlaif.records import question_rows
 from rlaif.run import open_or_create, session
 from rlaif.screen import Screen
-from rlaif.types import Question, Verdict
+from rlaif.types import Criterion, Question, Verdict
 
 
 def said(judge: Any, *overrides: str, rounds: int = 2, chars: float | None = 400.0) -> str:
@@ -122,3 +126,30 @@ def test_the_mean_length_of_what_is_known(tmp_path: Path) -> None:
     assert mean_chars(run, [pool, *others]) == 12
     run.store.write({"questions": [pool, *others]})
     assert mean_chars(run) == 12
+
+
+@pytest.mark.parametrize(("criteria", "per_answer"), [(1, 1), (8, 1), (9, 2), (30, 4)])
+def test_a_judge_by_rubrics_needs_several_calls_per_answer(fake_chat_model, criteria: int, per_answer: int) -> None:
+    config = load_config("embedded", ["monitors.judge_items=0"])
+    settings = JudgeSettings(prompt=load_judge_prompt("prompts/judge/rubric.md"))
+    judge = RubricChatJudge("fake", settings, chat_model=fake_chat_model(["x"]))
+    expected = 2 * config.sampling.questions * config.sampling.k * per_answer
+    assert whole_loop(config, 2, 400.0, criteria)(judge).calls == expected
+    assert whole_loop(config, 2, 400.0, criteria)(LangChainJudge("fake", chat_model=fake_chat_model(["x"]))).calls == (
+        2 * config.sampling.questions * config.sampling.k
+    )
+
+
+def test_the_mean_number_of_criteria_is_of_rubrics_else_of_what_is_drawn(tmp_path: Path) -> None:
+    run = open_or_create(tmp_path / "run", load_config())
+    assert mean_criteria(run) == 1
+    rubric = tuple(Criterion(f"Names {n}") for n in range(9))
+    asked = [
+        Question("q1", "d", "train", "s", "g", "Why?", rubric=rubric),
+        Question("q2", "d", "train", "s", "g", "Why?", key_points=("a", "b", "c")),
+        Question("q3", "d", "gate", "s", "g", "Why?"),
+        Question("q4", "d", "train", "s", "g", "Why?", label="yes"),
+    ]
+    assert mean_criteria(run, asked) == 6
+    run.store.write(question_rows(asked))
+    assert mean_criteria(run) == 6

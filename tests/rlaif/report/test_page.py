@@ -277,6 +277,27 @@ def test_the_sealed_tests_result_stands_in_the_report(finished: Store) -> None:
         assert part in found
 
 
+def test_criteria_are_shown_by_round_with_what_moved(finished: Store) -> None:
+    assert "Criteria met" not in report(finished).text
+    candidates = finished.query("SELECT candidate_id, round FROM candidates ORDER BY candidate_id")
+    first = candidates[0]
+    later = finished.query("SELECT * FROM candidates WHERE candidate_id = ?", [first["candidate_id"]])[0]
+    finished.write({"candidates": [later | {"candidate_id": "later", "round": first["round"] + 1}]})
+    judge = finished.query("SELECT DISTINCT judge_id FROM preferences WHERE round = ?", [first["round"]])[0]["judge_id"]
+    common = {"judge_id": judge, "replicate": 0, "status": "scored", "source": "prompt"}
+    texts = [("names_rest", 5.0, 0.0, 1.0), ("wrong_dose", -8.0, 1.0, 0.0), ("Names gout", 1.0, 1.0, 1.0)]
+    for place, (text, weight, before, after) in enumerate(texts):
+        row = common | {"place": place, "criterion": text, "weight": weight}
+        own = {"source": "rar-medicine", "category": "Essential"} if text == "Names gout" else {}
+        finished.write({"criterion_verdicts": [
+            row | own | {"candidate_id": first["candidate_id"], "value": before},
+            row | own | {"candidate_id": "later", "value": after},
+        ]})  # fmt: skip
+    found = report(finished).text
+    for part in ("Criteria met", "names rest", "wrong dose (fault)", "Essential", "+100.0 points", "-100.0 points"):
+        assert part in found, part
+
+
 def test_an_error_leaves_the_old_report_and_no_draft(finished: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_report(finished.path.parent)
     old, names = path.read_bytes(), sorted(os.listdir(path.parent))
