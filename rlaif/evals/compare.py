@@ -9,7 +9,7 @@ from typing import Any
 from rlaif import stats
 from rlaif.evals.benchmarks import LABELLED, Benchmark, benchmark_of
 from rlaif.evals.evaluate import benchmark_questions
-from rlaif.evals.loss import LOSS, per_token, perplexity
+from rlaif.evals.loss import LOSS, by_item, per_token, perplexity
 from rlaif.evals.results import MetricResults, Paired, pair
 from rlaif.evals.stored import measure
 from rlaif.policies import run_prompt
@@ -110,11 +110,10 @@ def differences_of(
             two_sided = min(1.0, 2 * min(gain_test.p_value, loss_test.p_value))
             out[metric] |= {"b": gain_test.b, "c": gain_test.c, "p_value": two_sided}
             out["macro_f1"] = difference(paired, seed, labels=True)
-    # Both read the same tokens, so with nats divided by their mean number the plain mean is the loss over all tokens.
     nats, tokens = pair(first[LOSS[0]], results[LOSS[0]]), pair(first[LOSS[1]], results[LOSS[1]])
     if tokens.champion:
-        mean_tokens = sum(tokens.champion) / len(tokens.champion)
-        before, after = ([value / mean_tokens for value in values] for values in (nats.champion, nats.challenger))
+        total = sum(tokens.champion)  # both read the same tokens
+        before, after = (by_item(v, tokens.champion, sum(v) / total) for v in (nats.champion, nats.challenger))
         out["loss"] = difference(dataclasses.replace(nats, champion=before, challenger=after), seed)
     return out
 

@@ -87,6 +87,16 @@ def evaluate(
     return rows
 
 
+def by_item(nats: Sequence[float], tokens: Sequence[float], loss: float) -> list[float]:
+    """One value per item; their mean is `loss`, nats per token over all tokens, and they spread as it does.
+
+    The loss is a ratio of two sums, and a long reference raises both: this is its first-order change by each item (the
+    delta method; Cochran 1977, section 2.11), loss + (nats - loss * tokens) / mean tokens.
+    """
+    each = math.fsum(tokens) / len(tokens)
+    return [loss + (v - loss * t) / each for v, t in zip(nats, tokens, strict=True)]
+
+
 def per_token(nats: Iterable[float | None], tokens: Iterable[float | None]) -> tuple[float | None, int]:
     """Nats a token over all tokens (None where there is none) and their number, from the values of the two metrics of
     LOSS.

@@ -12,7 +12,7 @@ from typing import Any
 
 from rlaif.evals.benchmarks import LABELLED
 from rlaif.evals.healthbench import show as show_rubric
-from rlaif.evals.loss import LOSS, of_rows, perplexity
+from rlaif.evals.loss import LOSS, by_item, of_rows, perplexity
 from rlaif.screen import Screen
 from rlaif.stats import bootstrap_macro_f1, grouped_mean, labels_in, macro_f1
 from rlaif.text_metrics import corpus_bleu
@@ -112,11 +112,13 @@ def _macro_f1_interval(items: Sequence[EvalItem], groups: Mapping[str, str] | No
 
 
 def _loss_interval(items: Sequence[EvalItem], groups: Mapping[str, str] | None) -> dict[str, float]:
-    """95% interval of the loss over all tokens, with the number of tokens taken as it is, and that of perplexity."""
+    """95% interval of the loss over all tokens, and that of perplexity."""
     nats, tokens = ({i.item_id: i.value for i in items if i.metric == metric} for metric in LOSS)
     known = [i for i, value in nats.items() if value is not None and tokens.get(i)]
-    each = sum(float(tokens[i] or 0.0) for i in known) / max(len(known), 1)
-    interval = grouped_mean([float(nats[i] or 0.0) / each for i in known], _owners(known, groups)).interval
+    if not known:
+        return {}
+    read, counts = [float(nats[i] or 0.0) for i in known], [float(tokens[i] or 0.0) for i in known]
+    interval = grouped_mean(by_item(read, counts, sum(read) / sum(counts)), _owners(known, groups)).interval
     if interval is None:
         return {}
     low, high = max(interval[0], 0.0), interval[1]

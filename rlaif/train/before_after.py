@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.evals.loss import LOSS, per_token, perplexity
+from rlaif.evals.loss import LOSS, by_item, per_token, perplexity
 from rlaif.run import Run
 from rlaif.stats import grouped_mean
 
@@ -59,17 +59,12 @@ def _read(run: Run, before: str, after: str) -> dict[tuple[str, str], Items]:
 def _losses(benchmark: str, nats: Items, tokens: Items) -> list[Row]:
     """Nats per token over all tokens, and its exponential.
 
-    Both are functions of two sums, so their spread is that of their first-order change by each item (the delta
-    method): (nats - loss * tokens) / mean tokens, for the perplexity times itself.
+    Their spread is that of `by_item`, for the perplexity times itself (the delta method).
     """
-    each = _mean(tokens.after)
     first, last = (per_token(side, tokens.after)[0] for side in (nats.before, nats.after))
     if first is None or last is None:
         return []
-    one, other = (
-        [(v - loss * t) / each for v, t in zip(side, tokens.after, strict=True)]
-        for side, loss in ((nats.before, first), (nats.after, last))
-    )
+    one, other = by_item(nats.before, tokens.after, first), by_item(nats.after, tokens.after, last)
     rows = []
     for metric, ends, scales in (
         ("loss", (first, last), (1.0, 1.0)),

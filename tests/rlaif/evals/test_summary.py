@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -168,6 +169,24 @@ def test_macro_f1_has_an_interval_that_knows_the_groups() -> None:
     assert each["macro_f1.low"] < each["macro_f1"] < each["macro_f1.high"] <= 1.0
     assert each["accuracy.low"] < each["accuracy"] < each["accuracy.high"]
     assert few["macro_f1"] == each["macro_f1"] and few["macro_f1.low"] < each["macro_f1.low"], "whole groups vary more"
+
+
+def test_references_of_other_lengths_do_not_widen_the_interval_of_the_loss() -> None:
+    """Each of them costs 2 nats per token: there is nothing that varies."""
+    rows = [row(str(i), m, v) for i in range(20) for m, v in zip(LOSS, (20.0 * (i + 1), 10.0 * (i + 1)), strict=True)]
+    found = summary.metrics(rows)
+    assert (found["loss.low"], found["loss"], found["loss.high"]) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_the_interval_of_the_loss_is_that_of_resampled_references() -> None:
+    rng = np.random.default_rng(3)
+    tokens = rng.integers(5, 200, 400).astype(float)
+    nats = tokens * (2 + rng.normal(0, 0.4, 400))
+    rows = [row(str(i), m, v) for i in range(400) for m, v in zip(LOSS, (nats[i], tokens[i]), strict=True)]
+    found = summary.metrics(rows)
+    drawn = rng.integers(0, 400, (4000, 400))
+    low, high = np.quantile(nats[drawn].sum(axis=1) / tokens[drawn].sum(axis=1), [0.025, 0.975])
+    assert (found["loss.low"], found["loss.high"]) == pytest.approx((low, high), abs=0.005)
 
 
 def test_loss_and_perplexity_have_the_same_interval() -> None:
