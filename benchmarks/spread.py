@@ -4,9 +4,10 @@
 
 Prints two Markdown tables. The first: the mean token F1 with the reference of the best of k answers per question,
 picked by the judge's score, by consensus (rlaif/loop/consensus.py) or by token F1 itself (the oracle), for k from 1 to
-all that were sampled. It is the mean over all choices of k of the n answers: with the answers in order of the pick, the
-i-th of n is the best of k in C(i-1, k-1) of C(n, k) choices. The second: the correlation of several properties with the
-judge's score and with token F1, within questions (differences to the question's mean). Reads the run, writes nothing.
+all that were sampled; and that of the greedy answers where the round made them (pairs.against). It is the mean over all
+choices of k of the n answers: with the answers in order of the pick, the i-th of n is the best of k in C(i-1, k-1) of
+C(n, k) choices. The second: the correlation of several properties with the judge's score and with token F1, within
+questions (differences to the question's mean). Reads the run, writes nothing.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ class Answer:
     logprob: float
 
 
-def answers_of(run: Run, round: int) -> list[list[Answer]]:
-    """The round's scored answers by question, of questions with two or more. UsageError where there is none."""
+def answers_of(run: Run, round: int) -> tuple[list[list[Answer]], list[float]]:
+    """The round's scored answers that were sampled, by question, of questions with two or more; and the token F1 of the
+    greedy answers. UsageError where no question has two.
+    """
     done = run.done(round, "judge")
     if done is None:
         raise UsageError(f"{run.folder}: round {round} has not been judged")
@@ -53,6 +56,8 @@ def answers_of(run: Run, round: int) -> list[list[Answer]]:
     for verdict in load_verdicts(run, round, done["judge_id"]):
         if verdict.score is not None:
             scores[verdict.candidate_id].append(verdict.score)
+    greedy = [token_f1(c.text, references[c.question_id]) for c in candidates if c.greedy]
+    candidates = [c for c in candidates if not c.greedy]
     agreed = consensus(candidates)
     questions: dict[str, list[Answer]] = defaultdict(list)
     for c in candidates:
@@ -66,7 +71,7 @@ def answers_of(run: Run, round: int) -> list[list[Answer]]:
     found = [answers for answers in questions.values() if len(answers) > 1]
     if not found:
         raise UsageError(f"{run.folder}: no question of round {round} has two scored answers")
-    return found
+    return found, greedy
 
 
 def repeated(text: str) -> float:
@@ -96,7 +101,7 @@ def main() -> None:
     parser.add_argument("--round", type=int, default=1)
     args = parser.parse_args()
     try:
-        questions = answers_of(open_run(args.run), args.round)
+        questions, greedy = answers_of(open_run(args.run), args.round)
     except RlaifError as error:
         sys.exit(str(error))
     most = min(map(len, questions))
@@ -104,6 +109,8 @@ def main() -> None:
     for k in range(1, most + 1):
         picked = [fmean(best_of(answers, pick, k) for answers in questions) for pick in ("judged", "agreed", "f1")]
         print(f"| {k} | " + " | ".join(f"{value:.4f}" for value in picked) + " |")
+    if greedy:
+        print(f"| greedy | {fmean(greedy):.4f} | | |")
     print("\n| within a question | with the judge's score | with token F1 |\n|---|---|---|")
     for name in ("judged", "agreed", "words", "repeated", "logprob"):
         print(f"| {name} | {within(questions, name, 'judged'):.2f} | {within(questions, name, 'f1'):.2f} |")

@@ -192,10 +192,16 @@ def test_a_recipe_trains_as_published_and_is_compared(name: str, bases: dict[str
 
 @pytest.mark.parametrize("name", ["embedded", *OTHERS, *TABLE])
 def test_a_dry_run_imports_no_torch_and_makes_no_run(name: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    rows = [
+        f"What helps against ailment {i}?,Remedy {i} with herb {7 * i} helps it within {i} days." for i in range(80)
+    ]
+    mine.write_text("question,answer\n" + "\n".join(rows) + "\n", "utf-8")
+    words = ["cli.py", "train", "--profile", name, "--dry-run", "--run", str(tmp_path / "run"), "--format", "json"]
+    words += ["--data", str(mine)] if name == "own" else []  # it has none of its own
     code = (
         "import sys, cli\n"
-        f"sys.argv = ['cli.py', 'train', '--profile', '{name}', '--dry-run', '--run', "
-        f"'{tmp_path / 'run'}', '--format', 'json']\n"
+        f"sys.argv = {words}\n"
         "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"
     )
@@ -203,5 +209,5 @@ def test_a_dry_run_imports_no_torch_and_makes_no_run(name: str, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     planned = json.loads(done.stdout)
     assert planned["steps"] > 0 and planned["tokens"] > 0 and planned["memory"]["weights"] > 0
-    assert bool(planned["downloads"]) == (name != "embedded")
+    assert bool(planned["downloads"]) == (name not in ("embedded", "own"))
     assert not (tmp_path / "run").exists()
