@@ -1002,7 +1002,7 @@ def test_the_loop_stops_at_a_damaged_adapter(call: Call, tmp_path: Path, monkeyp
             )
         after = tables(run)
         changed = {name for name in before if after[name] != before[name]}
-        begun = {"sessions", "stages", "rounds"} | {"judges", "exam_items", "licences"}
+        begun = {"sessions", "stages", "rounds"} | {"judges", "exam_items", "exam_sittings", "licences"}
         begun |= {"policies"}  # the settings of those that it has, which this run had not recorded
         assert changed == begun, "what was begun, and by whom, and the judge's exam; nothing that was made"
         assert [s["status"] for s in after["stages"] if s["round"] == 1] == ["running"]
