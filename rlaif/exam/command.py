@@ -43,6 +43,7 @@ def exam_from_command_line(
     and DataError before a run folder is made.
     """
     config = configuration(folder, profile, overrides)
+    check_model(config.judge.model, judge_settings(config))  # before the data are read, which may take long
     exams = _exams(config, medquad, human, limit)
     if exams[0].name == EMBEDDED != names(config)[0] and not medquad and not human:
         screen.line(f"warning: {WORTH}", style="yellow")
