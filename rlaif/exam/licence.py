@@ -140,12 +140,11 @@ def licence_of(run: Run, judge_id: str) -> Licence | None:
         for row in run.store.query("SELECT * FROM licences WHERE judge_id = ?", [judge_id])
         if row["exam"] == EMBEDDED or not hashes or row["data_sha256"] in hashes
     }
+    first = names(run.config)[0]
     for exam in names(run.config):
         if exam in found:
-            return _licence(found[exam], older=False)
-    old = found.get(EMBEDDED)
-    if old and "baselines" not in json.loads(old["bounds"]):
-        return _licence(old, older=True)
+            older = exam == EMBEDDED != first and "baselines" not in json.loads(found[exam]["bounds"])
+            return _licence(found[exam], older=older)
     return None
 
 

@@ -208,7 +208,7 @@ def pages(path: Path, twice: int) -> Config:
 
 def test_the_exam_is_made_of_what_the_run_labels(tmp_path: Path) -> None:
     assert names(Config()) == ("embedded",)
-    assert names(Config(data=DataConfig(medquad="pages.jsonl"))) == ("medquad",)
+    assert names(Config(data=DataConfig(medquad="pages.jsonl"))) == ("medquad", "embedded")
     many = licensing_exam(pages(tmp_path / "many.jsonl", 90))
     assert many.name == "own" and many.about["questions"] == 90 and len(str(many.about["data_sha256"])) == 64
     assert {i.item_type for i in many.items} >= {"swapped_focus", "negated", "word_order"}
@@ -228,13 +228,23 @@ def test_own_data_with_too_few_documents_are_told_what_the_licence_is_worth(
     assert "proves nothing about your data" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_file_in_medquads_columns_without_second_sources_has_the_embedded_exam(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"What helps against ailment {n}?", "answer": f"Herb {n} helps it within {n + 2} days, they say.",
+         "focus": f"ailment {n}", "qtype": "treatment", "source": "me"}
+        for n in range(80)
+    ]  # fmt: skip
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    config = Config(data=DataConfig(medquad=str(tmp_path / "mine.jsonl")))
+    assert licensing_exam(config, limit=2).name == "embedded"
+
+
 def test_a_licence_of_other_data_is_none(tmp_path: Path) -> None:
     """MedQuAD asks for MedQuAD's exam, made of the file that the run was prepared from."""
     run = open_or_create(tmp_path / "run", Config(data=DataConfig(medquad="pages.jsonl")))
     judge_id = REFERENCE.identity.judge_id
     bounds = json.dumps({"baselines": []})
     row = {"judge_id": judge_id, "passed": True, "n": 9, "bounds": bounds}
-    run.store.write({"licences": [row | {"exam": "embedded"}]})
     assert check_licence(run, judge_id) is None
     with pytest.raises(UsageError, match="has sat no exam"):
         ensure_licence(run, REFERENCE, Screen(), hold_here=False)

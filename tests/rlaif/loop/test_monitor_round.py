@@ -401,7 +401,7 @@ def test_a_higher_margin_leaves_out_older_narrow_pairs_too(run: Run, monkeypatch
     from rlaif.train import stages
 
     trained: list[dict[str, Any]] = []
-    monkeypatch.setattr(stages, "answer_prompt", lambda tokenizer, prompt, question: question.question)
+    monkeypatch.setattr(stages, "answer_prompt", lambda tokenizer, prompt, question, **_: question.question)
     monkeypatch.setattr(
         stages,
         "train_stage",
@@ -421,7 +421,7 @@ def test_a_higher_margin_leaves_out_older_narrow_pairs_too(run: Run, monkeypatch
         Decision(2, "controller", "higher_margin", "length_ratio is red", {"settings": {"pairs.min_margin": 0.15}})
     )
     for round in (2, 3):
-        tuned, thing = watch.tuned(run, round), SimpleNamespace(sha256="x", tokenizer=None)
+        tuned, thing = watch.tuned(run, round), SimpleNamespace(sha256="x", tokenizer=None, thinking=0)
         stages.dpo(tuned, thing, "sft", round, thing, None)  # type: ignore[arg-type]
     before, after = ([item["item_id"] for item in row["items"]] for row in trained)
     assert before == [f"p1-{n:03}" for n in range(16)] and after == [f"p1-{n:03}" for n in range(10, 16)]
