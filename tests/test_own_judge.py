@@ -40,7 +40,7 @@ def test_the_model_labels_after_its_exam_and_its_words_are_kept(query: Any) -> N
     rules = json.loads(licence["bounds"])["rules"]
     assert all(rule["passed"] for rule in rules if rule["core"])
     limits = {limit.partition(":")[0] for limit in licence["limits"]}
-    assert limits <= {"antonym", "negator_balanced", "number_elsewhere"}
+    assert limits <= {"antonym", "negator_balanced", "number_elsewhere", "half_dropped"}
     states = query("SELECT status, count(*) AS n, count(score) AS scored FROM verdicts GROUP BY 1")
     assert [(s["status"], s["n"]) for s in states] == [("scored", s["scored"]) for s in states]
     assert query("SELECT count(*) AS n FROM candidates")[0]["n"] == sum(s["n"] for s in states)

@@ -245,11 +245,19 @@ def test_values(tmp_path: Path, kind: str, data: st.DataObject) -> None:
         for row in rows
         if isinstance(row, dict)
     }
+    # A choice is told twice, by its letter and by its text; where the text is gone, another letter is what it says.
+    told_once = {str(row.get("question")) for row in rows if isinstance(row, dict) and not _text(row.get("answer"))}
     for q in outcome(lambda: load(path)):
+        if q.dataset == "medqa" and q.question.partition("\n")[0] in told_once:
+            continue
         if q.label in LABELS:
             assert told.get(q.question, q.label) == q.label
         else:
             check([q])
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 XML = """<?xml version="1.0" encoding="UTF-8"?>
