@@ -1,7 +1,7 @@
 # rlaif on a CPU. Build and run:
 #   docker build -t rlaif .
-#   docker run --rm -v rlaif-runs:/work/runs rlaif                 the default loop; the volume keeps the run
-#   docker run --rm -v rlaif-runs:/work/runs rlaif status          any other command
+#   docker run --rm -v rlaif-runs:/data/runs rlaif                 the default loop; the volume keeps the run
+#   docker run --rm -v rlaif-runs:/data/runs rlaif status          any other command
 #   docker build -t rlaif-test --target test . && docker run --rm rlaif-test      the tests
 FROM python:3.11-slim AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
@@ -22,8 +22,8 @@ CMD ["pytest"]
 
 FROM base AS run
 RUN pip install -c constraints.txt .
-RUN useradd --create-home rlaif && mkdir -p /work/runs && chown -R rlaif /work
+RUN useradd --create-home rlaif && mkdir -p /data/runs && chown -R rlaif /data
 USER rlaif
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["rlaif"]
 CMD ["loop", "--rounds", "3"]
