@@ -53,12 +53,12 @@ def prefer(
 
     A candidate's score is the mean over the scored verdicts of judge `judge_id`; verdicts on other candidates are left
     aside. With `settings.consensus` w it is (1 - w) times that plus w times the answer's `consensus.consensus`. A
-    question's first choice is its best answer against its worst, or the first that has the greedy answer in it
-    (`pair_rules.in_order`). It is kept if it passes every rule (`pair_rules.fault`, with the bars of
-    `pair_rules.bars`); `sem` is the standard error of one verdict under re-judging (0.0 for a deterministic judge).
-    Where it fails on a rule that another pair may pass (`pair_rules.retried`), the question's other pairs are tried in
-    that order, and the first that passes every rule is kept; if none does, the question is dropped with the ids and the
-    reason of its first choice. Last, `lengths.balance_lengths` over the whole round.
+    question's first choice is its best answer over its worst, or over its greedy one (`pair_rules.in_order`). It is
+    kept if it passes every rule (`pair_rules.fault`, with the bars of `pair_rules.bars`); `sem` is the standard error
+    of one verdict under re-judging (0.0 for a deterministic judge). Where it fails on a rule that another pair may pass
+    (`pair_rules.retried`), the question's other pairs are tried in that order, and the first that passes every rule is
+    kept; if none does, the question is dropped with the ids and the reason of its first choice. Last,
+    `lengths.balance_lengths` over the whole round.
 
     Of a question with a pair, :func:`_varied` adds further ones. Where some of a question's pairs are kept, those that
     the pairwise judge or the balance took away stand beside them with their reasons.

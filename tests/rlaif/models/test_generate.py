@@ -115,3 +115,19 @@ def test_an_answer_ends_where_the_window_does(base: Base) -> None:
 def test_a_prompt_that_fills_the_window_is_refused(base: Base) -> None:
     with pytest.raises(UsageError, match=r"1 of 2 prompts leave no room .* this model reads 256"):
         sample(base.model, base.tokenizer, ["cough", "cough " * 300], max_new_tokens=4, seed=0)
+
+
+def test_a_row_that_is_done_may_stand_at_the_end_of_the_window(base: Base) -> None:
+    """Done rows leave a few at a time. A model with a table of positions has none for them behind its window."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    long = "a doctor gives water and rest and tablets against fever"
+    width = len(encode(base.tokenizer, long))
+    config = GPT2Config(
+        vocab_size=len(base.tokenizer), n_positions=width + 4, n_embd=16, n_layer=1, n_head=2, eos_token_id=0
+    )
+    made = sample(
+        GPT2LMHeadModel(config).eval(), base.tokenizer, [long, *["cough"] * 60], max_new_tokens=width + 4, seed=1
+    )  # fmt: skip
+    assert made[0].n_tokens == 4 and sum(m.n_tokens > 8 for m in made[1:]) > 55
