@@ -89,9 +89,12 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
 
 def selection_words(action: str, evidence: dict[str, Any], rows: list[Row]) -> list[str]:
     """What the gains that a look promoted on may be worth, since only high ones are promoted."""
-    shares = evidence.get("alpha_shares", {})
-    gained = [row for row in rows if row["condition"] == "better" and row["passed"] and row["alpha"]]
-    return [selection.words(_name(row), row, shares.get(row["metric"]) or 0.5) for row in gained if action == "PROMOTE"]
+    return [
+        f"{_name(found.row)}: a promoted gain is too high on average, because only gains of about {found.least:+.4f} and "
+        f"more are promoted; allowing for that, {found.row['delta']:+.4f} stands for about {found.true:+.4f}. The sealed "
+        "test estimates it anew"
+        for found in selection.promoted_for(action, evidence, rows)
+    ]
 
 
 def ledger_words(run: Run) -> str:

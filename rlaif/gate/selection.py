@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import scipy
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A promoted gain (`row` of `gates`), the least that could have been promoted, and the gain that it stands for."""
+
+    row: Mapping[str, Any]
+    least: float
+    true: float
 
 
 def least_promoted(row: Mapping[str, Any], share: float) -> tuple[float, float]:
@@ -38,12 +48,14 @@ def unselected(gain: float, least: float, error: float) -> float:
     return float(scipy.optimize.brentq(lambda m: mean_of_promoted(m) - gain, 0.0, gain))
 
 
-def words(name: str, row: Mapping[str, Any], share: float) -> str:
-    """What a promoted gain may be worth, in a sentence."""
-    least, error = least_promoted(row, share)
-    true = unselected(row["delta"], least, error)
-    return (
-        f"{name}: a promoted gain is too high on average, because only gains of about {least:+.4f} and more are "
-        f"promoted; allowing for that, {row['delta']:+.4f} stands for about {true:+.4f}. The sealed test estimates it "
-        "anew"
-    )
+def promoted_for(action: str, evidence: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Estimate]:
+    """What each gain that a look promoted on may be worth; none where it did not promote. `rows`: those of `gates`."""
+    if action != "PROMOTE":
+        return []
+    shares = evidence.get("alpha_shares", {})
+    found = []
+    for row in rows:
+        if row["condition"] == "better" and row["passed"] and row["alpha"]:
+            least, error = least_promoted(row, shares.get(row["metric"]) or 0.5)
+            found.append(Estimate(row, least, unselected(row["delta"], least, error)))
+    return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from rlaif import wording as words
 from rlaif.evals import sealed
+from rlaif.gate.selection import promoted_for
 from rlaif.report import judges
 from rlaif.report.data import Data
 from rlaif.report.snapshot import champion, state
@@ -100,6 +101,7 @@ def _step(row: dict[str, Any], data: Data, names: dict[str, str]) -> Step:
         sentence = f"Nothing comparable was measured against {met}."
     elif row["decision"] == "PROMOTE":
         sentence = f"Better than {met}: {_changes([g for g in tests if g['passed']] or tests)}."
+        sentence += _selected(round, data, tests)
     else:
         sentence = _not_promoted(row["decision"], met, tests, last_look(data["gates"], round))
         if needed := _items_needed(round, data):
@@ -131,6 +133,15 @@ def _change(g: dict[str, Any]) -> str:
         f"{words.metric(g['metric'])} {means} (95% interval "
         f"{words.interval(g['ci_low'], g['ci_high'])}, n = {g['n']:,})"
     )
+
+
+def _selected(round: int, data: Data, tests: Rows) -> str:
+    """What promoted gains may be worth, as only high ones are promoted; "" where that changes none of their digits."""
+    evidence = [d["evidence"] for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
+    found = promoted_for("PROMOTE", json.loads(evidence[-1]) if evidence else {}, tests)
+    shown = [(f, words.signed(f.row["delta"]), words.signed(f.true)) for f in found]
+    smaller = [f"{words.metric(f.row['metric'])} {true} in place of {gain}" for f, gain, true in shown if true != gain]
+    return f" Only high gains are promoted; allowing for that, about {words.join(smaller)}." if smaller else ""
 
 
 def _items_needed(round: int, data: Data) -> str:

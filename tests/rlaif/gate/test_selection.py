@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlaif.gate.selection import least_promoted, unselected, words
+from rlaif.gate.selection import least_promoted, promoted_for, unselected
 
 ROW = {"delta": 0.0154, "ci_low": 0.0027, "ci_high": 0.0278, "n_clusters": 55, "alpha": 0.0343, "threshold": 0.005}
 
@@ -31,6 +31,11 @@ def test_the_least_gain_follows_from_alpha_and_from_what_is_worth_having() -> No
     assert least_promoted(ROW | {"threshold": 0.02}, 1.0)[0] == 0.02
 
 
-def test_words_name_both_figures() -> None:
-    said = words("judged quality", ROW, 1.0)
-    assert "+0.0154 stands for about +0.0" in said and "gains of about +0.0114 and more" in said
+def test_only_gains_that_a_look_promoted_on_are_estimated() -> None:
+    gained = ROW | {"condition": "better", "metric": "quality", "passed": True}
+    rows = [gained, gained | {"metric": "accuracy", "passed": False}, gained | {"condition": "not_worse"}]
+    (found,) = promoted_for("PROMOTE", {"alpha_shares": {"quality": 1.0}}, rows)
+    assert (found.row, found.least) == (gained, least_promoted(ROW, 1.0)[0])
+    assert 0 < found.true < ROW["delta"]
+    assert promoted_for("REJECT", {}, rows) == []
+    assert promoted_for("PROMOTE", {}, [gained | {"alpha": None}]) == [], "a look of a gate that kept no alpha"
