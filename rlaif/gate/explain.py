@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from rlaif.gate import ledger, selection
+from rlaif.gate import ledger
+from rlaif.power import promoted_for
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
@@ -17,6 +19,7 @@ QUESTIONS = {
     "valid": "may the two be compared?",
     "guard": "did a monitor object?",
     "better": "is it better?",
+    "not_read": "are the questions with a label read?",
     "judge_alone": "what does the judge say without the labels?",
     "not_worse": "is it not much worse?",
     "ordered": "does the order of its words matter?",
@@ -90,10 +93,10 @@ def explain(run: Run, round: int | None = None) -> dict[str, Any]:
 def selection_words(action: str, evidence: dict[str, Any], rows: list[Row]) -> list[str]:
     """What the gains that a look promoted on may be worth, since only high ones are promoted."""
     return [
-        f"{_name(found.row)}: a promoted gain is too high on average, because only gains of about {found.least:+.4f} and "
-        f"more are promoted; allowing for that, {found.row['delta']:+.4f} stands for about {found.true:+.4f}. The sealed "
-        "test estimates it anew"
-        for found in selection.promoted_for(action, evidence, rows)
+        f"{_name(found.row)}: a promoted gain is too high on average, because only gains of about {found.least:+.4f} "
+        f"and more are promoted; allowing for that, {found.row['delta']:+.4f} stands for about {found.true:+.4f}. The "
+        "sealed test estimates it anew"
+        for found in promoted_for(action, evidence, rows)
     ]
 
 
@@ -126,7 +129,7 @@ def alpha_words(evidence: dict[str, Any], rows: list[Row]) -> str:
     if not whole:
         return f"{origin}; the two metrics share it (Holm)"
     other = next((tests[metric] for metric, share in shares.items() if share == 0), None)
-    why = f"{_name(other)} {other['detail'].split('; ')[-1]}" if other else "the run has no other test"
+    why = f"{_name(other)} {other['detail'].split('; ')[-1]}" if other else "there is no other test"
     return f"{origin}; {whole[0]} has all of it: {why}"
 
 
@@ -197,6 +200,8 @@ def words(row: Row) -> str:
             f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f}, p {row['p_value']:.4f}; the labels "
             "correct it, and this decides nothing"
         )
+    if condition == "not_read":
+        return f"{detail}. So {change} decides nothing"
     if condition == "not_worse":
         return (
             f"{change}; surely no worse than {row['ci_low']:+.4f} (95%, one-sided), allowed down to "
@@ -253,11 +258,13 @@ def _says_no_more(condition: Row) -> bool:
 
 def _line(condition: Row, enough: bool = False) -> list[str]:
     """`enough`: a gain was shown on one measure, and no other is needed."""
+    if condition["condition"] == "not_read":
+        return ["–", condition["question"], condition["words"]]
     if enough and condition["condition"] in NOT_NEEDED and not condition["passed"]:
         return ["–", NOT_NEEDED[condition["condition"]], condition["words"]]
     return ["yes" if condition["passed"] else "NO", condition["question"], condition["words"]]
 
 
-def _name(row: Row) -> str:
+def _name(row: Mapping[str, Any]) -> str:
     metric = str(row["metric"])
     return NAMES.get(metric, metric)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlaif import wording as words
 from rlaif.evals import sealed
-from rlaif.gate.selection import promoted_for
+from rlaif.power import promoted_for
 from rlaif.report import judges
 from rlaif.report.data import Data
 from rlaif.report.snapshot import champion, state

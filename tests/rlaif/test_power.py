@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlaif.gate.selection import least_promoted, promoted_for, unselected
+from rlaif.power import least_promoted, promoted_for, unselected
 
 ROW = {"delta": 0.0154, "ci_low": 0.0027, "ci_high": 0.0278, "n_clusters": 55, "alpha": 0.0343, "threshold": 0.005}
 
