@@ -10,6 +10,7 @@ from rlaif import power, stats
 from rlaif.config import GateConfig
 from rlaif.evals.results import Paired, PolicyResults, pair
 from rlaif.gate.levels import Arm, Level, alone, least_p, shared
+from rlaif.gate.reading import Reading
 
 POWER = 0.8  # what "would be found" means in `mde` and in the number of items needed
 TRUE_GAIN = 0.03  # the true gain in accuracy whose power is printed each time
@@ -20,9 +21,10 @@ ROUNDING = 1e-12  # so that 5 of 500 items count as a gain of 0.01
 class GateRow:
     """One condition, as in the table `gates`. `delta` is challenger minus champion; None where it does not apply.
 
-    `ci_low` and `ci_high` are the two-sided 95% interval for `better`, and the two one-sided 95% bounds for `not_worse`
-    and `gain_possible`, because those decide there. `test` and `p_value` are of the test that decides, `alpha` is the
-    look's. `mde`: the true gain found with 80% power at the test's share of alpha; None where it has none.
+    `ci_low` and `ci_high` are the two-sided 95% interval for `better` and `not_read`, and the two one-sided 95% bounds
+    for `not_worse` and `gain_possible`, because those decide there. `test` and `p_value` are of the test that decides,
+    `alpha` is the look's. `mde`: the true gain found with 80% power at the test's share of alpha; None where it has
+    none.
     """
 
     condition: str
@@ -229,10 +231,18 @@ def _accuracy_mde(discordance: float, accuracy: stats.PairedBootstrap, level: fl
 
 def _share_words(level: Level, least: float, alpha: float, *, only: bool) -> str:
     if only:
-        return "has the whole alpha: the run has no other test"
+        return "has the whole alpha: there is no other test"
     if level.share == 0:
         return f"takes no share: its p could not be below {least:.2g} whatever the direction, half is {alpha / 2:.4f}"
     return "has the whole alpha: the other test could not reach its half" if level.share == 1 else "has half of alpha"
+
+
+def not_read_row(accuracy: Paired, found: Reading, seed: int, resamples: int) -> GateRow:
+    """The difference in accuracy between two policies that are not shown to read the questions. It decides nothing."""
+    groups = accuracy.groups
+    estimate = stats.bootstrap_mean(accuracy.champion, accuracy.challenger, groups, seed=seed, resamples=resamples)
+    row = _estimate_row("not_read", "accuracy", accuracy.source.benchmark, "clustered_bootstrap", estimate)
+    return replace(row, passed=True, detail=found.words)
 
 
 def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:
@@ -281,7 +291,7 @@ def ordered_rows(challenger: PolicyResults, seed: int, resamples: int) -> list[G
 
 
 def _estimate_row(condition: str, metric: str, benchmark: str, test: str, estimate: stats.PairedBootstrap) -> GateRow:
-    two_sided = condition == "better"
+    two_sided = condition in ("better", "not_read")
     return GateRow(
         condition,
         metric,

@@ -12,6 +12,8 @@ No files, no database, no torch. The rule (the row's `condition` in brackets):
             and  [ordered]   beside such a score, which sees little or no order of words: the challenger's ROUGE-L is
                              above that of the same answers shuffled (one-sided 95% lower bound above 0)
             and  [guard]     no red guard that blocks
+    Where free text is there too, accuracy and macro-F1 count only if labels are shown to be read (reading.py): a policy
+    that does not read them has an accuracy that says nothing. They are then in rows [not_read], which decide nothing.
     REJECT       valid, and some metric is worse, or [ordered] fails, or [gain_possible] fails on accuracy and score
     INCONCLUSIVE otherwise
 
@@ -38,16 +40,18 @@ from rlaif.gate.conditions import (
     better_rows,
     bound_rows,
     measure,
+    not_read_row,
     ordered_rows,
 )
 from rlaif.gate.items import Items, items_to_settle
 from rlaif.gate.labelled import labelled_rows, with_labels
 from rlaif.gate.levels import alpha_for_look
 from rlaif.gate.ppi import Labels, estimate
+from rlaif.gate.reading import reading
 from rlaif.types import Action
 from rlaif.wording import items_words
 
-RULE = "gate-2"  # how alpha is shared and handed on; recorded with each decision, absent before there was a second rule
+RULE = "gate-3"  # what counts, and how alpha is shared and handed on; recorded with each decision, absent at first
 MOST_RESAMPLES = 1_000_000
 
 __all__ = [
@@ -178,6 +182,9 @@ def decide(
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
+            if accuracy and score and not (found := reading(accuracy)).shown:
+                rows.append(not_read_row(accuracy, found, seed, settings.resamples))
+                accuracy = None
             for_p = resamples_of(alpha, settings)
             read = labelled.score if labelled else score
             measured = measure(accuracy, read, order, consistency, others, seed, settings.resamples, for_p)
@@ -261,8 +268,12 @@ def _conclude(
     if look.share != 1:
         inherited += f" (other runs on these items leave {look.share:.1%} of a run's alpha)"
 
+    unread = "".join(
+        f"; {_words(row)} does not count: not shown to read" for row in rows if row.condition == "not_read"
+    )
+
     def result(action: Action, why: str, items: Items | None = None) -> GateResult:
-        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}"
+        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}{unread}"
         return GateResult(action, reason, alpha, rows, items, look.inherited, shares, look.share)
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]

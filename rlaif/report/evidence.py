@@ -24,6 +24,7 @@ CONDITIONS = {
     "not_worse": "Not worse",
     "ordered": "Words in order",
     "gain_possible": "Gain possible",
+    "not_read": "Labels read?",
     "guard": "Guard",
     "valid": "Valid",
 }
@@ -42,6 +43,8 @@ class Condition:
 
     @property
     def result(self) -> str:
+        if self.name == CONDITIONS["not_read"]:
+            return "decides nothing"
         return "✓ passed" if self.passed else "not shown" if self.enough else "✗ failed"
 
 
@@ -122,7 +125,7 @@ def _condition(g: dict[str, Any], one_gain: bool = False) -> Condition:
         change = f"{words.number(g['champion_mean'])} → {words.number(g['challenger_mean'])}"
     difference = ""
     if g["delta"] is not None:
-        kind = "95%" if g["condition"] == "better" else "one-sided 95%"
+        kind = "95%" if g["condition"] in ("better", "not_read") else "one-sided 95%"
         difference = f"{words.signed(g['delta'])} ({kind}: {words.interval(g['ci_low'], g['ci_high'])})"
     detail = [words.hide_places(g["detail"])] if g["detail"] else []
     if g["p_adjusted"] is not None:

@@ -212,18 +212,20 @@ def _summary_table(snapshot: Snapshot) -> Table:
 
 
 def _gate_cells(snapshot: Snapshot, measured: Cells) -> Cells:
-    """From the gate's estimates: `better` before `not_worse`, whose bounds are one-sided. The base met nobody: its own
-    interval is that of `measured`, where that has the same items.
+    """From the gate's estimates: `better` and `not_read` before `not_worse`, whose bounds are one-sided. The base met
+    nobody: its own interval is that of `measured`, where that has the same items.
     """
     cells: Cells = {}
     base = {p["policy_id"] for p in snapshot.policies if p["kind"] == "base"}
-    for condition in ("better", "not_worse"):
+    for condition in ("better", "not_read", "not_worse"):
         for r in snapshot.gates:
             metric = r["metric"].removeprefix(f"{r['benchmark']} ")  # a further benchmark's begins with its name
             if r["condition"] != condition or (metric == r["metric"] and metric not in METRICS):
                 continue
             key = (r["benchmark"], metric)
-            interval = f"{r['ci_low']:+.3f}..{r['ci_high']:+.3f}" if condition == "better" else f"> {r['ci_low']:+.3f}"
+            interval = (
+                f"{r['ci_low']:+.3f}..{r['ci_high']:+.3f}" if condition != "not_worse" else f"> {r['ci_low']:+.3f}"
+            )
             cell = f"{r['challenger_mean']:.4f} (n={r['n']})\n{r['delta']:+.4f}\n{interval}"
             cells.setdefault(r["challenger"], {}).setdefault(key, cell)
             if r["champion"] in base:

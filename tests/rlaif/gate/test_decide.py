@@ -120,9 +120,9 @@ def test_a_sure_gain_that_is_too_small_is_not_enough():
 
 
 def test_a_gain_of_exactly_the_least_worth_having_counts():
-    right = [i < 300 for i in range(1000)]
+    right = [i < 600 for i in range(1000)]
     groups = {"groups": tuple(f"g{i}" for i in range(1000))}
-    champion, challenger = policy(right, SCORE), policy([i < 310 for i in range(1000)], SCORE)
+    champion, challenger = policy(right, SCORE), policy([i < 610 for i in range(1000)], SCORE)
     result = judged(*(replace(p, accuracy=replace(p.accuracy, **groups)) for p in (champion, challenger)))
     assert row(result, "better", "accuracy").delta == pytest.approx(0.01)
     assert row(result, "better", "accuracy").passed
@@ -293,9 +293,40 @@ def test_no_number_of_items_helps_where_the_loss_seen_is_beyond_the_margin():
 
 
 def test_no_number_of_items_is_given_without_a_gain():
-    champion, challenger = few(2, 3)
-    result = judged(policy(champion, SCORE), policy(challenger, SCORE))
+    champion, challenger = few(2, 3, 300)
+    result = judged(policy(champion, SCORE), policy(challenger, LEVEL), gain_score=0.0)
     assert (result.action, result.items_needed) == ("INCONCLUSIVE", None)
+
+
+def guessed(says):
+    """CHAMPION's free text, and labels that are `says(i)` of item i."""
+    labels = [says(i) for i in range(300)]
+    right = [float(label == TARGETS[i % 5]) for i, label in enumerate(labels)]
+    return replace(CHAMPION, accuracy=metric("accuracy", right, labels))
+
+
+def test_labels_that_are_not_read_do_not_count():
+    """More of the commonest label is more accuracy, and no gain; less of it is no loss."""
+    always, half = guessed(lambda i: "yes"), guessed(lambda i: "yes" if i % 7 < 4 else "no")
+    for champion, challenger in ((half, always), (always, half)):
+        result = judged(champion, replace(challenger, score=metric("token_f1", UP), order=metric("rouge_l", UP)))
+        assert result.action == "PROMOTE" and result.shares == {"token_f1": 1.0}
+        assert "accuracy" in result.reason and "does not count: not shown to read" in result.reason
+        found = row(result, "not_read", "accuracy")
+        assert found.delta == pytest.approx(challenger.accuracy.values[0] - found.champion_mean, abs=1) and found.passed
+        assert not [r for r in result.rows if r.metric == "macro_f1"]
+    swapped = row(judged(half, always), "not_read", "accuracy"), row(judged(always, half), "not_read", "accuracy")
+    assert swapped[0].detail == swapped[1].detail and swapped[0].delta == pytest.approx(-swapped[1].delta)
+
+
+def test_a_challenger_that_stops_reading_is_rejected():
+    result = judged(CHAMPION, replace(guessed(lambda i: "yes"), score=metric("token_f1", UP)))
+    assert result.action == "REJECT" and "worse: accuracy" in result.reason
+
+
+def test_labels_alone_count_whether_read_or_not():
+    alone = replace(guessed(lambda i: "yes"), score=None, order=None)
+    assert row(judged(alone, alone), "better", "accuracy").delta == 0
 
 
 def test_a_look_that_inherits_alpha_finds_more_and_says_why():
@@ -471,13 +502,12 @@ def test_a_promotion_never_goes_both_ways(rights, shift, seed):
     b = policy([y for _, y in rights], after.tolist())
     there, back = judged(a, b), judged(b, a)
     assert "PROMOTE" not in (there.action, back.action) or there.action != back.action
-    for name in ("accuracy", "token_f1"):
-        assert not (row(there, "better", name).passed and row(back, "better", name).passed)
-        assert row(there, "better", name).delta == pytest.approx(-row(back, "better", name).delta, abs=1e-12)
-    assert (row(there, "better", "accuracy").b, row(there, "better", "accuracy").c) == (
-        row(back, "better", "accuracy").c,
-        row(back, "better", "accuracy").b,
-    )
+    tests = [[r for r in result.rows if r.condition in ("better", "not_read")] for result in (there, back)]
+    assert [r.metric for r in tests[0]] == [r.metric for r in tests[1]]
+    for one, other in zip(*tests, strict=True):
+        assert not (one.condition == "better" and one.passed and other.passed)
+        assert one.delta == pytest.approx(-other.delta, abs=1e-12)
+        assert (one.condition, one.b, one.c) == (other.condition, other.c, other.b)
 
 
 def test_the_same_seed_gives_the_same_result():
@@ -506,7 +536,7 @@ def test_labels_alone_have_all_of_alpha_and_no_row_about_free_text():
     found, shared = row(alone, "better", "accuracy"), row(judged(CHAMPION, policy(BETTER, LEVEL)), "better", "accuracy")
     assert alone.action == "PROMOTE" and alone.shares == {"accuracy": 1.0}
     assert found.p_adjusted == found.p_value == shared.p_value == pytest.approx(shared.p_adjusted / 2)
-    assert found.mde < shared.mde and "the run has no other test" in found.detail
+    assert found.mde < shared.mde and "there is no other test" in found.detail
     assert {r.metric for r in alone.rows if r.condition != "valid"} == {"accuracy", "macro_f1"}
     level = judged(LABELS_ALONE, LABELS_ALONE)
     assert level.action == "REJECT" and "no gain worth having" in level.reason
