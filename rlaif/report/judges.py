@@ -66,7 +66,8 @@ def warnings(data: Data) -> list[str]:
     for decision in data.snapshot.decisions:
         if decision["kind"] == "licence" and decision["action"] in ("RESTRICTED", "OTHER_DATA"):
             reason = words.hide_places(decision["reason"])
-            found.append(f"{reason[0].upper()}{reason[1:]}.")
+            of_judge = decision["action"] == "RESTRICTED"  # begins with its name, which has the letters that it has
+            found.append(f"The judge {reason}." if of_judge else f"{reason[0].upper()}{reason[1:]}.")
     labels, gate = (str(data.config.get(key) or "") for key in ("judge.model", "evaluation.judge"))
     if shared := _kinds(labels) & _kinds(gate):
         kind, labeller, marker = (words.hide_places(name) for name in (words.join(sorted(shared)), labels, gate))

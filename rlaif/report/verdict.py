@@ -140,8 +140,8 @@ def _selected(round: int, data: Data, tests: Rows) -> str:
     evidence = [d["evidence"] for d in data.snapshot.decisions if d["round"] == round and d["kind"] == "gate"]
     found = promoted_for("PROMOTE", json.loads(evidence[-1]) if evidence else {}, tests)
     shown = [(f, words.signed(f.row["delta"]), words.signed(f.true)) for f in found]
-    smaller = [f"{words.metric(f.row['metric'])} {true} in place of {gain}" for f, gain, true in shown if true != gain]
-    return f" Only high gains are promoted; allowing for that, about {words.join(smaller)}." if smaller else ""
+    smaller = [f"{true} of {words.metric(f.row['metric'])}" for f, gain, true in shown if true != gain]
+    return f" Only high gains are promoted; allowing for that, it is about {words.join(smaller)}." if smaller else ""
 
 
 def _items_needed(round: int, data: Data) -> str:

@@ -81,4 +81,4 @@ def test_which_exam_when_and_with_what_restriction(finished: Store) -> None:
     (row,) = table.rows
     assert row[1] == "medquad" and row[3] == "restricted (rules failed: 1)" and row[6:] == ("a" * 12, "3")
     assert row[2].startswith("20") and len(row[2]) == 16
-    assert warnings(data) == [f"{reason[0].upper()}{reason[1:]}."]
+    assert warnings(data) == [f"The judge {reason}."]

@@ -30,7 +30,7 @@ def test_what_was_promoted_and_by_how_much(finished: Store) -> None:
     assert (
         found.steps[0].sentence
         == "Better than base: token F1 0.500 → 0.600, +0.100 (95% interval +0.020 to +0.180, n = 40). "
-        "Only high gains are promoted; allowing for that, about token F1 0.000 in place of +0.100."
+        "Only high gains are promoted; allowing for that, it is about 0.000 of token F1."
     )
     assert found.steps[1].sentence == (
         "Not shown to be better than SFT: token F1 0.600 → 0.595, −0.005 (95% interval −0.030 to +0.020, n = 40); "
