@@ -33,7 +33,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rlaif.config import GateConfig
-from rlaif.evals.results import MetricResults, PolicyResults, pair, pair_both
+from rlaif.evals.results import MetricResults, Paired, PolicyResults, pair, pair_both
 from rlaif.gate.conditions import (
     GateRow,
     Measured,
@@ -47,7 +47,7 @@ from rlaif.gate.items import Items, items_to_settle
 from rlaif.gate.labelled import labelled_rows, with_labels
 from rlaif.gate.levels import alpha_for_look
 from rlaif.gate.ppi import Labels, estimate
-from rlaif.gate.reading import reading
+from rlaif.gate.reading import Reading, reading
 from rlaif.types import Action
 from rlaif.wording import items_words
 
@@ -182,7 +182,7 @@ def decide(
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
-            if accuracy and score and not (found := reading(accuracy)).shown:
+            if accuracy and score and not (found := _read(accuracy)).shown:
                 rows.append(not_read_row(accuracy, found, seed, settings.resamples))
                 accuracy = None
             for_p = resamples_of(alpha, settings)
@@ -196,6 +196,11 @@ def decide(
             if score and labelled and labelled.correction:
                 rows = labelled_rows(rows, score, labelled.correction, settings, seed)
     return _conclude((*rows, *guards), measured, look, alpha, settings)
+
+
+def _read(accuracy: Paired) -> Reading:
+    says = accuracy.champion_predictions, accuracy.challenger_predictions
+    return reading(accuracy.targets, *says, accuracy.groups)
 
 
 def resamples_of(alpha: float, settings: GateConfig) -> int:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
-
-from rlaif.evals.results import Paired
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +34,24 @@ class Reading:
         )
 
 
-def reading(paired: Paired) -> Reading:
-    """Whether labels and right labels agree beyond chance: the numerator of Cohen's kappa (1960, Educational and
-    Psychological Measurement 20), over the answers of both policies together.
+def reading(targets: ArrayLike, first: ArrayLike, second: ArrayLike, groups: ArrayLike) -> Reading:
+    """Whether the labels that two policies say agree with the right ones, `targets`, beyond chance: the numerator of
+    Cohen's kappa (1960, Educational and Psychological Measurement 20), over the answers of both together.
 
-    Its standard error is that of the linearised mean, over whole groups, of which `paired` has two at least. Which
-    policy gave which answer makes no difference, so what hangs on it leaves the level of every test between the two.
+    All have the shape (items,). The standard error is that of the linearised mean over whole groups, of which there are
+    two at least. Which policy gave which answer makes no difference, so what hangs on it leaves the level of every test
+    between the two.
     """
-    labels = sorted({*paired.targets, *paired.champion_predictions, *paired.challenger_predictions})
-    place = {label: i for i, label in enumerate(labels)}
-    n = len(paired.targets)
-    right, said = np.zeros((n, len(labels))), np.zeros((n, len(labels)))
-    for i, target in enumerate(paired.targets):
-        right[i, place[target]] = 1
-        said[i, place[paired.champion_predictions[i]]] += 0.5
-        said[i, place[paired.challenger_predictions[i]]] += 0.5
+    labels, place = np.unique(np.stack([targets, first, second]), return_inverse=True)
+    n = place.size // 3
+    right, one, other = np.eye(len(labels))[place].reshape(3, n, len(labels))
+    said = (one + other) / 2
     share_right, share_said = right.mean(axis=0), said.mean(axis=0)
     hits, by_chance = (right * said).sum(axis=1), float(share_right @ share_said)
     change = hits - right @ share_said - said @ share_right
-    sums: defaultdict[str, float] = defaultdict(float)
-    for group, value in zip(paired.groups, change - change.mean(), strict=True):
-        sums[group] += float(value)
-    groups = len(sums)
-    error = math.sqrt(groups / (groups - 1) * sum(value**2 for value in sums.values())) / n
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(group, weights=change - change.mean())
+    error = math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums)) / n
     accuracy = float(hits.mean())
-    lower = accuracy - by_chance - float(scipy.stats.t.ppf(0.95, groups - 1)) * error
+    lower = accuracy - by_chance - float(scipy.stats.t.ppf(0.95, len(sums) - 1)) * error
     return Reading(accuracy, by_chance, lower)

@@ -22,6 +22,7 @@ from rlaif import stats
 from rlaif.config import GateConfig
 from rlaif.gate.decide import Check, Checks, Look, MetricResults, PolicyResults, decide, own_alpha, resamples_of
 from rlaif.gate.levels import Arm, least_p, shared
+from rlaif.gate.reading import reading
 from rlaif.gate.streams import Answers, Pair, Stream
 
 TRIES = (200, 2_000)
@@ -128,6 +129,8 @@ def could_be_promoted(dealt: Pair, alpha: float, settings: GateConfig, seed: int
     once in a million times if p were at the share; the last try is that of `decide` itself, with the same p.
     """
     a, s = dealt.accuracy, dealt.score
+    if a and s and not reading(a.targets, a.champion_says, a.challenger_says, a.groups).shown:
+        a = None  # as in `decide`
     level_accuracy, level_score = _levels(a, s, alpha)
     gained = a and (a.challenger - a.champion).mean() >= settings.gain_accuracy - 1e-9
     if a and gained and level_accuracy and stats.mcnemar_exact(a.champion, a.challenger).p_value <= level_accuracy:

@@ -3,25 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rlaif.evals.results import MetricResults, Paired
 from rlaif.gate.reading import Reading, reading
 
 LABELS = np.array(["yes", "no", "maybe"])
 RNG = np.random.default_rng(3)
 
 
-def paired(targets: np.ndarray, first: np.ndarray, second: np.ndarray, per_group: int = 1) -> Paired:
-    n = len(targets)
-    ids, groups = tuple(f"i{i}" for i in range(n)), tuple(f"g{i // per_group}" for i in range(n))
-    values = tuple((first == targets).astype(float).tolist())
-    said = tuple(first.tolist())
-    source = MetricResults(
-        "pubmedqa", "accuracy", ids, values, said, tuple(targets.tolist()), groups, ("scored",) * n, "h", "d"
-    )
-    others = (second == targets).astype(float).tolist()
-    return Paired(
-        source, list(values), others, first.tolist(), second.tolist(), targets.tolist(), list(groups), list(ids)
-    )
+def read(targets: np.ndarray, first: np.ndarray, second: np.ndarray, per_group: int = 1) -> Reading:
+    return reading(targets, first, second, np.arange(len(targets)) // per_group)
 
 
 def drawn(n: int, shares: tuple[float, ...]) -> np.ndarray:
@@ -30,31 +19,28 @@ def drawn(n: int, shares: tuple[float, ...]) -> np.ndarray:
 
 def test_accuracy_and_chance_are_those_of_a_hand_calculation() -> None:
     targets = np.array(["yes", "yes", "no", "no"])
-    found = reading(paired(targets, np.array(["yes", "yes", "no", "yes"]), np.array(["yes", "no", "no", "yes"])))
+    found = read(targets, np.array(["yes", "yes", "no", "yes"]), np.array(["yes", "no", "no", "yes"]))
     # five of eight labels are right; yes is said in 5 of 8 and right in 2 of 4
     assert (found.accuracy, found.by_chance) == (pytest.approx(5 / 8), pytest.approx(0.5))
 
 
 @pytest.mark.parametrize("shares", [(1.0, 0.0, 0.0), (0.9, 0.1, 0.0), (0.5, 0.3, 0.2)])
 def test_guesses_are_shown_to_read_in_one_case_of_twenty_at_most(shares: tuple[float, ...]) -> None:
-    shown = [
-        reading(paired(drawn(250, (0.55, 0.34, 0.11)), drawn(250, shares), drawn(250, shares), 2)).shown
-        for _ in range(400)
-    ]
+    shown = [read(drawn(250, (0.55, 0.34, 0.11)), drawn(250, shares), drawn(250, shares), 2).shown for _ in range(400)]
     assert np.mean(shown) <= 0.09
 
 
 def test_an_accuracy_of_three_quarters_is_reading() -> None:
     targets = drawn(250, (0.55, 0.34, 0.11))
     first = np.where(RNG.random(250) < 0.75, targets, "yes")
-    assert reading(paired(targets, first, np.full(250, "yes"))).shown, "one of the two is enough"
+    assert read(targets, first, np.full(250, "yes")).shown, "one of the two is enough"
 
 
 def test_who_said_what_makes_no_difference() -> None:
     targets, a, b = (drawn(60, (0.5, 0.3, 0.2)) for _ in range(3))
     swap = (RNG.random(30) < 0.5).repeat(2)
-    one, other = paired(targets, a, b, 2), paired(targets, np.where(swap, b, a), np.where(swap, a, b), 2)
-    assert reading(one).lower == pytest.approx(reading(other).lower, abs=1e-12)
+    one, other = read(targets, a, b, 2), read(targets, np.where(swap, b, a), np.where(swap, a, b), 2)
+    assert one.lower == pytest.approx(other.lower, abs=1e-12)
 
 
 def test_words_say_what_was_found() -> None:

@@ -21,6 +21,15 @@ def taken(stream: Stream, n: int, seed: int = 0) -> list[Pair]:
     return [p for p, _ in zip(stream(rng), range(n), strict=False)]
 
 
+def guessed(dealt: Pair) -> Pair:
+    """The champion says yes to everything, the challenger to every other question."""
+    yes, no = np.full_like(dealt.accuracy.targets, "yes"), np.full_like(dealt.accuracy.targets, "no")
+    half = np.where(np.arange(len(yes)) % 2, yes, no)
+    values = ((says == dealt.accuracy.targets).astype(float) for says in (yes, half))
+    sides = dict(zip(("champion", "challenger"), values, strict=True))
+    return replace(dealt, accuracy=replace(dealt.accuracy, champion_says=yes, challenger_says=half, **sides))
+
+
 @pytest.mark.slow
 def test_no_promotion_is_screened_out() -> None:
     """Of looks near the line, `could_be_promoted` lets every one through that the whole gate promotes."""
@@ -47,16 +56,19 @@ def test_a_look_far_from_a_promotion_is_not_worked_out() -> None:
     assert could_be_promoted(replace(flat, score=sure), alpha, SETTINGS, 0)
 
 
-@pytest.mark.parametrize("lost", ["accuracy", "score"])
+@pytest.mark.parametrize("lost", ["accuracy", "score", "reading"])
 def test_a_test_that_stands_alone_has_all_of_alpha(lost: str) -> None:
-    """What is promoted with labels alone or free text alone is what the whole gate promotes; none is screened out."""
+    """What is promoted with labels alone, free text alone or labels that nobody reads is what the whole gate promotes;
+    none is screened out.
+    """
     stream = drawn_pairs(
         n_accuracy=250, discordance=0.12, gain_accuracy=0.05, gain_score=0.02, n_score=100, n_groups=50
     )
     outcomes = []
     for seed in range(12):
         (dealt,) = taken(stream, 1, seed)
-        alone = replace(dealt, **{lost: None}, **({"order": None, "shuffled": None} if lost == "score" else {}))
+        without = {"order": None, "shuffled": None} if lost == "score" else {}
+        alone = guessed(dealt) if lost == "reading" else replace(dealt, **{lost: None}, **without)
         with_screen = is_promoted(alone, FIRST, SETTINGS, seed)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(simulate, "could_be_promoted", lambda *_: True)
