@@ -278,10 +278,10 @@ def compare_variants(
         check_base(run, base)
     champions, asked, before = [], [], []
     for run in runs:
-        rows = run.store.query("SELECT champion_in FROM rounds WHERE round = ?", [round])
+        rows = run.store.query("SELECT DISTINCT policy_id FROM candidates WHERE round = ?", [round])
         if not rows or run.done(round, "pairs") is None:
             raise UsageError(f"{run.folder}: round {round} has made no pairs yet")
-        champions.append(str(rows[0]["champion_in"]))
+        champions.append(str(rows[0]["policy_id"]))
         asked.append(asked_of(run, base, limit))
         before.append(ask(asked[-1], run, load_policy(run, base, champions[-1]), "champion"))
     again = [one for one in before for _ in range(seeds)]

@@ -137,9 +137,9 @@ def prune(run: Run) -> list[tuple[str, int]]:
     each.
 
     The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under
-    way, and until the sealed test was opened the SFT policy, which is part of it. The database is written first: killed
-    in between, folders are left that the next prune deletes. RlaifError while a loop works on the run, and where a
-    policy's row or a link leads out of its own folder: nothing is deleted then.
+    way, and what a round starts from, and until the sealed test was opened the SFT policy, which is part of it. The
+    database is written first: killed in between, folders are left that the next prune deletes. RlaifError while a loop
+    works on the run, and where a policy's row or a link leads out of its own folder: nothing is deleted then.
     """
     with run_lock(run.folder):
         doomed = []
@@ -174,6 +174,8 @@ def _never_champion(run: Run) -> list[dict[str, Any]]:
         "SELECT champion_in AS id FROM rounds UNION SELECT champion_out FROM rounds UNION SELECT champion FROM gates"
     )
     champions = {str(row["id"]) for row in held}
+    last = _latest_round(run)
+    champions |= {run.starts_from(round, run.champion()) for round in (last, last + 1)}
     promoted = run.store.query("SELECT evidence FROM decisions WHERE action = 'PROMOTE'")
     champions |= {str(json.loads(row["evidence"])["policy_id"]) for row in promoted}
     rows = run.store.query(

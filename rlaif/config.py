@@ -255,7 +255,9 @@ class GateConfig(Section):
 
     `ledger`: whether looks at the same gate items are counted over runs, and whether runs share the alpha (see
     rlaif.gate.ledger). `labels`: at how many gate items people, or a careful judge, correct the gate's judge at each
-    look (see rlaif.gate.labels); 0: none, else 30 or more.
+    look (see rlaif.gate.labels); 0: none, else 30 or more. `after_inconclusive`: whether gains that are too small to be
+    shown one by one may add up over rounds (see `rlaif.run.Run.starts_from`); the challenger meets the champion either
+    way.
     """
 
     alpha_sft: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -271,6 +273,7 @@ class GateConfig(Section):
     resamples: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
     ledger: Literal["off", "warn", "spend"] = "warn"
     labels: Count = 0
+    after_inconclusive: Literal["champion", "challenger"] = "champion"  # which of the two the next round starts from
 
     @model_validator(mode="after")
     def _labels_enough(self) -> GateConfig:

@@ -153,6 +153,26 @@ class Run:
             )
         return str(base[0]["policy_id"])
 
+    def starts_from(self, round: int, champion: str) -> str:
+        """The policy that a preference round starts from: it answers the questions and is trained on them.
+
+        The champion. With `gate.after_inconclusive = "challenger"` it is the challenger of the round before, where the
+        gate could not tell it from the same champion, no blocking monitor was red and its weights were not pruned.
+        A round that has begun stays with the policy that answers in it.
+        """
+        begun = self.store.query("SELECT DISTINCT policy_id FROM candidates WHERE round = ?", [round])
+        if begun:
+            return str(begun[0]["policy_id"])
+        if self.config.gate.after_inconclusive == "champion":
+            return champion
+        undecided = self.store.query(
+            "SELECT challenger FROM rounds JOIN policies ON policy_id = challenger WHERE rounds.round = ? "
+            "AND decision = 'INCONCLUSIVE' AND champion_in = ? AND path <> '' AND NOT EXISTS (SELECT 1 FROM monitors m "
+            "WHERE m.round = rounds.round AND m.red AND m.name IN (SELECT unnest(?)))",
+            [round - 1, champion, list(self.config.monitors.blocking)],
+        )
+        return str(undecided[0]["challenger"]) if undecided else champion
+
     def policy(self, name: str) -> dict[str, Any]:
         """The row of a policy by id (or its unique beginning), or of "base", "sft" or "champion". UsageError if there
         is none.

@@ -4,6 +4,7 @@ says of it afterwards, also when it was interrupted in between; and a round of b
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from command_line import call
 from rlaif import admin
+from rlaif.gate.decide import GateResult
+from rlaif.loop import rounds
 from rlaif.loop.drift import sft_policy
 from rlaif.run import Run, open_run
 from rlaif.train import stages
@@ -26,9 +29,9 @@ BOTH = """best_of.epochs=1 best_of.warmup_steps=0 best_of.references=0.25 dpo.re
 ALONE = "best_of.epochs=1 best_of.warmup_steps=0 dpo.epochs=0".split()
 
 
-def loop(folder: Path, settings: list[str]) -> tuple[int, str]:
+def loop(folder: Path, settings: list[str], rounds: int = 1) -> tuple[int, str]:
     sets = [word for setting in settings for word in ("--set", setting)]
-    code, _, err = call("loop", "--rounds", 1, "--run", folder, "--profile", TINY, *sets)
+    code, _, err = call("loop", "--rounds", rounds, "--run", folder, "--profile", TINY, *sets)
     return code, err
 
 
@@ -143,3 +146,41 @@ def test_best_of_k_alone_is_a_challenger(tmp_path: Path) -> None:
     code, _, err = call("export", *options)
     assert code == 0, err
     assert "after best-of-k fine-tuning in preference round 1" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_gains_add_up_over_rounds_that_could_not_be_told_from_the_champion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round 1 is made INCONCLUSIVE. Round 2 is killed after it began, and goes on with the same policy."""
+    folder, real = tmp_path / "run", rounds.decide
+
+    def undecided(*args: Any, **kwargs: Any) -> GateResult:
+        found = real(*args, **kwargs)
+        return dataclasses.replace(found, action="INCONCLUSIVE") if kwargs["look"].kind == "dpo" else found
+
+    def stop(*_: Any, **__: Any) -> str:
+        raise RlaifError("the light went out")
+
+    monkeypatch.setattr(rounds, "decide", undecided)
+    command = ["gate.after_inconclusive=challenger", "monitors.blocking=[]"]
+    assert loop(folder, command)[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "dpo", stop)
+        assert loop(folder, command, rounds=2)[0] == 1
+    code, err = loop(folder, command, rounds=2)
+    assert code == 0, err
+    run = open_run(folder)
+    first, second = run.store.query("SELECT champion_in, challenger FROM rounds WHERE round > 0 ORDER BY round")
+    assert second["champion_in"] == first["champion_in"] != first["challenger"], "the champion stays"
+    assert f"starts from            {first['challenger'][:8]}" in err
+    answered = run.store.query("SELECT DISTINCT round, policy_id FROM candidates ORDER BY round")
+    assert [r["policy_id"] for r in answered] == [first["champion_in"], first["challenger"]]
+    made = run.policy(second["challenger"])
+    assert made["parent_id"] == made["reference_id"] == first["challenger"]
+    trained = run.store.query(
+        "SELECT DISTINCT p.round FROM policy_items i JOIN preferences p ON p.pair_id = i.item_id WHERE policy_id = ?",
+        [made["policy_id"]],
+    )
+    assert [r["round"] for r in trained] == [2], "on pairs of its own answers"
+    met = run.store.query("SELECT DISTINCT champion, challenger FROM gates WHERE round = 2")
+    assert met == [{"champion": first["champion_in"], "challenger": second["challenger"]}]

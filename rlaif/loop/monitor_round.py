@@ -45,7 +45,7 @@ def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -
         monitors.pair_yield(*now, *first, limit),
         monitors.score_spread(_scores(run, round), _scores(run, 1), limit),
         _judge_up(run, champion, challenger),
-        _kl(run, champion),
+        _kl(run, _answering(run, round) or champion),
         monitors.truncated(answers["cut"], answers["n"], limit),
         low,
         monitors.lost_to(_lost(run, round), now[1], low.red, limit),
@@ -281,13 +281,20 @@ def _judge_up(run: Run, champion: str, challenger: str | None) -> Monitor:
     return monitors.judge_up(_means(marks), measures, len(marks), limit)
 
 
-def _kl(run: Run, champion: str) -> Monitor:
+def _answering(run: Run, round: int) -> str | None:
+    """The policy that the round started from; None where it has no answers."""
+    rows = run.store.query("SELECT DISTINCT policy_id FROM candidates WHERE round = ?", [round])
+    return str(rows[0]["policy_id"]) if rows else None
+
+
+def _kl(run: Run, policy: str) -> Monitor:
+    """Of the policy that the round started from, mostly the champion."""
     limit = run.config.monitors
     threshold = f"> {limit.kl_to_sft:g} nat/token"
-    sft = drift.sft_policy(run, champion)
-    if sft == champion:
+    sft = drift.sft_policy(run, policy)
+    if sft == policy:
         return Monitor("kl_to_sft", 0.0, threshold, False, "the champion is the SFT policy")
-    measured = drift.measured(run, champion)
+    measured = drift.measured(run, policy)
     if measured is None:
         why = "no stage drift" if sft else "the champion does not come from an SFT policy"
         return unmeasured("kl_to_sft", threshold, why)

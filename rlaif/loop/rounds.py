@@ -103,7 +103,9 @@ def first_round(loop: Loop) -> None:
 
 
 def preference_round(loop: Loop, round: int, rounds: int) -> None:
-    """One round of `rounds`: the champion's answers, judged and paired, train a challenger for the gate."""
+    """One round of `rounds`: a policy's answers, judged and paired, train a challenger for the gate. The policy is the
+    champion, or what `Run.starts_from` says.
+    """
     run = loop.run
     if finished(run, round):
         return
@@ -115,17 +117,20 @@ def preference_round(loop: Loop, round: int, rounds: int) -> None:
         shown = ", ".join(f"{key} = {setting_words(value)}" for key, value in settings.items())
         loop.screen.line(f"  set by the controller  {shown}")
     run = loop.run
+    start = run.starts_from(round, champion)
+    if start != champion:
+        loop.screen.line(f"  starts from            {start[:8]}: the gate could not tell it from the champion")
     questions = draw(run, round)
-    candidates = sample_round(run, loop.base, champion, round, questions, loop.prompt, loop.screen)
+    candidates = sample_round(run, loop.base, start, round, questions, loop.prompt, loop.screen)
     candidates = as_judged(candidates, run.config.pairs)
-    measure_drift(run, loop.base, champion, round, loop.prompt, loop.screen)
+    measure_drift(run, loop.base, start, round, loop.prompt, loop.screen)
     verdicts = judge_round(run, loop.judge, round, questions, candidates, loop.screen)
-    kept = pair_round(loop, round, champion, questions, candidates, verdicts)
-    challenger = train_challenger(loop, round, champion, kept)
+    kept = pair_round(loop, round, start, questions, candidates, verdicts)
+    challenger = train_challenger(loop, round, start, kept)
     if challenger is None:
         lacks = [f"only {kept} pairs were kept"] if run.config.dpo.epochs else []
         if run.config.best_of.epochs:
-            lacks.append(f"only {len(best_answers(run, champion, round, run.config))} answers are good enough to learn")
+            lacks.append(f"only {len(best_answers(run, start, round, run.config))} answers are good enough to learn")
         reason = f"{' and '.join(lacks)}, {stages.MIN_PAIRS} are needed to train; the champion stays"
         monitors = monitor_round.monitor_round(run, round, champion, None)
         close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=monitors)
@@ -134,15 +139,15 @@ def preference_round(loop: Loop, round: int, rounds: int) -> None:
     gate_round(untuned, round, champion, challenger)
 
 
-def train_challenger(loop: Loop, round: int, champion: str, kept: int) -> str | None:
-    """The policy that the round makes: best-of-k fine-tuning where it is configured, then DPO. None where neither has
-    enough to train on.
+def train_challenger(loop: Loop, round: int, policy: str, kept: int) -> str | None:
+    """What the round makes of the policy that it started from: best-of-k fine-tuning where it is configured, then DPO.
+    None where neither has enough to train on.
     """
     run, start = loop.run, None
-    if run.config.best_of.epochs and len(best_answers(run, champion, round, run.config)) >= stages.MIN_PAIRS:
-        start = stages.raft(run, loop.base, champion, round, loop.prompt, loop.screen)
+    if run.config.best_of.epochs and len(best_answers(run, policy, round, run.config)) >= stages.MIN_PAIRS:
+        start = stages.raft(run, loop.base, policy, round, loop.prompt, loop.screen)
     if run.config.dpo.epochs and kept >= stages.MIN_PAIRS:
-        return stages.dpo(run, loop.base, champion, round, loop.prompt, loop.screen, start)
+        return stages.dpo(run, loop.base, policy, round, loop.prompt, loop.screen, start)
     return start
 
 
@@ -159,7 +164,7 @@ def start_round(run: Run, round: int, champion: str) -> str:
 def pair_round(
     loop: Loop,
     round: int,
-    champion: str,
+    policy: str,
     questions: Sequence[Question],
     candidates: Sequence[Candidate],
     verdicts: Sequence[Verdict],
@@ -200,7 +205,7 @@ def pair_round(
                 "quantile_margin": held.quantile,
             }
             if run.config.dpo.reference_chosen:
-                added, texts = reference_pairs(run, champion, round, run.config)
+                added, texts = reference_pairs(run, policy, round, run.config)
                 stage.rows = {**stage.rows, "preferences": [*map(asdict, pairs), *added], "imported_answers": texts}
                 detail["references"] = len(added)
         dropped = ", ".join(f"{n} {code}" for code, n in detail["dropped"].items())

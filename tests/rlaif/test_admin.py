@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -238,6 +239,12 @@ def test_prune_keeps_who_was_champion_by_hand(run: Run) -> None:
     admin.promote(run, "d901000000000000", "for a while")
     admin.promote(run, "d902000000000000", "back again")
     assert [policy_id for policy_id, _ in admin.prune(run)] == ["d903000000000000"]
+
+
+def test_prune_keeps_the_challenger_that_a_round_starts_from(run: Run) -> None:
+    """Round 4 is under way; with this setting it starts from round 3's challenger."""
+    chained = CONFIG.model_copy(update={"gate": CONFIG.gate.model_copy(update={"after_inconclusive": "challenger"})})
+    assert admin.prune(dataclasses.replace(run, config=chained)) == [("d901000000000000", 1000)]
 
 
 def test_prune_keeps_a_rejected_sft_for_the_sealed_test(run: Run) -> None:

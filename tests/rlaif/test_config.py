@@ -36,6 +36,7 @@ OTHER: dict[str, Any] = {
     "dpo.earlier": "all",
     "pairs.max_length_ratio": 2.0,
     "pairs.against": "greedy",
+    "gate.after_inconclusive": "challenger",
     "pairs.truncated": "cut",
     "gate.ledger": "spend",
     "gate.labels": 30,

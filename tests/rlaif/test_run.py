@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import pytest
 from rlaif.config import Config
 from rlaif.config_file import load_config
 from rlaif.run import Run, Stage, check_disk, now, open_or_create, open_run, session, unflat
-from rlaif.types import DataError, Decision, Preference, RlaifError, UsageError
+from rlaif.types import Candidate, DataError, Decision, Preference, RlaifError, UsageError
 from stores.store import DATABASE, Store
 
 DEFAULT = load_config()
@@ -264,6 +265,44 @@ def test_the_champion_is_the_base_until_a_policy_is_promoted(run: Run) -> None:
     promote(run, SFT["policy_id"], 2, "hand")
     assert run.champion() == SFT["policy_id"]
     assert run.policy("champion")["kind"] == "sft"
+
+
+def undecided(run: Run, decision: str = "INCONCLUSIVE", **changes: Any) -> Run:
+    """Round 1 is over: DPO met the champion SFT. The run lets rounds start from challengers."""
+    run.store.write({"policies": [BASE, SFT, DPO | {"path": "policies/5f7b"} | changes]})
+    promote(run, SFT["policy_id"])
+    row = {"round": 1, "champion_in": SFT["policy_id"], "challenger": DPO["policy_id"], "decision": decision}
+    run.store.write({"rounds": [row | {"champion_out": SFT["policy_id"]}]})
+    return dataclasses.replace(run, config=load_config("embedded", ["gate.after_inconclusive=challenger"]))
+
+
+def test_a_round_starts_from_the_champion_or_from_a_challenger_that_could_not_be_told_from_it(run: Run) -> None:
+    chained = undecided(run)
+    assert run.starts_from(2, SFT["policy_id"]) == SFT["policy_id"], "the default"
+    assert chained.starts_from(2, SFT["policy_id"]) == DPO["policy_id"]
+    assert chained.starts_from(2, BASE["policy_id"]) == BASE["policy_id"], "a person changed the champion"
+    assert chained.starts_from(3, SFT["policy_id"]) == SFT["policy_id"], "round 2 made none"
+
+
+@pytest.mark.parametrize(("decision", "changes"), [("REJECT", {}), ("PROMOTE", {}), ("INCONCLUSIVE", {"path": ""})])
+def test_a_round_does_not_start_from_what_was_decided_or_pruned(run: Run, decision: str, changes: Any) -> None:
+    assert undecided(run, decision, **changes).starts_from(2, SFT["policy_id"]) == SFT["policy_id"]
+
+
+def test_a_round_does_not_start_from_what_a_blocking_monitor_objects_to(run: Run) -> None:
+    chained = undecided(run)
+    red = {"round": 1, "name": "truncated", "value": 1.0, "threshold": "", "red": True}
+    run.store.write({"monitors": [red]})
+    assert chained.starts_from(2, SFT["policy_id"]) == DPO["policy_id"], "this one only warns"
+    run.store.write({"monitors": [red | {"name": chained.config.monitors.blocking[0]}]})
+    assert chained.starts_from(2, SFT["policy_id"]) == SFT["policy_id"]
+
+
+def test_a_round_that_has_begun_goes_on_with_the_policy_that_answers_in_it(run: Run) -> None:
+    chained = undecided(run)
+    answer = Candidate("c", 2, "q", SFT["policy_id"], "s", 0, 0, 0, "text", 1, "stop", -1.0, {})
+    run.store.write({"candidates": [answer]})
+    assert chained.starts_from(2, SFT["policy_id"]) == SFT["policy_id"]
 
 
 def test_a_policy_is_found_by_name_by_id_and_by_the_beginning_of_its_id(run: Run) -> None:
