@@ -5,11 +5,11 @@
 
 Each variant is the round's champion trained on the answers and labels that the run holds, with keys of [best_of], [dpo]
 and [pairs] in the place of the round's own; a key of [pairs] makes the round's pairs anew from the stored scores. It is
-then asked all gate items, and a row of the Markdown table shows it against the champion: token F1, quality (by the
-gate's judge, or the labelling one where the run has none) and PubMedQA accuracy, with paired 95% intervals (bootstrap
-of the items clustered by group). With several runs or seeds an item's value is its mean over them. The first seed is
-the loop's own: a variant without keys is the policy that the loop trained. Nothing is written to the runs, save what a
-judge that is a language model answers.
+then asked all gate items, or with --unseen so many training questions that nothing has used yet. A row of the Markdown
+table shows it against the champion: token F1, quality (by the gate's judge, or the labelling one where the run has
+none) and PubMedQA accuracy, with paired 95% intervals (bootstrap of the items clustered by group). With several runs or
+seeds an item's value is its mean over them. The first seed is the loop's own: a variant without keys is the policy that
+the loop trained. Nothing is written to the runs, save what a judge that is a language model answers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from rlaif.models.adapter import fast_copy, load_adapter
 from rlaif.models.base import Base
 from rlaif.policies import check_base, load_policy, opened, run_prompt
 from rlaif.prompts import Prompt
-from rlaif.records import load_candidates, load_verdicts
+from rlaif.records import load_candidates, load_questions, load_verdicts
 from rlaif.run import Run, open_run
 from rlaif.screen import Screen
 from rlaif.train import stages
@@ -238,13 +238,30 @@ def cell(found: Mapping[str, Any] | None) -> str:
     return shown + (f"<br>{each}" if len(found["each"]) > 1 else "")
 
 
-def asked_of(run: Run, base: Base, limit: int) -> Asked:
-    """The gate's items of a run, the first `limit` of each benchmark by id (0: all that there are)."""
+def asked_of(run: Run, base: Base, limit: int, unseen: int = 0) -> Asked:
+    """The gate's items of a run, the first `limit` of each benchmark by id (0: all that there are). With `unseen`, so
+    many training questions stand in the place of the free-text ones: see :func:`unseen_questions`.
+    """
     items = {b: benchmark_questions(run, b, "gate", limit) for b in (FREE_TEXT[0], LABELLED[0])}
+    if unseen:
+        items[FREE_TEXT[0]] = unseen_questions(run, unseen)
     items = {b: questions for b, questions in items.items() if questions}
     if FREE_TEXT[0] not in items:
         raise UsageError(f"{run.folder}: no gate items of {FREE_TEXT[0]} to compare on")
     return Asked(base, run_prompt(run), measuring_judge(run)[0], items)
+
+
+def unseen_questions(run: Run, n: int) -> list[Question]:
+    """`n` free-text training questions, drawn by the run's seed, that no policy of the run was trained on and that no
+    round has asked: a choice of settings by them leaves the gate's items as they were.
+    """
+    used = run.store.query("SELECT item_id AS id FROM policy_items UNION SELECT question_id FROM candidates")
+    known = {row["id"] for row in used}
+    free = load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
+    rest = [q for q in free if q.question_id not in known]
+    if len(rest) < n:
+        raise UsageError(f"--unseen {n}: {run.folder} has {len(rest)} training questions that nothing has used yet")
+    return sorted(random.Random(f"unseen/{run.config.seed}").sample(rest, n), key=lambda q: q.question_id)
 
 
 def main() -> None:
@@ -254,6 +271,7 @@ def main() -> None:
     parser.add_argument("--variant", action="append", metavar="NAME:KEY=VALUE,...", help="default: those of --list")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant in each run")
     parser.add_argument("--items", type=int, default=0, help="gate items of each benchmark; 0: all")
+    parser.add_argument("--unseen", type=int, default=0, help="ask so many unused training questions, not the gate's")
     parser.add_argument("--json", type=Path, help="also write each variant's figures there, one JSON object per line")
     parser.add_argument("--list", action="store_true", help="print the variants that are there by themselves")
     if "--list" in sys.argv[1:]:
@@ -261,15 +279,16 @@ def main() -> None:
         return
     args = parser.parse_args()
     try:
-        compare_variants(args.run, args.round, args.variant or VARIANTS, max(args.seeds, 1), args.items, args.json)
+        variants, items = args.variant or VARIANTS, (args.items, args.unseen)
+        compare_variants(args.run, args.round, variants, max(args.seeds, 1), items, args.json)
     except RlaifError as error:
         sys.exit(str(error))
 
 
 def compare_variants(
-    folders: Sequence[Path], round: int, variants: Sequence[str], seeds: int, limit: int, out: Path | None
+    folders: Sequence[Path], round: int, variants: Sequence[str], seeds: int, items: tuple[int, int], out: Path | None
 ) -> None:
-    """Prints the table, a row as soon as it is known."""
+    """Prints the table, a row as soon as it is known. `items`: of each benchmark, and unseen training questions."""
     screen = Screen()
     runs = [tuned(open_run(folder), round) for folder in folders]
     planned = [[variant_config(run, text) for text in variants] for run in runs]  # a mistake shows before any training
@@ -282,7 +301,7 @@ def compare_variants(
         if not rows or run.done(round, "pairs") is None:
             raise UsageError(f"{run.folder}: round {round} has made no pairs yet")
         champions.append(str(rows[0]["policy_id"]))
-        asked.append(asked_of(run, base, limit))
+        asked.append(asked_of(run, base, *items))
         before.append(ask(asked[-1], run, load_policy(run, base, champions[-1]), "champion"))
     again = [one for one in before for _ in range(seeds)]
     print("| variant | trained on | steps | seconds | words | token F1 | quality | PubMedQA accuracy |")

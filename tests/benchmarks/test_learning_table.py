@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from rlaif.config import Config
+from rlaif.config import Config, flat
 from rlaif.evals.results import MetricResults
 from rlaif.run import Run, open_run
-from rlaif.types import UsageError
+from rlaif.types import Candidate, Question, UsageError
+from stores.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +82,25 @@ def test_runs_and_seeds_are_averaged_by_item(learning: ModuleType) -> None:
     assert learning.cell(None) == ""
 
 
+def test_unseen_questions_are_training_questions_that_nothing_has_used(learning: ModuleType, tmp_path: Path) -> None:
+    config = Config()
+    row = {"run_id": "r", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
+    run = Run(tmp_path, Store.create(tmp_path, row), config)
+
+    def question(name: str, split: str = "train", **more: str) -> Question:
+        return Question(name, "medquad", split, name, name, f"Why {name}?", **{"reference": "So.", **more})
+
+    free = [question(f"u{i}") for i in range(5)]
+    others = [question("g", "gate"), question("l", label="yes", reference=""), question("taught"), question("asked")]
+    run.store.write({"questions": [*free, *others]})
+    run.store.write({"policy_items": [{"policy_id": "p", "item_id": "taught", "role": "sft"}]})
+    run.store.write({"candidates": [Candidate("c", 1, "asked", "p", "s", 0, 0, 0, "text", 1, "stop", -1.0, {})]})
+    assert [q.question_id for q in learning.unseen_questions(run, 5)] == [q.question_id for q in free]
+    assert learning.unseen_questions(run, 3) == learning.unseen_questions(run, 3)
+    with pytest.raises(UsageError, match="has 5 training questions that nothing has used"):
+        learning.unseen_questions(run, 6)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_plain_variant_is_the_policy_of_the_loop(
@@ -95,7 +115,7 @@ def test_the_plain_variant_is_the_policy_of_the_loop(
     capsys.readouterr()
     best_of = "best:best_of.epochs=1,best_of.references=0.5,best_of.warmup_steps=0"
     variants = ["plain:", best_of, "spin:dpo.reference_chosen=1"]
-    learning.compare_variants([folder], 1, variants, 1, 8, tmp_path / "out.json")
+    learning.compare_variants([folder], 1, variants, 1, (8, 0), tmp_path / "out.json")
     plain, best, spin = [json.loads(line) for line in (tmp_path / "out.json").read_text().splitlines()]
     trained = {row["policy_id"]: row["sha256"] for row in before if row["kind"] == "dpo"}
     assert list(trained.values()) == plain["sha256"]
