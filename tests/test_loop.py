@@ -95,8 +95,8 @@ def test_tensorboard_has_the_curves_and_the_decisions(run: Path, query: Any) -> 
     assert [bool(event.value) for event in events.Scalars("round/promoted")] == promoted
     (kept,) = query("SELECT count(*) AS n FROM preferences WHERE status = 'kept'")
     assert [event.value for event in events.Scalars("round/kept")] == [kept["n"]]
-    deltas = query("SELECT delta FROM gates WHERE condition = 'better' AND metric = 'accuracy' ORDER BY round")
-    tag = next(tag for tag in events.Tags()["scalars"] if tag.endswith("/accuracy/better/delta"))
+    deltas = query("SELECT delta FROM gates WHERE condition = 'better' AND metric = 'token_f1' ORDER BY round")
+    tag = next(tag for tag in events.Tags()["scalars"] if tag.endswith("/token_f1/better/delta"))
     assert [event.value for event in events.Scalars(tag)] == pytest.approx([row["delta"] for row in deltas], abs=1e-6)
     assert (run / "report.html").is_file()
 

@@ -122,12 +122,8 @@ def measure(
     Accuracy and score, whose p-values count, are resampled `resamples_p` times, what has bounds alone `resamples`.
     """
 
-    def macro_f1(paired: Paired) -> stats.PairedBootstrap:
-        predictions = paired.champion_predictions, paired.challenger_predictions
-        return stats.bootstrap_macro_f1(paired.targets, *predictions, paired.groups, seed=seed, resamples=resamples)
-
     def mean(paired: Paired, resamples: int = resamples) -> stats.PairedBootstrap:
-        return stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
+        return _mean(paired, seed, resamples)
 
     def least(paired: Paired | None) -> float:
         return 1.0 if paired is None else least_p(paired.champion, paired.challenger, paired.groups)
@@ -135,7 +131,7 @@ def measure(
     return Measured(
         stats.mcnemar_exact(accuracy.champion, accuracy.challenger) if accuracy else None,
         mean(accuracy, resamples_p) if accuracy else None,
-        macro_f1(accuracy) if accuracy else None,
+        _macro_f1(accuracy, seed, resamples) if accuracy else None,
         mean(score, resamples_p) if score else None,
         mean(order) if order else None,
         score.source.metric if score else "",
@@ -145,6 +141,15 @@ def measure(
         tuple((o.source.metric, o.source.benchmark, mean(o), o.source.margin) for o in others),
         mean(consistency) if consistency else None,
     )
+
+
+def _mean(paired: Paired, seed: int, resamples: int) -> stats.PairedBootstrap:
+    return stats.bootstrap_mean(paired.champion, paired.challenger, paired.groups, seed=seed, resamples=resamples)
+
+
+def _macro_f1(paired: Paired, seed: int, resamples: int) -> stats.PairedBootstrap:
+    predictions = paired.champion_predictions, paired.challenger_predictions
+    return stats.bootstrap_macro_f1(paired.targets, *predictions, paired.groups, seed=seed, resamples=resamples)
 
 
 def better_rows(m: Measured, alpha: float, settings: GateConfig) -> list[GateRow]:
@@ -237,12 +242,18 @@ def _share_words(level: Level, least: float, alpha: float, *, only: bool) -> str
     return "has the whole alpha: the other test could not reach its half" if level.share == 1 else "has half of alpha"
 
 
-def not_read_row(accuracy: Paired, found: Reading, seed: int, resamples: int) -> GateRow:
-    """The difference in accuracy between two policies that are not shown to read the questions. It decides nothing."""
-    groups = accuracy.groups
-    estimate = stats.bootstrap_mean(accuracy.champion, accuracy.challenger, groups, seed=seed, resamples=resamples)
-    row = _estimate_row("not_read", "accuracy", accuracy.source.benchmark, "clustered_bootstrap", estimate)
-    return replace(row, passed=True, detail=found.words)
+def not_read_rows(accuracy: Paired, found: Reading, seed: int, resamples: int) -> list[GateRow]:
+    """The differences in accuracy and macro-F1 between two policies that are not shown to read the questions. They
+    decide nothing.
+    """
+    rows = []
+    for name, estimate in (
+        ("accuracy", _mean(accuracy, seed, resamples)),
+        ("macro_f1", _macro_f1(accuracy, seed, resamples)),
+    ):
+        row = _estimate_row("not_read", name, accuracy.source.benchmark, "clustered_bootstrap", estimate)
+        rows.append(replace(row, passed=True, detail=found.words))
+    return rows
 
 
 def bound_rows(m: Measured, settings: GateConfig) -> list[GateRow]:

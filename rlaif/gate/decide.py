@@ -40,7 +40,7 @@ from rlaif.gate.conditions import (
     better_rows,
     bound_rows,
     measure,
-    not_read_row,
+    not_read_rows,
     ordered_rows,
 )
 from rlaif.gate.items import Items, items_to_settle
@@ -183,7 +183,7 @@ def decide(
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
             if accuracy and score and not (found := _read(accuracy)).shown:
-                rows.append(not_read_row(accuracy, found, seed, settings.resamples))
+                rows += not_read_rows(accuracy, found, seed, settings.resamples)
                 accuracy = None
             for_p = resamples_of(alpha, settings)
             read = labelled.score if labelled else score
@@ -273,9 +273,8 @@ def _conclude(
     if look.share != 1:
         inherited += f" (other runs on these items leave {look.share:.1%} of a run's alpha)"
 
-    unread = "".join(
-        f"; {_words(row)} does not count: not shown to read" for row in rows if row.condition == "not_read"
-    )
+    not_read = [row for row in rows if (row.condition, row.metric) == ("not_read", "accuracy")]
+    unread = "".join(f"; {_words(row)} does not count: not shown to read" for row in not_read)
 
     def result(action: Action, why: str, items: Items | None = None) -> GateResult:
         reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}{unread}"
