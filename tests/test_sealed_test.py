@@ -87,8 +87,9 @@ def test_the_loop_gated_by_the_marks_of_a_judge_that_does_not_label(made: Path) 
     assert sorted((r["round"], r["judge"], r["n"]) for r in found) == [(0, gate_judge, 2), (1, gate_judge, 1)], (
         "a champion keeps its marks"
     )
-    better = query("SELECT round, metric FROM gates WHERE condition = 'better' ORDER BY ALL")
-    assert [(r["round"], r["metric"]) for r in better] == [
+    read = "condition IN ('better', 'not_read') AND metric <> 'macro_f1'"  # so small a model may not read abstracts
+    compared = query(f"SELECT round, metric FROM gates WHERE {read} ORDER BY ALL")
+    assert [(r["round"], r["metric"]) for r in compared] == [
         (0, "accuracy"),
         (0, "quality"),
         (1, "accuracy"),
