@@ -9,6 +9,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+ROUNDING = 1e-12  # answers that are all the same have a difference of 0 and no spread, up to rounding
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -23,7 +25,7 @@ class Reading:
 
     @property
     def shown(self) -> bool:
-        return self.lower > 0
+        return self.lower > ROUNDING
 
     @property
     def words(self) -> str:
@@ -38,8 +40,8 @@ def reading(targets: ArrayLike, first: ArrayLike, second: ArrayLike, groups: Arr
     """Whether the labels that two policies say agree with the right ones, `targets`, beyond chance: the numerator of
     Cohen's kappa (1960, Educational and Psychological Measurement 20), over the answers of both together.
 
-    All have the shape (items,). The standard error is that of the linearised mean over whole groups, of which there are
-    two at least. Which policy gave which answer makes no difference, so what hangs on it leaves the level of every test
+    All have the shape (items,). The standard error is that of the linearised mean over whole groups; one group shows
+    nothing. Which policy gave which answer makes no difference, so what hangs on it leaves the level of every test
     between the two.
     """
     labels, place = np.unique(np.stack([targets, first, second]), return_inverse=True)
@@ -51,7 +53,9 @@ def reading(targets: ArrayLike, first: ArrayLike, second: ArrayLike, groups: Arr
     change = hits - right @ share_said - said @ share_right
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.bincount(group, weights=change - change.mean())
-    error = math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums)) / n
     accuracy = float(hits.mean())
+    if len(sums) < 2:
+        return Reading(accuracy, by_chance, -math.inf)
+    error = math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums)) / n
     lower = accuracy - by_chance - float(scipy.stats.t.ppf(0.95, len(sums) - 1)) * error
     return Reading(accuracy, by_chance, lower)

@@ -43,6 +43,18 @@ def test_who_said_what_makes_no_difference() -> None:
     assert one.lower == pytest.approx(other.lower, abs=1e-12)
 
 
+@pytest.mark.parametrize(("yes", "no", "maybe"), [(1, 16, 10), (6, 1, 20), (11, 6, 10), (55, 34, 11)])
+def test_two_policies_that_each_say_one_label_do_not_read(yes: int, no: int, maybe: int) -> None:
+    """Their accuracy is chance itself, and the last digit of a float is no evidence."""
+    targets = LABELS.repeat([yes, no, maybe])
+    assert not read(targets, np.full(len(targets), "yes"), np.full(len(targets), "no")).shown
+
+
+def test_one_group_shows_nothing() -> None:
+    targets = drawn(40, (0.5, 0.3, 0.2))
+    assert not read(targets, targets, targets, 40).shown
+
+
 def test_words_say_what_was_found() -> None:
     said = Reading(0.528, 0.527, -0.0133).words
     assert said.startswith("0.528 of both policies' labels are right, and labels as frequent as theirs reach 0.527")
