@@ -182,7 +182,7 @@ def decide(
             detail = "under two groups scored"
             rows.append(GateRow("valid", f"{source.metric}: groups", False, detail, source.benchmark))
         if not too_few_groups:
-            if accuracy and score and not (found := _read(accuracy)).shown:
+            if accuracy and score and not (found := is_read(accuracy)).shown:
                 rows += not_read_rows(accuracy, found, seed, settings.resamples)
                 accuracy = None
             for_p = resamples_of(alpha, settings)
@@ -198,7 +198,8 @@ def decide(
     return _conclude((*rows, *guards), measured, look, alpha, settings)
 
 
-def _read(accuracy: Paired) -> Reading:
+def is_read(accuracy: Paired) -> Reading:
+    """Whether two policies, taken together, are shown to read the questions with a label."""
     says = accuracy.champion_predictions, accuracy.challenger_predictions
     return reading(accuracy.targets, *says, accuracy.groups)
 

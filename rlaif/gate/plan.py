@@ -14,7 +14,7 @@ import numpy as np
 from rlaif import power, stats
 from rlaif.evals.results import Paired, pair_both
 from rlaif.evals.stored import results
-from rlaif.gate.decide import own_alpha
+from rlaif.gate.decide import is_read, own_alpha
 from rlaif.gate.looks import next_look
 from rlaif.gate.ppi import LEAST, correct, differing
 from rlaif.gate.simulate_run import gate_judge_id, without_plugins
@@ -44,7 +44,9 @@ def plan(run: Run, gain: float) -> dict[str, Any]:
     if score is None:
         raise UsageError(f"{run.folder}: the gate reads no free text, and labels correct marks of free text")
     look = next_look(run, gates[0]["round"] + 1)
-    alpha = (own_alpha(look, run.config.gate) + look.inherited) / (2 if sides[0].accuracy else 1)
+    accuracy = pair_both(sides[0].accuracy, sides[1].accuracy)
+    shared = accuracy is not None and is_read(accuracy).shown  # else the score has all of alpha, as in `decide`
+    alpha = (own_alpha(look, run.config.gate) + look.inherited) / (2 if shared else 1)
     judge = stats.bootstrap_mean(
         score.champion, score.challenger, score.groups, seed=run.config.seed, resamples=run.config.gate.resamples
     )

@@ -78,6 +78,24 @@ def test_a_plan_before_any_gate_says_what_is_missing(run: Run) -> None:
         plan(run, 0.01)
 
 
+@pytest.mark.parametrize(("right", "part"), [(True, 0.5), (False, 1.0)])
+def test_labels_that_are_not_read_take_no_alpha_of_the_score(
+    run: Run, monkeypatch: pytest.MonkeyPatch, right: bool, part: float
+) -> None:
+    decided(run)
+    targets = tuple("yes" if i % 2 else "no" for i in range(60))
+    says = targets if right else ("yes",) * 60
+    values = tuple(float(a == b) for a, b in zip(targets, says, strict=True))
+    ids, groups = tuple(f"p{i}" for i in range(60)), tuple(f"p{i}" for i in range(60))
+    labelled = MetricResults("pubmedqa", "accuracy", ids, values, says, targets, groups, ("scored",) * 60, "h", "d")
+    sides = {
+        name: PolicyResults(name, labelled, side(name, scores).score)
+        for name, scores in (("champ", BEFORE), ("chall", BEFORE + CHANGE))
+    }
+    monkeypatch.setattr("rlaif.gate.plan.results", lambda run, policy_id, *_: sides[policy_id])
+    assert plan(run, 0.03)["alpha"] == pytest.approx(0.04 * 6 / np.pi**2 / 4 * part)
+
+
 def test_a_plan_without_labels_supposes_and_one_with_them_measures(run: Run) -> None:
     decided(run)
     result = plan(run, 0.03)
