@@ -157,7 +157,8 @@ class Run:
         """The policy that a preference round starts from: it answers the questions and is trained on them.
 
         The champion. With `gate.after_inconclusive = "challenger"` it is the challenger of the round before, where the
-        gate could not tell it from the same champion, no blocking monitor was red and its weights were not pruned.
+        gate could not tell it from the same champion by valid results, no blocking monitor was red and its weights were
+        not pruned.
         A round that has begun stays with the policy that answers in it.
         """
         begun = self.store.query("SELECT DISTINCT policy_id FROM candidates WHERE round = ?", [round])
@@ -168,7 +169,8 @@ class Run:
         undecided = self.store.query(
             "SELECT challenger FROM rounds JOIN policies ON policy_id = challenger WHERE rounds.round = ? "
             "AND decision = 'INCONCLUSIVE' AND champion_in = ? AND path <> '' AND NOT EXISTS (SELECT 1 FROM monitors m "
-            "WHERE m.round = rounds.round AND m.red AND m.name IN (SELECT unnest(?)))",
+            "WHERE m.round = rounds.round AND m.red AND m.name IN (SELECT unnest(?))) AND NOT EXISTS (SELECT 1 FROM "
+            "gates g WHERE g.round = rounds.round AND g.condition = 'valid' AND NOT g.passed)",
             [round - 1, champion, list(self.config.monitors.blocking)],
         )
         return str(undecided[0]["challenger"]) if undecided else champion

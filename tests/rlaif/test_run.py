@@ -298,6 +298,17 @@ def test_a_round_does_not_start_from_what_a_blocking_monitor_objects_to(run: Run
     assert chained.starts_from(2, SFT["policy_id"]) == SFT["policy_id"]
 
 
+def test_a_round_does_not_start_from_what_could_not_be_compared(run: Run) -> None:
+    """Such as a challenger that answers many questions without a label: it is INCONCLUSIVE too."""
+    chained = undecided(run)
+    row = {"round": 1, "look": 1, "champion": SFT["policy_id"], "challenger": DPO["policy_id"], "detail": ""}
+    valid = row | {"condition": "valid", "metric": "accuracy: challenger_unscored", "passed": True}
+    run.store.write({"gates": [valid, row | {"condition": "better", "metric": "token_f1", "passed": False}]})
+    assert chained.starts_from(2, SFT["policy_id"]) == DPO["policy_id"]
+    run.store.write({"gates": [valid | {"metric": "token_f1: challenger_unscored", "passed": False}]})
+    assert chained.starts_from(2, SFT["policy_id"]) == SFT["policy_id"]
+
+
 def test_a_round_that_has_begun_goes_on_with_the_policy_that_answers_in_it(run: Run) -> None:
     chained = undecided(run)
     answer = Candidate("c", 2, "q", SFT["policy_id"], "s", 0, 0, 0, "text", 1, "stop", -1.0, {})
