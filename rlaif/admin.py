@@ -137,9 +137,10 @@ def prune(run: Run) -> list[tuple[str, int]]:
     each.
 
     The base stays, and whatever is or ever was champion, by the gate or by hand, and the challenger of a round under
-    way, and what a round starts from, and until the sealed test was opened the SFT policy, which is part of it. The
-    database is written first: killed in between, folders are left that the next prune deletes. RlaifError while a loop
-    works on the run, and where a policy's row or a link leads out of its own folder: nothing is deleted then.
+    way, and what a round starts from, and the SFT policy under one that stays, and until the sealed test was opened any
+    SFT policy, which is part of it. The database is written first: killed in between, folders are left that the next
+    prune deletes. RlaifError while a loop works on the run, and where a policy's row or a link leads out of its own
+    folder: nothing is deleted then.
     """
     with run_lock(run.folder):
         doomed = []
@@ -175,7 +176,9 @@ def _never_champion(run: Run) -> list[dict[str, Any]]:
     )
     champions = {str(row["id"]) for row in held}
     last = _latest_round(run)
-    champions |= {run.starts_from(round, run.champion()) for round in (last, last + 1)}
+    met = run.store.query("SELECT champion_in AS id FROM rounds WHERE round = ? AND decision IS NULL", [last])
+    champions |= {run.starts_from(last, str(row["id"])) for row in met}  # a person may have promoted another since
+    champions.add(run.starts_from(last + 1, run.champion()))
     promoted = run.store.query("SELECT evidence FROM decisions WHERE action = 'PROMOTE'")
     champions |= {str(json.loads(row["evidence"])["policy_id"]) for row in promoted}
     rows = run.store.query(
@@ -186,6 +189,13 @@ def _never_champion(run: Run) -> list[dict[str, Any]]:
         "OR (p.kind = 'raft' AND EXISTS (SELECT 1 FROM rounds r WHERE r.round = p.round AND r.decision IS NOT NULL)) "
         "ORDER BY p.round, p.policy_id"
     )
+    # An SFT policy that was never champion may lie under one that is kept, as its whole model and for `drift`.
+    under = run.store.query(
+        "WITH RECURSIVE line(policy_id) AS (SELECT unnest(?) UNION SELECT parent_id FROM policies JOIN line USING "
+        "(policy_id)) SELECT policy_id FROM policies JOIN line USING (policy_id) WHERE kind = 'sft'",
+        [sorted(champions - {"None"})],
+    )
+    champions |= {str(row["policy_id"]) for row in under}
     return [row for row in rows if row["policy_id"] not in champions]
 
 

@@ -247,6 +247,27 @@ def test_prune_keeps_the_challenger_that_a_round_starts_from(run: Run) -> None:
     assert admin.prune(dataclasses.replace(run, config=chained)) == [("d901000000000000", 1000)]
 
 
+def test_prune_keeps_it_too_where_a_person_changed_the_champion_meanwhile(run: Run) -> None:
+    chained = CONFIG.model_copy(update={"gate": CONFIG.gate.model_copy(update={"after_inconclusive": "challenger"})})
+    admin.promote(run, "5f70000000000000", "back to SFT")
+    assert admin.prune(dataclasses.replace(run, config=chained)) == [("d901000000000000", 1000)]
+
+
+def test_prune_keeps_an_inconclusive_sft_that_a_champion_lies_on(run: Run) -> None:
+    """Round 1 started from it, and what came of it was promoted in round 2."""
+    base, sft = IDS["base"], IDS["sft"]
+    held = [f"UPDATE rounds SET {c} = '{base}' WHERE {c} = '{sft}'" for c in ("champion_in", "champion_out")]
+    changes = [
+        *held,
+        "UPDATE rounds SET decision = 'INCONCLUSIVE' WHERE round = 0",
+        "UPDATE decisions SET action = 'INCONCLUSIVE' WHERE round = 0",
+        f"UPDATE policies SET parent_id = '{sft}' WHERE policy_id = '{IDS['dpo2']}'",
+    ]
+    run.store.execute([(change, []) for change in changes])
+    run.store.write({"sealed_tests": [{"session_id": "s", "round": 3, "policies": [base, sft, IDS["dpo2"]]}]})
+    assert sft not in {policy_id for policy_id, _ in admin.prune(run)}
+
+
 def test_prune_keeps_a_rejected_sft_for_the_sealed_test(run: Run) -> None:
     run.store.execute(
         [
