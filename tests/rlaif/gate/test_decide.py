@@ -324,6 +324,21 @@ def test_a_challenger_that_stops_reading_is_rejected():
     assert result.action == "REJECT" and "worse: accuracy" in result.reason
 
 
+def test_a_challenger_that_turns_every_label_is_rejected():
+    """Together the two agree with nothing, but the champion reads."""
+    two = [("yes", "no")[i % 2] for i in range(300)]
+    turned = {"yes": "no", "no": "yes"}
+
+    def labels(right):
+        says = [two[i] if ok else turned[two[i]] for i, ok in enumerate(right)]
+        return metric("accuracy", [float(ok) for ok in right], says, targets=tuple(two))
+
+    champion = replace(CHAMPION, accuracy=labels([i % 10 < 9 for i in range(300)]))
+    better = policy(RIGHT, UP)
+    result = judged(champion, replace(better, accuracy=labels([(i * 7) % 10 < 1 for i in range(300)])))
+    assert result.action == "REJECT" and "worse: accuracy" in result.reason
+
+
 def test_labels_alone_count_whether_read_or_not():
     alone = replace(guessed(lambda i: "yes"), score=None, order=None)
     assert row(judged(alone, alone), "better", "accuracy").delta == 0

@@ -56,6 +56,6 @@ def test_one_group_shows_nothing() -> None:
 
 
 def test_words_say_what_was_found() -> None:
-    said = Reading(0.528, 0.527, -0.0133).words
+    said = Reading(0.528, 0.527, -0.0133, -0.02).words
     assert said.startswith("0.528 of both policies' labels are right, and labels as frequent as theirs reach 0.527")
     assert said.endswith("(lower 95% bound of the difference -0.013 <= 0)")
