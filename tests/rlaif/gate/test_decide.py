@@ -525,7 +525,8 @@ def test_a_promotion_never_goes_both_ways(rights, shift, seed):
     for one, other in zip(*tests, strict=True):
         assert not (one.condition == "better" and one.passed and other.passed)
         assert one.delta == pytest.approx(-other.delta, abs=1e-12)
-        assert (one.condition, one.b, one.c) == (other.condition, other.c, other.b)
+        if one.condition == other.condition:  # not so where one of the two reads: its labels count where it is champion
+            assert (one.b, one.c) == (other.c, other.b)
 
 
 def test_the_same_seed_gives_the_same_result():
