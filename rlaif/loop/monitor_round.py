@@ -45,7 +45,7 @@ def monitor_round(run: Run, round: int, champion: str, challenger: str | None) -
         monitors.pair_yield(*now, *first, limit),
         monitors.score_spread(_scores(run, round), _scores(run, 1), limit),
         _judge_up(run, champion, challenger),
-        _kl(run, _answering(run, round) or champion),
+        _kl(run, run.starts_from(round, champion)),
         monitors.truncated(answers["cut"], answers["n"], limit),
         low,
         monitors.lost_to(_lost(run, round), now[1], low.red, limit),
@@ -279,12 +279,6 @@ def _judge_up(run: Run, champion: str, challenger: str | None) -> Monitor:
         if rows:
             measures[metric] = _means(rows)
     return monitors.judge_up(_means(marks), measures, len(marks), limit)
-
-
-def _answering(run: Run, round: int) -> str | None:
-    """The policy that the round started from; None where it has no answers."""
-    rows = run.store.query("SELECT DISTINCT policy_id FROM candidates WHERE round = ?", [round])
-    return str(rows[0]["policy_id"]) if rows else None
 
 
 def _kl(run: Run, policy: str) -> Monitor:
