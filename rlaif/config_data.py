@@ -65,3 +65,6 @@ class DataConfig(Section):
     sft_pubmedqa: Count = 0
     gate_medquad: Count = 0
     gate_pubmedqa: Count = 0
+    medquad_gate_share: Annotated[float, Field(ge=0.01, le=0.5)] = (
+        0.1  # of MedQuAD's documents; a larger gate leaves fewer to train on, and what is sealed stays as it is
+    )

@@ -22,7 +22,7 @@ from rlaif.data.tables import Table, existing, file_sha256, is_hub_id, read_tabl
 from rlaif.types import DataError, Question, Split, content_id
 
 KEY = "data.medquad"
-TRAIN, GATE = 0.8, 0.1  # shares of the groups; the rest is sealed
+GATE, SEALED = 0.1, 0.1  # shares of the groups; the rest is for training
 
 # Names other packagings of the same data use.
 _ALIASES = {
@@ -68,9 +68,9 @@ def load(source: str | Path, *, eval_only: bool = False) -> Loaded:
     exact repeats of question and answer, and no_answer (three collections of the release ship without, and so do its
     packagings). An echoed question at the start of an answer is stripped from `reference`. Documents that share focus,
     set of UMLS ids, question or answer text (not one that stands in three or more documents) form a group; a hash of
-    the group's id alone puts it into train (0.8), gate or sealed (0.1 each), so that the split is the same in every
-    run. `eval_only` is for a file that is only evaluated: every usable row is marked "sealed", so that nothing can
-    train on it.
+    the group's id alone puts it into train (0.8), gate or sealed (0.1 each; `split_of`), so that the split is the same
+    in every run. `eval_only` is for a file that is only evaluated: every usable row is marked "sealed", so that nothing
+    can train on it.
 
     Raises DataError: see `tables.read_table`; also columns missing or of the wrong type, an empty question, a uid
     twice, nothing usable.
@@ -108,10 +108,13 @@ def tidy_question(text: str) -> str:
     return re.sub(r"(?:\s*\?)+", "?", " ".join(text.split()))
 
 
-def split_of(group_id: str) -> Split:
-    """The side of a group: a hash of its id alone, uniform in 0-1, against the shares TRAIN and GATE."""
+def split_of(group_id: str, gate: float = GATE) -> Split:
+    """The side of a group: a hash of its id alone, uniform in 0-1, against the shares `gate` and SEALED. What a larger
+    gate takes comes from training, so what is sealed is always the same.
+    """
     draw = int(content_id("medquad-split", group_id), 16) / 16**16
-    return "train" if draw < TRAIN else "gate" if draw < TRAIN + GATE else "sealed"
+    sealed_from = 1 - SEALED
+    return "sealed" if draw >= sealed_from else "gate" if draw >= sealed_from - gate else "train"
 
 
 def focus_from_question(question: str) -> str:

@@ -7,8 +7,10 @@ from collections import Counter
 from typing import Any
 
 from rlaif.config import Config
+from rlaif.config_data import DataConfig
 from rlaif.data import load_questions
 from rlaif.data.leaks import check_leaks, summary
+from rlaif.data.medquad import GATE, split_of
 from rlaif.data.overlap import normal
 from rlaif.data.own import check_own, with_options
 from rlaif.data.sets import load_set
@@ -32,10 +34,9 @@ def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Q
         if not source:  # the run has no such benchmark, or one of data.sets is it
             continue
         loaded = load_questions(benchmark, source)
-        made = [
-            cut_reference(q, config.data.max_reference_words) if benchmark == "medquad" else q for q in loaded.questions
-        ]
+        made = loaded.questions
         if benchmark == "medquad":
+            made = [cut_reference(q, config.data.max_reference_words) for q in split_anew(made, config.data)]
             said = [q for q in made if says_something(q)]
             loaded.report["no_content"] = len(made) - len(said)
             made = said
@@ -122,6 +123,20 @@ def check_names(config: Config, names: set[str]) -> None:
     for wanted in config.data.train_on:
         if not any(name.startswith(wanted) for name in names):
             raise UsageError(f"data.train_on names {wanted!r}; the data sets are: {', '.join(sorted(names))}")
+
+
+def split_anew(questions: list[Question], data: DataConfig) -> list[Question]:
+    """MedQuAD's questions with a gate of `data.medquad_gate_share` of the documents. UsageError for the
+    embedded data, which come with a split of their own.
+    """
+    if data.medquad_gate_share == GATE:
+        return questions
+    if data.medquad == "embedded":
+        raise UsageError(
+            "data.medquad_gate_share: the embedded questions have a split of their own; take the key out, or give a "
+            "file in data.medquad"
+        )
+    return [dataclasses.replace(q, split=split_of(q.group_id, data.medquad_gate_share)) for q in questions]
 
 
 def without_repeats(questions: list[Question]) -> list[Question]:

@@ -336,6 +336,13 @@ def test_split_is_by_group_id_alone_and_near_its_shares():
     assert split_of("fixed") == split_of("fixed")
 
 
+def test_a_larger_gate_takes_from_training_alone():
+    groups = [content_id("g", i) for i in range(2000)]
+    usual, larger = ({g: split_of(g, share) for g in groups} for share in (0.1, 0.3))
+    moved = Counter((usual[g], larger[g]) for g in groups if usual[g] != larger[g])
+    assert set(moved) == {("train", "gate")} and 0.17 < moved["train", "gate"] / 2000 < 0.23
+
+
 def test_eval_only_takes_every_usable_row_and_trains_on_none(tmp_path):
     loaded = load(jsonl(tmp_path, *(row(n) for n in range(20))), eval_only=True)
     assert loaded.report["splits"] == {"sealed": 20}

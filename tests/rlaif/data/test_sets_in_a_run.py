@@ -126,3 +126,24 @@ def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pas
     assert "leaks" not in report["other"], "it has no items at the gate"
     assert gate_check(report).passed, "and so does not hold up a promotion"
     assert len({row["question_id"] for row in take_leak_rows(report)}) == found["found"]
+
+
+def test_a_larger_gate_is_taken_from_medquads_training_questions(tmp_path: Path) -> None:
+    path = tmp_path / "medquad.jsonl"
+    rows = [
+        {"question": f"What is illness {i}?", "answer": f"Illness {i} swells joint {i} and fades slowly."}
+        for i in range(200)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def splits(share: float) -> dict[str, set[str]]:
+        config = load_config(overrides=["data.pubmedqa=", f"data.medquad={path}", f"data.medquad_gate_share={share}"])
+        questions = prepare_questions(config, AT_THE_GATE)[0]
+        return {side: {q.question for q in questions if q.split == side} for side in ("train", "gate", "sealed")}
+
+    usual, larger = splits(0.1), splits(0.4)
+    assert larger["sealed"] == usual["sealed"] and larger["gate"] > usual["gate"] and larger["train"] < usual["train"]
+    assert len(larger["gate"]) > 2.5 * len(usual["gate"]) > 25
+
+    with pytest.raises(UsageError, match=r"^data.medquad_gate_share: the embedded questions have a split"):
+        prepare_questions(load_config(overrides=["data.medquad_gate_share=0.2"]), AT_THE_GATE)
