@@ -1,6 +1,6 @@
-"""How far the champion has moved from the SFT policy.
+"""How far the policy that a round starts from has moved from the SFT policy.
 
-Both read some of the answers that the champion has just given, in one pass each.
+Both read some of the answers that it has just given, in one pass each.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def sft_policy(run: Run, policy_id: str) -> str | None:
     return str(policy["policy_id"]) if policy["kind"] == "sft" else None
 
 
-def measured(run: Run, champion: str) -> dict[str, Any] | None:
-    """What the stage found for this champion, in whichever round; None if it has not been measured."""
+def measured(run: Run, policy_id: str) -> dict[str, Any] | None:
+    """What the stage found for this policy, in whichever round; None if it has not been measured."""
     rows = run.store.query("SELECT detail FROM stages WHERE stage = ? AND status = 'done' ORDER BY round", [STAGE])
-    return next((d for d in (json.loads(row["detail"]) for row in rows) if d["champion"] == champion), None)
+    return next((d for d in (json.loads(row["detail"]) for row in rows) if d["champion"] == policy_id), None)
 
 
-def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen: Screen) -> None:
-    """Stage `drift`: the log-ratios of champion and SFT policy, once per champion.
+def measure_drift(run: Run, base: Base, start: str, round: int, prompt: Prompt, screen: Screen) -> None:
+    """Stage `drift`: the log-ratios of the policy `start` and the SFT policy, once per policy.
 
-    There is nothing to do where the champion is the SFT policy itself or does not come from one. The texts are
+    There is nothing to do where it is the SFT policy itself or does not come from one. The texts are
     tokenized anew for both policies alike, so that what sampling and encoding tell apart cancels out.
     """
-    sft = sft_policy(run, champion)
-    if sft in (None, champion) or measured(run, champion) is not None:
+    sft = sft_policy(run, start)
+    if sft in (None, start) or measured(run, start) is not None:
         return
     from rlaif.models.logprobs import completion_loss
     from rlaif.policies import load_policy
@@ -66,20 +66,20 @@ def measure_drift(run: Run, base: Base, champion: str, round: int, prompt: Promp
     bar = screen.bar(STAGE, 2)
     losses = []
     with run.stage(round, STAGE) as stage:
-        for policy_id in (champion, sft):
+        for policy_id in (start, sft):
             with stage.model_time():
                 model = load_policy(run, base, str(policy_id))
                 losses.append(completion_loss(model, base.tokenizer, prompts, texts, batch_size=BATCH))
             bar.step()
-        ratios = [sft_nats - champion_nats for (champion_nats, _), (sft_nats, _) in zip(*losses, strict=True)]
+        ratios = [sft_nats - start_nats for (start_nats, _), (sft_nats, _) in zip(*losses, strict=True)]
         tokens = sum(n for _, n in losses[0])
         # six decimals: what lies beyond depends on how a processor adds
         stage.detail = {
             "sft": sft,
-            "champion": champion,
+            "champion": start,  # the key that older runs have
             "logratios": [float(f"{r:.6f}") for r in ratios],
             "tokens": tokens,
         }
     bar.finish(
-        f"{champion[:8]} is {sum(ratios) / max(tokens, 1):.4f} nat/token from {str(sft)[:8]}, on {len(ratios)} answers"
+        f"{start[:8]} is {sum(ratios) / max(tokens, 1):.4f} nat/token from {str(sft)[:8]}, on {len(ratios)} answers"
     )

@@ -287,10 +287,10 @@ def _kl(run: Run, policy: str) -> Monitor:
     threshold = f"> {limit.kl_to_sft:g} nat/token"
     sft = drift.sft_policy(run, policy)
     if sft == policy:
-        return Monitor("kl_to_sft", 0.0, threshold, False, "the champion is the SFT policy")
+        return Monitor("kl_to_sft", 0.0, threshold, False, "the round started from the SFT policy")
     measured = drift.measured(run, policy)
     if measured is None:
-        why = "no stage drift" if sft else "the champion does not come from an SFT policy"
+        why = "no stage drift" if sft else "its start does not come from an SFT policy"
         return unmeasured("kl_to_sft", threshold, why)
     return monitors.kl_to_sft(measured["logratios"], measured["tokens"], limit)
 

@@ -229,9 +229,10 @@ def judge_up(
 
 
 def kl_to_sft(logratios: Sequence[float], tokens: int, limit: MonitorConfig) -> Monitor:
-    """KL divergence of the champion from the SFT policy in nats per token, by Monte Carlo over its own answers.
+    """KL divergence of the policy that the round started from, mostly the champion, from the SFT policy in nats per
+    token, by Monte Carlo over its own answers.
 
-    `logratios`: log p(answer; champion) - log p(answer; SFT) of each; `tokens`: of all answers together. Answers
+    `logratios`: log p(answer; policy) - log p(answer; SFT) of each; `tokens`: of all answers together. Answers
     sampled from a nucleus make it an estimate for what the policy really writes, a little below the divergence of the
     whole distributions.
     """
@@ -244,7 +245,7 @@ def kl_to_sft(logratios: Sequence[float], tokens: int, limit: MonitorConfig) -> 
 
 
 def truncated(cut: int, answers: int, limit: MonitorConfig) -> Monitor:
-    """Share of the champion's sampled answers that end at the token limit."""
+    """Share of the round's sampled answers that end at the token limit."""
     threshold = f"> {limit.truncated:g}"
     if not answers:
         return unmeasured("truncated", threshold, "no answers were sampled")
