@@ -158,7 +158,7 @@ class Run:
 
         The champion. With `gate.after_inconclusive = "challenger"` it is the challenger of the round before, where the
         gate could not tell it from the same champion by valid results, no blocking monitor was red and its weights were
-        not pruned.
+        not pruned. After a round that gave no challenger, as without pairs, it is what that round started from.
         A round that has begun stays with the policy that answers in it.
         """
         begun = self.store.query("SELECT DISTINCT policy_id FROM candidates WHERE round = ?", [round])
@@ -173,7 +173,14 @@ class Run:
             "gates g WHERE g.round = rounds.round AND g.condition = 'valid' AND NOT g.passed)",
             [round - 1, champion, list(self.config.monitors.blocking)],
         )
-        return str(undecided[0]["challenger"]) if undecided else champion
+        if undecided:
+            return str(undecided[0]["challenger"])
+        without = self.store.query(
+            "SELECT 1 FROM rounds WHERE round = ? AND challenger IS NULL AND decision = 'INCONCLUSIVE' "
+            "AND champion_in = ?",
+            [round - 1, champion],
+        )
+        return self.starts_from(round - 1, champion) if without and round > 1 else champion
 
     def policy(self, name: str) -> dict[str, Any]:
         """The row of a policy by id (or its unique beginning), or of "base", "sft" or "champion". UsageError if there

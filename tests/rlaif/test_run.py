@@ -281,7 +281,16 @@ def test_a_round_starts_from_the_champion_or_from_a_challenger_that_could_not_be
     assert run.starts_from(2, SFT["policy_id"]) == SFT["policy_id"], "the default"
     assert chained.starts_from(2, SFT["policy_id"]) == DPO["policy_id"]
     assert chained.starts_from(2, BASE["policy_id"]) == BASE["policy_id"], "a person changed the champion"
-    assert chained.starts_from(3, SFT["policy_id"]) == SFT["policy_id"], "round 2 made none"
+    assert chained.starts_from(3, SFT["policy_id"]) == SFT["policy_id"], "there was no round 2"
+
+
+def test_a_round_without_a_challenger_does_not_end_what_adds_up(run: Run) -> None:
+    chained = undecided(run)
+    empty = {"round": 2, "champion_in": SFT["policy_id"], "challenger": None, "champion_out": SFT["policy_id"]}
+    run.store.write({"rounds": [empty | {"decision": "INCONCLUSIVE"}]})
+    assert chained.starts_from(3, SFT["policy_id"]) == DPO["policy_id"]
+    assert chained.starts_from(3, BASE["policy_id"]) == BASE["policy_id"], "a person changed the champion"
+    assert run.starts_from(3, SFT["policy_id"]) == SFT["policy_id"], "the default"
 
 
 @pytest.mark.parametrize(("decision", "changes"), [("REJECT", {}), ("PROMOTE", {}), ("INCONCLUSIVE", {"path": ""})])
