@@ -65,8 +65,9 @@ def scores(title: str, points: Sequence[tuple[str, Score, bool]], prefix: str) -
 
 
 def decided(panels: Sequence[tuple[str, Sequence[tuple[str, dict[str, Any]]]]], prefix: str) -> Chart:
-    """All that the gate tested, in one figure: for each measure a panel of (round's name, gate row `better`), each with
-    its figure at the right. Panels have scales of their own.
+    """All that the gate looked for a gain in, in one figure: for each measure a panel of (round's name, gate row
+    `better`, or `not_read` where it does not count), each with its figure at the right. Panels have scales of their
+    own.
     """
     context, figure, found = axes(sum(0.75 + 0.3 * len(rows) for _, rows in panels), len(panels))
     figure.get_layout_engine().set(hspace=0.12)
@@ -86,18 +87,24 @@ def decided(panels: Sequence[tuple[str, Sequence[tuple[str, dict[str, Any]]]]], 
             ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
             ax.set_title(f"gain in {name}", loc="left", color=INK)
             spans = [
-                f"{label} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})" for label, r in rows
+                f"{label} {words.signed(r['delta'])} ({words.interval(r['ci_low'], r['ci_high'])})"
+                + (", does not count" if r["condition"] == "not_read" else "")
+                for label, r in rows
             ]
             texts.append(f"{name}: {'; '.join(spans)}")
     caption = "difference to the champion it met, with its 95% interval; filled: it passed the test"
+    if any(row["condition"] == "not_read" for _, rows in panels for _, row in rows):
+        caption += "; grey: it does not count, as the labels are not shown to be read"
     return Chart("What the gate decided by", svg(figure, prefix, f"Gains. {'. '.join(texts)}"), caption)
 
 
 def _gain(ax: Any, y: float, row: dict[str, Any]) -> None:
-    """One paired difference with its interval, on the line `y`."""
-    ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=BLUE, linewidth=2, solid_capstyle="butt")
-    fill = BLUE if row["passed"] else PAPER
-    ax.plot(row["delta"], y, "o", markersize=7.5, color=BLUE, markerfacecolor=fill, markeredgewidth=1.8)
+    """One paired difference with its interval, on the line `y`; grey where it does not count."""
+    counts = row["condition"] != "not_read"
+    color = BLUE if counts else FAINT
+    ax.plot([row["ci_low"], row["ci_high"]], [y, y], color=color, linewidth=2, solid_capstyle="butt")
+    fill = color if counts and row["passed"] else PAPER
+    ax.plot(row["delta"], y, "o", markersize=7.5, color=color, markerfacecolor=fill, markeredgewidth=1.8)
 
 
 def gains(title: str, rows: Sequence[tuple[str, dict[str, Any]]], prefix: str) -> Chart:

@@ -190,7 +190,8 @@ def decided_chart(data: Data) -> Chart | None:
     panels: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for row in data.snapshot.rounds:
         for g in last_look(data["gates"], row["round"]):
-            if g["condition"] == "better" and g["delta"] is not None and g["ci_low"] is not None:
+            tested = g["condition"] == "better" or (g["condition"] == "not_read" and g["metric"].endswith("accuracy"))
+            if tested and g["delta"] is not None and g["ci_low"] is not None:
                 name = words.metric(g["metric"].removeprefix(f"{g['benchmark']} "))
                 label = "SFT" if row["round"] == 0 else f"round {row['round']}"
                 panels.setdefault(f"{name}, {g['benchmark']}", []).append((label, g))

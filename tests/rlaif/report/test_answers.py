@@ -73,6 +73,16 @@ def test_what_decided_is_one_chart_with_sft_in_it(finished: Store) -> None:
     assert chart is not None and chart.svg.count("<svg") == 1
     assert "token F1, medquad_style: SFT +0.100 (+0.020 to +0.180); round 1 −0.005" in chart.svg
     assert "accuracy, pubmedqa_style: SFT +0.100" in chart.svg
+    assert "does not count" not in chart.svg and "grey" not in chart.caption
+
+
+def test_an_accuracy_that_does_not_count_is_shown_as_such(finished: Store) -> None:
+    finished.execute(
+        [("UPDATE gates SET condition = 'not_read' WHERE condition = 'better' AND metric = 'accuracy'", [])]
+    )
+    chart = evidence.decided_chart(read(finished))
+    assert chart is not None and "accuracy, pubmedqa_style: SFT +0.100 (" in chart.svg
+    assert ", does not count; round 1 " in chart.svg and "grey: it does not count" in chart.caption
 
 
 def test_decisions_are_sentences_and_no_log_lines(finished: Store) -> None:
