@@ -252,15 +252,22 @@ def asked_of(run: Run, base: Base, limit: int, unseen: int = 0) -> Asked:
 
 
 def unseen_questions(run: Run, n: int) -> list[Question]:
-    """`n` free-text training questions, drawn by the run's seed, that no policy of the run was trained on and that no
-    round has asked: a choice of settings by them leaves the gate's items as they were.
+    """`n` free-text training questions, drawn by the run's seed, of groups that no policy of the run was trained on and
+    that no round has asked about: a choice of settings by them leaves the gate's items as they were. Other questions
+    of a group that was used would not do: they are about the same document, and a round gains more on them than on the
+    gate's items.
     """
-    used = run.store.query("SELECT item_id AS id FROM policy_items UNION SELECT question_id FROM candidates")
-    known = {row["id"] for row in used}
+    used = run.store.query(
+        "SELECT DISTINCT group_id FROM questions JOIN (SELECT item_id AS question_id FROM policy_items UNION "
+        "SELECT question_id FROM candidates) USING (question_id)"
+    )
+    known = {row["group_id"] for row in used}
     free = load_questions(run, "split = 'train' AND label = '' AND reference <> ''", [])
-    rest = [q for q in free if q.question_id not in known]
+    rest = [q for q in free if q.group_id not in known]
     if len(rest) < n:
-        raise UsageError(f"--unseen {n}: {run.folder} has {len(rest)} training questions that nothing has used yet")
+        raise UsageError(
+            f"--unseen {n}: {run.folder} has {len(rest)} training questions in groups that nothing has used yet"
+        )
     return sorted(random.Random(f"unseen/{run.config.seed}").sample(rest, n), key=lambda q: q.question_id)
 
 

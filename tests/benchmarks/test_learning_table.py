@@ -82,22 +82,23 @@ def test_runs_and_seeds_are_averaged_by_item(learning: ModuleType) -> None:
     assert learning.cell(None) == ""
 
 
-def test_unseen_questions_are_training_questions_that_nothing_has_used(learning: ModuleType, tmp_path: Path) -> None:
+def test_unseen_questions_are_of_training_documents_that_nothing_has_used(learning: ModuleType, tmp_path: Path) -> None:
     config = Config()
     row = {"run_id": "r", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
     run = Run(tmp_path, Store.create(tmp_path, row), config)
 
-    def question(name: str, split: str = "train", **more: str) -> Question:
-        return Question(name, "medquad", split, name, name, f"Why {name}?", **{"reference": "So.", **more})
+    def question(name: str, split: str = "train", group: str = "", **more: str) -> Question:
+        return Question(name, "medquad", split, name, group or name, f"Why {name}?", **{"reference": "So.", **more})
 
     free = [question(f"u{i}") for i in range(5)]
     others = [question("g", "gate"), question("l", label="yes", reference=""), question("taught"), question("asked")]
+    others += [question("beside taught", group="taught"), question("beside asked", group="asked")]
     run.store.write({"questions": [*free, *others]})
     run.store.write({"policy_items": [{"policy_id": "p", "item_id": "taught", "role": "sft"}]})
     run.store.write({"candidates": [Candidate("c", 1, "asked", "p", "s", 0, 0, 0, "text", 1, "stop", -1.0, {})]})
     assert [q.question_id for q in learning.unseen_questions(run, 5)] == [q.question_id for q in free]
     assert learning.unseen_questions(run, 3) == learning.unseen_questions(run, 3)
-    with pytest.raises(UsageError, match="has 5 training questions that nothing has used"):
+    with pytest.raises(UsageError, match="has 5 training questions in groups that nothing"):
         learning.unseen_questions(run, 6)
 
 
