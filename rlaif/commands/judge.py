@@ -23,7 +23,7 @@ def judge_exam(
         str, typer.Option("--profile", help="A profile, if not the run's own; embedded for a new run.")
     ] = "",
     set_: SetOption = [],  # noqa: B006
-    medquad: Annotated[str, typer.Option(help="Hold the exam on this MedQuAD file instead of the embedded one.")] = "",
+    medquad: Annotated[str, typer.Option(help="Hold the exam on this MedQuAD file.")] = "",
     human: Annotated[
         str, typer.Option(help="Hold it on this file of answers scored by people: question, answer, score 1-4.")
     ] = "",
@@ -37,8 +37,7 @@ def judge_exam(
     limit: Annotated[int, typer.Option(help="At most so many items of a type; 0: the exam's own size.")] = 0,
     format: FormatOption = "table",
 ) -> None:
-    """Examine the configured judge: a judge labels only after it has passed the embedded exam. Exit code 1 when it has
-    not.
+    """Examine the configured judge: it may label only after the exam of the run's data. Exit code 1 where it is refused.
 
     --set judge.model=reference compares words with reference and key points.
 
