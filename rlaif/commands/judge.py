@@ -37,7 +37,7 @@ def judge_exam(
     limit: Annotated[int, typer.Option(help="At most so many items of a type; 0: the exam's own size.")] = 0,
     format: FormatOption = "table",
 ) -> None:
-    """Examine the configured judge: it may label only after the exam of the run's data. Exit code 1 where it is refused.
+    """Examine the configured judge: it may label only after the exam of the run's data. Exit code 1: refused.
 
     --set judge.model=reference compares words with reference and key points.
 
