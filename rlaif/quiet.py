@@ -20,6 +20,9 @@ for _name, _value in {
     "TOKENIZERS_PARALLELISM": "false",
     # idle threads sleep soon: with the default, two busy processes on two cores are 20 times slower
     "GOMP_SPINCOUNT": "20000",
+    # oneDNN keeps a compiled product for each shape it meets, 1,024 of them, and every batch of another length brings
+    # new ones: training took more memory with every step
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     "GPTQMODEL_DISABLE_GIL_WARNING": "1",
     "GPTQMODEL_CPU_WORKERS": "2",  # its loader pool wants two and by default takes fewer on a machine of two cores
 }.items():
