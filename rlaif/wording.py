@@ -1,9 +1,11 @@
-"""How the report writes numbers and names. Pure; what is not known is a dash, never a number."""
+"""How numbers, names and commands are written for a person. What is not known is a dash, never a number."""
 
 from __future__ import annotations
 
 import math
 import re
+import shlex
+import sys
 from pathlib import PurePath
 from typing import Any
 
@@ -68,6 +70,16 @@ def thousands(text: str) -> str:
 
 def metric(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
+
+
+def program() -> str:
+    """How this program was called, for a command that a person is to type next: `python cli.py` in a checkout,
+    `python -m rlaif`, else `rlaif`.
+    """
+    called = PurePath(sys.argv[0])
+    if called.name == "__main__.py" and called.parent.name == "rlaif":
+        return "python -m rlaif"
+    return f"python {shlex.quote(sys.argv[0])}" if called.name == "cli.py" else "rlaif"
 
 
 def join(names: list[str]) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 from rlaif.run import Run
 from rlaif.types import Decision, UsageError
+from rlaif.wording import program
 
 KIND = "sealed"
 OPENINGS = ("OPENED", "REOPENED")
-COMMAND = "python cli.py test"
 LEGEND = "  paired differences with two-sided 95% intervals, bootstrap clustered by group; no gate has seen these items"
 Rows = Sequence[Mapping[str, Any]]
 
@@ -180,7 +180,7 @@ def marks(tests: Rows, decisions: Rows, rounds: Rows, champion: str) -> list[str
         return found
     if opening.unfinished:
         found.append(
-            f"the sealed test was opened after round {opening.round} and is not finished: go on with {COMMAND}"
+            f"the sealed test was opened after round {opening.round} and is not finished: go on with {program()} test"
         )
     if opening.number > 1:
         found.append(f"the sealed test was opened {opening.number} times: only the first result is an honest one")

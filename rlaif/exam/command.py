@@ -46,7 +46,7 @@ def exam_from_command_line(
     check_model(config.judge.model, judge_settings(config))  # before the data are read, which may take long
     exams = _exams(config, medquad, human, limit)
     if exams[0].name == EMBEDDED != names(config)[0] and not medquad and not human:
-        screen.line(f"warning: {WORTH}", style="yellow")
+        screen.line(f"warning: if it passes, the judge labels {WORTH}", style="yellow")
     exists = (folder / DATABASE).is_file()
     if not exists:
         configured_judge(config, None)  # a judge that cannot be made leaves no folder behind

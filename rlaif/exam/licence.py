@@ -19,6 +19,7 @@ from rlaif.judging.server import changed_servers
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Decision, Judge, RlaifError, UsageError
+from rlaif.wording import program
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
             style="yellow",
         )
     if licence.exam == EMBEDDED != names(run.config)[0] and not licence.older:
-        screen.line(f"warning: {WORTH}", style="yellow")
-        _record(run, "OTHER_DATA", WORTH, {"judge_id": judge_id, "exam": licence.exam})
+        words = f"{name} {work} {WORTH}"
+        screen.line(f"warning: {words}", style="yellow")
+        _record(run, "OTHER_DATA", words, {"judge_id": judge_id, "exam": licence.exam})
     if licence.older:
         words = f"the licence of {name} is of the {licence.exam} exam, not of this run's data; it stands"
         screen.line(f"warning: {words}; to examine it on the data: {command(run)}", style="yellow")
@@ -168,7 +170,7 @@ def command(run: Run) -> str:
     stored = json.loads(run.store.query("SELECT config FROM runs")[0]["config"])
     changed = {k: v for k, v in flat(run.config).items() if k.startswith("judge.") and stored.get(k) != v}
     options = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())
-    return f"python cli.py judge exam --run {shlex.quote(str(run.folder))}{options}"
+    return f"{program()} judge exam --run {shlex.quote(str(run.folder))}{options}"
 
 
 def _sit(run: Run, judge: Judge, screen: Screen) -> None:

@@ -15,8 +15,8 @@ from rlaif.exam.medquad import asked_twice, medquad_exam, own_exam
 MIN_QUESTIONS = 60  # with two answers each: from fewer the bounds of most rules could not be reached
 EMBEDDED, MEDQUAD, OWN = "embedded", "medquad", "own"
 WORTH = (
-    f"fewer than {MIN_QUESTIONS} training questions of your data have two answers, so no exam can be made of them: the "
-    "licence is that of the embedded exam, on short English health texts, and proves nothing about your data"
+    "with the licence of the embedded exam, on short English health texts, which proves nothing about your data: fewer "
+    f"than {MIN_QUESTIONS} of its training questions have two answers, so no exam can be made of them"
 )
 
 

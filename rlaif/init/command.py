@@ -13,6 +13,7 @@ from rlaif.init.look import look_at_data, look_at_machine, look_at_model
 from rlaif.init.page import facts, toml
 from rlaif.screen import Screen
 from rlaif.types import RlaifError, UsageError
+from rlaif.wording import program
 
 
 def init(files: Sequence[str], model_path: str, out: Path, columns: Mapping[str, str], screen: Screen) -> None:
@@ -33,7 +34,7 @@ def init(files: Sequence[str], model_path: str, out: Path, columns: Mapping[str,
     chosen = settings(data, model, machine)
     estimated = time_and_memory(chosen, data, model, machine)
     notes = warnings(data, model, machine, estimated)
-    command = f"python cli.py loop --profile {shlex.quote(str(out))} --run {shlex.quote(f'runs/{out.stem}')}"
+    command = f"{program()} loop --profile {shlex.quote(str(out))} --run {shlex.quote(f'runs/{out.stem}')}"
     text = toml(chosen, data, model, machine, estimated, notes, command)
     try:
         out.write_text(text, "utf-8")

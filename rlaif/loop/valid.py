@@ -47,5 +47,5 @@ def checks(run: Run, judge: Judge) -> Checks:
         restricted = f", restricted (rules failed: {len(licence.limits)})" if licence.limits else ""
         detail = f"has passed the {licence.exam} exam{restricted}"
     names = at_the_gate(run.config.evaluation)
-    exam = Check("exam", licensed or not run.config.judge.require_licence, f"judge {judge_id} {detail}")
+    exam = Check("exam", licensed or not run.config.judge.require_licence, f"judge {judge.identity.model} {detail}")
     return Checks(valid=(exam, gate_check(run.done(0, "prepare") or {}, names)))

@@ -66,7 +66,8 @@ def warnings(data: Data) -> list[str]:
     for decision in data.snapshot.decisions:
         if decision["kind"] == "licence" and decision["action"] in ("RESTRICTED", "OTHER_DATA"):
             reason = words.hide_places(decision["reason"])
-            of_judge = decision["action"] == "RESTRICTED"  # begins with its name, which has the letters that it has
+            # It begins with the judge's name, which has the letters that it has; not so in a run of an older version.
+            of_judge = not reason.startswith("fewer than ")
             found.append(f"The judge {reason}." if of_judge else f"{reason[0].upper()}{reason[1:]}.")
     labels, gate = (str(data.config.get(key) or "") for key in ("judge.model", "evaluation.judge"))
     if shared := _kinds(labels) & _kinds(gate):

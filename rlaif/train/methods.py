@@ -19,6 +19,7 @@ from typing import get_args
 from rlaif.config import Config, Method, PromptConfig
 from rlaif.config_file import nearest
 from rlaif.types import UsageError
+from rlaif.wording import program
 
 METHODS = get_args(Method)
 WHOLE = ("sft", "galore")  # train all weights, and save a whole model
@@ -27,7 +28,7 @@ NEEDS = {"sft": "none", "lora": "none", "galore": "none", "qlora": "nf4", "gptq-
 OTHERWISE = {
     "none": "a 16- or 32-bit base: give one with --set model.path=...",
     "nf4": "a 16- or 32-bit base, loaded as NF4: give one with --set model.path=...",
-    "gptq": "a GPTQ int4 base: make one with `python cli.py quantize --model FOLDER --out ...`",
+    "gptq": f"a GPTQ int4 base: make one with `{program()} quantize --model FOLDER --out ...`",
 }
 GALORE_LAYERS = [
     "attn",

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from rlaif import wording as words
@@ -128,3 +130,20 @@ def test_a_setting_is_written_as_in_a_profile(value, text):
 )
 def test_thousands_are_separated_and_nothing_else(text: str, shown: str | None) -> None:
     assert words.thousands(text) == (shown or text)
+
+
+@pytest.mark.parametrize(
+    ("called", "text"),
+    [
+        ("cli.py", "python cli.py"),
+        ("/a b/cli.py", "python '/a b/cli.py'"),
+        ("/x/bin/rlaif", "rlaif"),
+        ("/x/rlaif/__main__.py", "python -m rlaif"),
+        ("/x/pytest/__main__.py", "rlaif"),
+        ("-c", "rlaif"),
+        ("", "rlaif"),
+    ],
+)
+def test_a_command_is_told_as_this_one_was_typed(monkeypatch: pytest.MonkeyPatch, called: str, text: str) -> None:
+    monkeypatch.setattr(sys, "argv", [called, "init"])
+    assert words.program() == text

@@ -92,7 +92,7 @@ def test_an_opening_is_on_record_everywhere(run: Run) -> None:
 
 def test_an_unfinished_opening_goes_on(run: Run) -> None:
     opened(run)
-    assert "not finished: go on with python cli.py test" in marks(run)[0]
+    assert "not finished: go on with rlaif test" in marks(run)[0]
     again = sealed.may_open(run, False)
     assert again is not None and (again.number, again.limit) == (1, 0)
     concluded(run)

@@ -49,7 +49,7 @@ def test_a_judge_elsewhere_is_refused_with_the_command_that_examines_it(run: Run
     elsewhere = dataclasses.replace(run, config=Config(judge=JudgeConfig(base_url="http://127.0.0.1:1/v1")))
     with pytest.raises(UsageError, match="has sat no exam") as error:
         ensure_licence(elsewhere, POOR, Screen(), hold_here=False)
-    assert f"python cli.py judge exam --run {run.folder} --set judge.base_url=http://127.0.0.1:1/v1" in str(error.value)
+    assert f"rlaif judge exam --run {run.folder} --set judge.base_url=http://127.0.0.1:1/v1" in str(error.value)
     assert run.store.query("SELECT * FROM decisions") == []
 
 
@@ -224,7 +224,7 @@ def test_own_data_with_too_few_documents_are_told_what_the_licence_is_worth(
         ensure_licence(run, REFERENCE, Screen(), hold_here=True)
     licence = licence_of(run, REFERENCE.identity.judge_id)
     assert licence is not None and licence.passed and licence.exam == "embedded"
-    assert decisions(run) == [("OTHER_DATA", WORTH)]
+    assert decisions(run) == [("OTHER_DATA", f"reference labels {WORTH}")]
     assert "proves nothing about your data" in " ".join(capsys.readouterr().err.split())
 
 
