@@ -19,6 +19,7 @@ from rlaif.types import DataError
 
 Rows = tuple[list[dict[str, Any]], list[int] | None]  # with the line of each row, where the format has lines
 
+EXCEL = " (in Excel: Save As, with the type CSV UTF-8)"
 DELIMITERS = ",;\t|"  # tried in this order
 # Excel's own first line, which names the delimiter; saved again it may have got empty cells.
 _SEP = re.compile(r'"?sep=(.)"?[,;\t| ]*(?:\r\n|\n|\r)', re.IGNORECASE)
@@ -43,7 +44,7 @@ def read_text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path} line {line}: not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            "save the file as UTF-8"
+            f"save the file as UTF-8{EXCEL if path.suffix.lower() == '.csv' else ''}"
         ) from error
     if not text.strip():
         raise DataError(f"{path}: is empty ({len(data)} bytes, all blank)" if data else f"{path}: is empty (0 bytes)")

@@ -8,6 +8,7 @@ the benchmark own_labels, the others of own_text. Pure but for reading the file.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -40,6 +41,7 @@ MIN_TRAIN, MIN_GATE_GROUPS = 16, 8
 SPLITS = ("train", "gate", "sealed")
 SMALL, LARGE = (0.55, 0.3, 0.15), (0.8, 0.1, 0.1)  # train, gate and sealed up to SMALL_ROWS rows, and beyond
 SMALL_ROWS = 2000
+LEAST_ROWS = math.ceil(max(MIN_TRAIN / SMALL[0], MIN_GATE_GROUPS / SMALL[1]))
 MOST_MEASURED = 600  # rows that gate and sealed test have at most, each: measuring them takes as long as training
 
 
@@ -96,7 +98,8 @@ def guess(table: Table, said: Mapping[str, str]) -> dict[str, str]:
     if found.get("label") and "label" not in said and not _labels(table, found["label"]):
         del found["label"]
     if not found.get("label") and not found.get("answer"):
-        raise DataError(_missing(table, "answer", "answers (or the labels, as label)"))
+        labels = "; or, for labels such as yes and no: --column label=NAME"
+        raise DataError(_missing(table, "answer", "answers") + labels)
     if found.get("focus") and "focus" not in said and not _divides(table, found["focus"]):
         topic = found.pop("focus")  # a handful of subjects: a kind of question, not what to divide by
         found.setdefault("qtype", topic)
@@ -117,19 +120,45 @@ def with_options(questions: Sequence[Question], known: Iterable[str] = ()) -> li
     return [replace(q, key_points=options) if q.dataset == f"{OWN}_labels" else q for q in questions]
 
 
-def check_own(questions: Sequence[Question]) -> None:
-    """DataError where a person's own rows are too few, or too much alike, to learn from and to decide on."""
+def check_own(questions: Sequence[Question], left_out: str = "") -> None:
+    """DataError where a person's own rows are too few, or too much alike, to learn from and to decide on. `left_out`
+    says in words which rows were.
+    """
     for name in dict.fromkeys(q.dataset for q in questions if q.dataset.startswith(f"{OWN}_")):
         mine = [q for q in questions if q.dataset == name]
         train = sum(q.split == "train" for q in mine)
         groups, gate = ({q.group_id for q in mine if q.split in sides} for sides in (SPLITS, ("gate",)))
         if train < MIN_TRAIN or len(gate) < MIN_GATE_GROUPS:
+            topics = "; a column that groups too many is left out with --column focus="
             raise DataError(
-                f"{name}: {len(mine):,} usable rows in {len(groups):,} groups leave {train:,} to train on and "
-                f"{len(gate):,} groups to decide on; {MIN_TRAIN} and {MIN_GATE_GROUPS} are needed. "
-                "Rows about one topic or nearly alike are one group and stay together. Give more rows; a column that "
-                "groups too many is left out with --column focus="
+                f"{name}: {_count(len(mine), 'usable row')} in {_count(len(groups), 'group')} leave {train:,} to train "
+                f"on and {_count(len(gate), 'group')} to decide on; {MIN_TRAIN} and {MIN_GATE_GROUPS} are needed. "
+                + (f"Left out: {left_out}. " if left_out else "")
+                + "Rows about one topic or nearly alike are one group and stay together. "
+                f"Give more rows, at least {LEAST_ROWS} that differ" + (topics if any(q.focus for q in mine) else "")
             )
+
+
+def rows_left_out(report: Mapping[str, Any]) -> dict[str, int]:
+    """reason -> rows of a person's files that no question was made of, or that the leak check took away again, for the
+    `report` of :func:`rlaif.data.questions.prepare_questions`.
+    """
+    own = {name: source for name, source in report.items() if name.startswith(f"{OWN}_")}
+    found: Counter[str] = Counter()
+    for source in {source["source"]: source for source in own.values()}.values():  # a file may be of two benchmarks
+        found["repeat another row"] += source["dropped"].get("repeated", 0)
+        found["are filtered or empty"] += sum(n for why, n in source["dropped"].items() if why != "repeated")
+    if len(own) + 1 == len(report):  # else other sets may hold the repeats
+        found["repeat another row"] += report.get("all sets", {}).get("dropped", {}).get("repeated", 0)
+    for source in own.values():
+        leaks = source.get("leaks", {})
+        found["share text with a row on the other side"] += leaks.get("eval_dropped", 0) + leaks.get("train_dropped", 0)
+    return {reason: n for reason, n in found.items() if n}
+
+
+def in_words(left_out: Mapping[str, int]) -> str:
+    """ "297 repeat another row"; "" for none."""
+    return ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
 
 
 def near_pairs(items: Sequence[Item]) -> Iterator[tuple[int, int]]:
@@ -148,6 +177,10 @@ def near_pairs(items: Sequence[Item]) -> Iterator[tuple[int, int]]:
         yield from ((i, j) for i, j, _ in near_topics(questions, questions, NEAR_TOPIC) if i < j)
         yield from asked_within(questions, [f"{item.question}\n{item.context}" for item in items])
     yield from ((i, j) for i, j, _ in near_texts(texts, texts, SHINGLE, NEAR_TEXT) if i < j)
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n:,} {thing}{'s' * (n != 1)}"
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from rlaif.data import load_questions
 from rlaif.data.leaks import check_leaks, summary
 from rlaif.data.medquad import GATE, split_of
 from rlaif.data.overlap import normal
-from rlaif.data.own import check_own, with_options
+from rlaif.data.own import check_own, in_words, rows_left_out, with_options
 from rlaif.data.sets import load_set
 from rlaif.text_metrics import QUALIFIERS, tokens
 from rlaif.types import DataError, Question, UsageError
@@ -51,7 +51,7 @@ def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Q
             about = {"source": spec.path, "data_sha256": loaded.data_sha256} | loaded.report | {"splits": splits}
             report[key] = about
     questions = with_options(questions)
-    check_own(questions)
+    check_own(questions, in_words(rows_left_out(report)))
     if not any(q.split == "train" for q in questions):
         raise DataError(
             "no training questions: give your own with --data FILE, or name a source in data.pubmedqa, data.medquad or "
@@ -68,7 +68,7 @@ def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Q
         }
         questions = clean
     questions = drop_leaks(config, questions, report, measured)
-    check_own(questions)  # once more: leaks took some away
+    check_own(questions, in_words(rows_left_out(report)))  # once more: leaks took some away
     return questions, report
 
 

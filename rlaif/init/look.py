@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlaif import doctor, embedded
 from rlaif.config import Config
 from rlaif.config_file import load_config
-from rlaif.data.own import OWN, columns_told
+from rlaif.data.own import OWN, columns_told, rows_left_out
 from rlaif.data.questions import prepare_questions, take_leak_rows
 from rlaif.evals.benchmarks import at_the_gate
+from rlaif.models.folder import check_folder
 from rlaif.train import estimate
 from rlaif.types import Question, UsageError
 
@@ -40,6 +40,7 @@ class Data:
     prompt_tokens: int
     latin: float  # share of the letters in answers that are a to z, 0-1
     counted: bool  # whether tokens were counted with the model's own tokenizer
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that are in none of the splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,11 @@ def look_at_model(path: str) -> Model:
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
             raise UsageError(f"--model {path}: no such folder; give a model's folder, a hub id owner/name, or embedded")
         return Model(path, path, "", None, None)
-    try:
-        said = json.loads((folder / "config.json").read_text("utf-8"))
-        stated = said.get("quantization_config") or {}
-        method = str(stated.get("quant_method", "nf4" if stated else "none"))
-        context = said.get("max_position_embeddings")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(f"--model {path}: no config.json of a model that can be read there ({error})") from error
+    said = check_folder(folder, "--model")
+    stated = said.get("quantization_config")
+    stated = stated if isinstance(stated, dict) else {}
+    method = str(stated.get("quant_method", "nf4" if stated else "none"))
+    context = said.get("max_position_embeddings")
     kind = {"bitsandbytes": "nf4"}.get(method, method)
     return Model(path, str(said.get("model_type", "model")), kind, estimate.shape(config), context)
 
@@ -112,6 +111,7 @@ def look_at_data(entries: Sequence[dict[str, Any]], model: Model) -> Data:
         prompt_tokens=percentile(prompts, 0.95),
         latin=_latin([q.reference for q in text]),
         counted=counted,
+        left_out=rows_left_out(report),
     )
 
 

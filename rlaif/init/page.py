@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif.config_file import toml_value
+from rlaif.data.own import in_words
 from rlaif.init.choose import ROUNDS, Estimate, Setting, about
 from rlaif.init.look import Data, Machine, Model
 
 JUDGES = (
     "The judge `support` labels and `reference` marks for the gate. Both compare words with your answers. Neither sees",
     "a wrong fact in the right words, and the words of denial that they know are English. Both sit an exam at the",
-    "start. It asks English health questions, so a licence says little about other subjects and languages. A language",
+    "start. It asks English health questions, so passing it says little about other subjects and languages. A language",
     'model as judge reads meaning: [judge] model = "openai:gpt-4o-mini", or base_url of your own server. It has to',
     "pass `judge exam` first.",
+)
+LESS = (
+    "In less time: `--rounds 1` ends after one preference round; fewer `questions` or a lower `k` in [sampling] make",
+    "each round shorter. Ctrl-C stops the loop, and the same command continues it.",
 )
 
 
@@ -34,7 +39,7 @@ def toml(
         f"# Run it:  {command}",
     ]
     lines += ["#", *(f"# {line}" for line in facts(data, model, machine, estimate)), "#"]
-    lines += [f"# {line}" for line in JUDGES]
+    lines += [f"# {line}".rstrip() for line in (*LESS, "", *JUDGES)]
     lines += [f"# Note: {line}" for line in warnings]
     section = ""
     for setting in settings:
@@ -61,6 +66,7 @@ def facts(data: Data, model: Model, machine: Machine, estimate: Estimate) -> lis
     tokens = f"in tokens 95% have at most {data.answer_tokens}, questions {data.prompt_tokens}{guessed}"
     speed = f"{machine.gflops:,.0f} GFLOP/s"
     lines = [*(f"data     {line}" for line in data.told), *(f"rows     {line}" for line in counts)]
+    lines += [f"left out {in_words(data.left_out)}"] if data.left_out else []
     lines += [f"lengths  {words}; {tokens}"]
     lines += [f"model    {about_model(model)}"]
     device = f"{machine.gpu}, {machine.gpu_bytes / 2**30:.0f} GiB" if machine.gpu else "no GPU"

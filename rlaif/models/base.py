@@ -25,10 +25,12 @@ from rlaif.quiet import quiet
 from rlaif import embedded
 from rlaif.config import ModelConfig
 from rlaif.logs import LOG
+from rlaif.models.folder import check_folder, read_config
 from rlaif.models.fourbit import to_plain_layers
 from rlaif.models.weights import weights_sha256
 from rlaif.render import check_template
 from rlaif.types import RlaifError, UsageError
+from rlaif.wording import program
 
 with quiet():
     import torch
@@ -72,15 +74,7 @@ def resolve_base(path: str) -> Path:
     folder = embedded.BASE if path == "embedded" else Path(path).expanduser()
     if not folder.exists() and path != "embedded" and _HUB_ID.fullmatch(path):
         folder = _download(path)
-    if not folder.is_dir():
-        raise UsageError(f"model.path: no folder {folder}; give a model folder with --set model.path=...")
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"model.path: {folder} has no config.json; give the folder of a transformers model")
-    if not any(folder.glob("*.safetensors")):
-        other = next((p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".ckpt")), None)
-        found = f"only {other}, and pickled weights can run code when loaded" if other else "no weights"
-        raise UsageError(f"model.path: {folder} has {found}; convert them to safetensors first")
-    _settings(folder)
+    check_folder(folder)
     return folder
 
 
@@ -118,9 +112,9 @@ def load_base(config: ModelConfig, *, dequantize: bool | None = None) -> Base:
         # gptqmodel's automatic choice on CPU repacks itself at its first inference call, and then passes no gradient
         # any more
         kwargs["quantization_config"] = GPTQConfig(
-            bits=_settings(folder)["quantization_config"]["bits"], backend="gptq_torch"
+            bits=read_config(folder)["quantization_config"]["bits"], backend="gptq_torch"
         )
-    elif kind == "nf4" and not _settings(folder).get("quantization_config"):
+    elif kind == "nf4" and not read_config(folder).get("quantization_config"):
         kwargs["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
@@ -211,19 +205,9 @@ def load_tokenizer(folder: Path, **kwargs: Any) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads((folder / "config.json").read_text("utf-8"))
-    except ValueError as error:
-        raise UsageError(f"model.path: {folder}/config.json is not JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise UsageError(f"model.path: {folder}/config.json holds no JSON object; restore it")
-    return settings
-
-
 def _quantization(folder: Path, asked: str) -> str:
     """What the base is to be loaded as: gptq, nf4 or none."""
-    method, stated = "none", _settings(folder).get("quantization_config")
+    method, stated = "none", read_config(folder).get("quantization_config")
     if stated is not None:  # null is as none at all
         named = (stated.get("quant_method"), stated.get("load_in_4bit")) if isinstance(stated, dict) else (None, None)
         method = named[0] or ("bitsandbytes" if named[1] else "")
@@ -240,7 +224,7 @@ def _quantization(folder: Path, asked: str) -> str:
         )
     if asked == "gptq" and found == "none":
         raise UsageError(
-            f"model.quantization=gptq, but {folder} is not quantized; run `python cli.py quantize "
+            f"model.quantization=gptq, but {folder} is not quantized; run `{program()} quantize "
             f"--model {folder} --out ...` first"
         )
     if asked == "auto" or asked == found or (asked == "nf4" and found == "none"):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlaif.config_file import load_config
 from rlaif.data import load_questions
 from rlaif.data.items import Item
-from rlaif.data.own import OWN, columns_told, entry, near_pairs
+from rlaif.data.own import LEAST_ROWS, OWN, columns_told, entry, in_words, near_pairs, rows_left_out
 from rlaif.data.questions import prepare_questions
 from rlaif.evals.benchmarks import AT_THE_GATE
 from rlaif.types import DataError, Question, UsageError
@@ -62,7 +63,7 @@ def test_a_semicolon_and_a_byte_order_mark_are_no_obstacle_and_names_may_be_said
         "the answers: --column question=NAME --column answer=NAME$",
     ):
         entry(path)
-    with pytest.raises(DataError, match="no column is called like answer"):
+    with pytest.raises(DataError, match="like answer; .* answer=NAME; or, for labels .*: --column label=NAME$"):
         entry(path, {"question": "Patient asks"})
     made = entry(path, {"question": "Patient asks", "answer": "What we say"})
     assert columns_told(made) == "question = patient asks, answer = what we say"
@@ -155,9 +156,45 @@ def test_too_few_rows_are_refused_with_what_is_needed(tmp_path: Path, n: int, wh
         prepared(write(tmp_path / "a.csv", ["question", "answer"], asked(n)))
 
 
+@pytest.mark.parametrize("times, topic", [(10, ""), (100, ""), (10, "topic")])
+def test_rows_that_are_there_many_times_are_counted_once_and_it_is_said(tmp_path: Path, times: int, topic: str) -> None:
+    rows = [(q, f"{a} Those who live near the place have known it.", f"thing {i}") for i, (q, a) in enumerate(asked(3))]
+    path = write(tmp_path / "a.csv", ["question", "answer", topic or "nr"], rows * times)
+    with pytest.raises(DataError) as error:
+        prepared(path, overrides=[f"data.sets.0.focus={topic}"])
+    said = str(error.value)
+    assert "own_text: 3 usable rows in 3 groups leave " in said
+    assert f"Left out: {3 * times - 3} repeat another row. " in said and "at least 30 that differ" in said
+    assert ("--column focus=" in said) == bool(topic)
+
+
+def test_so_many_rows_that_differ_as_are_asked_for_are_enough(tmp_path: Path) -> None:
+    for seed in range(5):
+        rows = [(f"{q} {seed}", a) for q, a in asked(2 * LEAST_ROWS)[::2]]
+        assert prepared(write(tmp_path / f"{seed}.csv", ["question", "answer"], rows))
+
+
+def test_what_is_left_out_is_told_by_its_reason() -> None:
+    def source(path: str, **dropped: int) -> dict[str, Any]:
+        return {"source": path, "dropped": dropped}
+
+    leaks = {"leaks": {"eval_dropped": 4, "train_dropped": 0}}
+    one = source("a.csv", repeated=2, filtered=1)
+    report = {"own_text": one | leaks, "own_labels": one}
+    assert rows_left_out(report) == {
+        "repeat another row": 2,  # once, although the file is of two benchmarks
+        "are filtered or empty": 1,
+        "share text with a row on the other side": 4,
+    }
+    assert rows_left_out({"own_text": source("a.csv")}) == {}
+    both = {"own_text": source("a.csv"), "own_text (1)": source("b.csv"), "all sets": source("", repeated=3)}
+    assert in_words(rows_left_out(both)) == "3 repeat another row"
+    assert rows_left_out(both | {"medquad": source("m.csv")}) == {}, "they may be of another set"
+
+
 def test_one_text_over_and_over_is_one_group(tmp_path: Path) -> None:
     text = "It is taken in the morning with a glass of water, half an hour before a meal, for as long as it is needed"
-    with pytest.raises(DataError, match="80 usable rows in 1 groups"):
+    with pytest.raises(DataError, match="80 usable rows in 1 group leave"):
         prepared(write(tmp_path / "a.csv", ["question", "answer"], [(q, text) for q, _ in asked()]))
 
 

@@ -63,6 +63,7 @@ def test_the_profile_is_one_that_loop_reads(tmp_path: Path, data: Data, model: M
     assert {f"{s.section}.{s.key}" for s in made} < {
         f"{k}.{n}" for k, v in tree.items() if isinstance(v, dict) for n in v
     }
+    assert "`--rounds 1`" in out.read_text("utf-8")
     assert "# Run it:  RUN" in out.read_text("utf-8") and max(map(len, out.read_text("utf-8").splitlines())) < 160
 
 
@@ -94,7 +95,10 @@ def test_estimates_grow_with_what_is_asked_and_shrink_with_speed() -> None:
     hub = Model("owner/name", "owner/name", "", None, None)
     assert time_and_memory(settings(DATA, hub, CPU), DATA, hub, CPU).memory_gb is None
     shown = "\n".join(facts(DATA, hub, CPU, time_and_memory(settings(DATA, hub, CPU), DATA, hub, CPU)))
-    assert "memory not known" in shown and "no GPU" in shown
+    assert "memory not known" in shown and "no GPU" in shown and "left out" not in shown
+    fewer = replace(DATA, left_out={"repeat another row": 1200, "are filtered or empty": 2})
+    shown = "\n".join(facts(fewer, SMALL, CPU, time_and_memory(settings(fewer, SMALL, CPU), fewer, SMALL, CPU)))
+    assert "\nleft out 1,200 repeat another row, 2 are filtered or empty\n" in shown
 
 
 @pytest.mark.parametrize("data, model, machine, said", [
@@ -115,10 +119,13 @@ def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for path, why in (
         (f"{tmp_path}/none", "no such folder"),
         ("tiny", "no such folder"),
-        (str(tmp_path), "no config.json"),
+        (str(tmp_path), "^--model: .* has no config.json; give the folder of a transformers model$"),
     ):
         with pytest.raises(UsageError, match=why):
             look_at_model(path)
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', "utf-8")
+    with pytest.raises(UsageError, match="^--model: .* has no weights"):
+        look_at_model(str(tmp_path))
     assert look_at_model("owner/name").parameters is None
     shipped = look_at_model("embedded")
     assert shipped.kind == "gptq" and shipped.parameters and 3e6 < shipped.parameters < 6e6
