@@ -36,6 +36,7 @@ NAMES = {
 }
 FIELDS = tuple(NAMES)
 MAX_LABELS = 10  # more different answers than this are no labels
+LABEL_WORDS = 8  # nor are answers that are longer: they are sentences, if only a few of them
 MIN_GROUPS = 20  # topics, or a twentieth of the rows if those are more: fewer cannot be divided into three parts
 MIN_TRAIN, MIN_GATE_GROUPS = 16, 8
 SPLITS = ("train", "gate", "sealed")
@@ -199,7 +200,8 @@ def _values(table: Table, column: str) -> Counter[str]:
 def _labels(table: Table, column: str) -> bool:
     """Whether a column holds labels: few different short values, and each of them several times."""
     values = _values(table, column)
-    return 2 <= len(values) <= MAX_LABELS and sum(values.values()) >= 5 * len(values)
+    short = all(len(value.split()) <= LABEL_WORDS for value in values)
+    return short and 2 <= len(values) <= MAX_LABELS and sum(values.values()) >= 5 * len(values)
 
 
 def _divides(table: Table, column: str) -> bool:

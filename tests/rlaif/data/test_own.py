@@ -89,6 +89,14 @@ def test_few_different_answers_are_labels_and_many_are_not(tmp_path: Path) -> No
     assert not entry(ids)["label"], "80 different values are no labels"
 
 
+@pytest.mark.parametrize("column", ["answer", "label", "answers"])
+def test_a_few_sentences_over_and_over_are_answers_and_no_labels(tmp_path: Path, column: str) -> None:
+    said = [f"It is number {i} of the things that a doctor says on such a day." for i in range(3)]
+    rows = [(q, said[i % 3], a) for i, (q, a) in enumerate(asked())]
+    made = entry(write(tmp_path / "a.csv", ["question", column, "response"], rows))
+    assert not made["label"] and made["answer"] == ("response" if column == "label" else column.lower())
+
+
 def test_a_topic_divides_where_there_are_many_and_is_a_kind_where_there_are_few(tmp_path: Path) -> None:
     many = write(
         tmp_path / "a.csv", ["question", "answer", "topic"], [(*row, THINGS[i // 2]) for i, row in enumerate(asked())]
