@@ -59,7 +59,7 @@ def test_galore_without_its_package_says_how_to_get_it(monkeypatch: pytest.Monke
         ("sft", "nf4", "--method qlora"),
         ("galore", "nf4", "--method qlora"),
         ("galore", "gptq", "--method gptq-lora"),
-        ("gptq-lora", "none", "cli.py quantize"),
+        ("gptq-lora", "none", "quantize --model FOLDER"),
     ],
 )
 def test_a_base_that_the_method_cannot_train_is_refused(method: str, kind: str, hint: str) -> None:
