@@ -14,7 +14,8 @@ def check_folder(folder: Path, setting: str = "model.path") -> dict[str, Any]:
     safetensors.
     """
     if not folder.is_dir():
-        raise UsageError(f"{setting}: no folder {folder}; give a model folder with --set model.path=...")
+        how = f"{setting} FOLDER" if setting.startswith("--") else f"--set {setting}=..."
+        raise UsageError(f"{setting}: no folder {folder}; give a model folder with {how}")
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             raise UsageError(f"{setting}: {folder} holds an adapter alone; give the folder of the model it belongs to")
@@ -27,10 +28,12 @@ def check_folder(folder: Path, setting: str = "model.path") -> dict[str, Any]:
 
 
 def read_config(folder: Path, setting: str = "model.path") -> dict[str, Any]:
-    """The object in config.json. UsageError where it is none."""
+    """The object in config.json. UsageError where it is none, or cannot be read."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"{setting}: {folder}/config.json: {error.strerror}") from error
+    except ValueError as error:
         raise UsageError(f"{setting}: {folder}/config.json is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise UsageError(f"{setting}: {folder}/config.json holds no JSON object; restore it")

@@ -30,5 +30,7 @@ def test_a_folder_with_settings_and_weights_may_be_one(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', "utf-8")
     (tmp_path / "model.safetensors").write_bytes(b"")
     assert check_folder(tmp_path) == {"model_type": "qwen2"}
-    with pytest.raises(UsageError, match="^model.path: no folder .*none"):
+    with pytest.raises(UsageError, match="^model.path: no folder .*none; give a model folder with --set model.path="):
         check_folder(tmp_path / "none")
+    with pytest.raises(UsageError, match="^--model: no folder .*none; give a model folder with --model FOLDER$"):
+        check_folder(tmp_path / "none", "--model")
