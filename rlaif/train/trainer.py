@@ -128,16 +128,20 @@ def shared(prompt: Sequence[int], whole: Sequence[int]) -> int:
 
 
 @contextlib.contextmanager
-def _score_answers_only() -> Iterator[None]:
-    """Project only the labelled positions onto the vocabulary, as TRL itself does on CUDA.
+def _score_answers_only(vocabulary: int) -> Iterator[None]:
+    """Project only the labelled positions onto the vocabulary, as TRL itself does on CUDA, into a buffer as wide as the
+    vocabulary.
 
     Without Triton TRL projects every position, prompts and padding too, and drops them afterwards; for a small model
-    that is half the work.
+    that is half the work. Its buffer has room for a vocabulary of 32,768, and each step pays for all of it. The names
+    are private: without them training is slower and the same.
     """
-    if not hasattr(trl.trainer.utils, "_use_triton"):  # a private name: without it training is slower and the same
-        yield
-        return
-    with mock.patch.object(trl.trainer.utils, "_use_triton", lambda device: True):
+    utils = trl.trainer.utils
+    with contextlib.ExitStack() as changed:
+        if hasattr(utils, "_use_triton"):
+            changed.enter_context(mock.patch.object(utils, "_use_triton", lambda device: True))
+        if getattr(utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 0) > vocabulary:
+            changed.enter_context(mock.patch.object(utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", vocabulary))
         yield
 
 
@@ -188,7 +192,7 @@ def train(
         trainer.add_callback(report)
         if best:
             trainer.add_callback(best)
-        with _score_answers_only():
+        with _score_answers_only(len(trainer.model.get_output_embeddings().weight)):
             trainer.train()
         if best:
             best.restore(trainer.model)
