@@ -15,6 +15,7 @@ from rlaif.config import DpoConfig
 from rlaif.models.base import Base
 from rlaif.render import encode
 from rlaif.train.heldout import Best
+from rlaif.train.one_row import in_one_row
 from rlaif.train.trainer import OnLog, OnProgress, TrainResult, arguments, shared, train, with_end
 from rlaif.types import RlaifError
 
@@ -100,7 +101,8 @@ def train_dpo(
         return trainer
 
     best = Best(on_log) if heldout else None
-    return train(make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress, best=best)
+    with in_one_row(model.get_base_model()):
+        return train(make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress, best=best)
 
 
 def losses(config: DpoConfig) -> dict[str, Any]:
