@@ -3,13 +3,14 @@
     python benchmarks/learning.py --run runs/real --round 1 --variant "raft:best_of.epochs=1,dpo.epochs=0" \\
         --variant "ipo:dpo.loss=ipo,dpo.beta=0.3" --seeds 3
 
-Each variant is the round's champion trained on the answers and labels that the run holds, with keys of [best_of], [dpo]
-and [pairs] in the place of the round's own; a key of [pairs] makes the round's pairs anew from the stored scores. It is
-then asked all gate items, or with --unseen so many training questions that nothing has used yet. A row of the Markdown
-table shows it against the champion: token F1, quality (by the gate's judge, or the labelling one where the run has
-none) and PubMedQA accuracy, with paired 95% intervals (bootstrap of the items clustered by group). With several runs or
-seeds an item's value is its mean over them. The first seed is the loop's own: a variant without keys is the policy that
-the loop trained. Nothing is written to the runs, save what a judge that is a language model answers.
+Each variant is the round's champion trained on the answers and labels that the run holds, with keys of [best_of],
+[dpo] and [pairs] in the place of the round's own; a key of [pairs] makes the round's pairs anew from the stored
+scores, and judge.model with the name of a judge that compares words makes the scores anew too. It is then asked all
+gate items, or with --unseen so many training questions that nothing has used yet. A row of the Markdown table shows
+it against the champion: token F1, quality (by the gate's judge, or the labelling one where the run has none) and
+PubMedQA accuracy, with paired 95% intervals (bootstrap of the items clustered by group). With several runs or seeds
+an item's value is its mean over them. The first seed is the loop's own: a variant without keys is the policy that the
+loop trained. Nothing is written to the runs, save what a judge that is a language model answers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from judges import WORD_JUDGES, make_judge
 from rlaif.config import Config, flat
 from rlaif.config_file import apply_override, validate
 from rlaif.evals import medquad, pubmedqa
@@ -33,6 +35,7 @@ from rlaif.evals.compare import difference
 from rlaif.evals.evaluate import benchmark_questions, data_hash
 from rlaif.evals.quality import mark, measuring_judge
 from rlaif.evals.results import MetricResults, pair
+from rlaif.judging.configured import judge_item
 from rlaif.judging.cut import as_judged
 from rlaif.loop.monitor_round import tuned
 from rlaif.loop.pairs import prefer
@@ -47,7 +50,7 @@ from rlaif.train import stages
 from rlaif.train.dpo import train_dpo
 from rlaif.train.material import REFERENCE, best_answers, dpo_pairs, label_smoothing, reference_pairs, split_heldout
 from rlaif.train.sft import train_sft
-from rlaif.types import Judge, JudgeItem, Question, RlaifError, UsageError
+from rlaif.types import Candidate, Judge, JudgeItem, Question, RlaifError, UsageError, Verdict
 
 VARIANTS = (
     "as configured:",
@@ -64,6 +67,7 @@ VARIANTS = (
     "references (control):best_of.epochs=1,best_of.references=1,dpo.epochs=0",
 )
 SECTIONS = ("best_of", "dpo", "pairs")
+LABELS = "judge.model"
 METRICS = ("token_f1", "quality", "accuracy")
 Results = dict[str, MetricResults]
 
@@ -97,14 +101,17 @@ def variant_config(run: Run, text: str) -> tuple[str, Config, bool]:
         raise UsageError(f"--variant {text!r}: write NAME:key=value,key=value (NAME: for the round's own settings)")
     tree = run.config.model_dump()
     for setting in filter(None, (part.strip() for part in settings.split(","))):
-        if setting.partition(".")[0] not in SECTIONS:
+        key, _, value = setting.partition("=")
+        if key.strip() == LABELS and value.strip() not in WORD_JUDGES:
+            raise UsageError(f"--variant {text!r}: {LABELS} is one of {', '.join(WORD_JUDGES)} here")
+        if key.strip() != LABELS and setting.partition(".")[0] not in SECTIONS:
             raise UsageError(
                 f"--variant {text!r}: {setting} is in none of [{'], ['.join(SECTIONS)}], and trains nothing"
             )
         apply_override(tree, setting)
     config = validate(tree, where=f"variant {name.strip()}")
     mine, theirs = flat(run.config), flat(config)
-    anew = any(k.startswith("pairs.") and mine[k] != theirs[k] for k in mine)
+    anew = any((k.startswith("pairs.") or k == LABELS) and mine[k] != theirs[k] for k in mine)
     return name.strip(), config, anew
 
 
@@ -118,9 +125,8 @@ def pairs_for(run: Run, champion: str, round: int, anew: bool) -> list[dict[str,
         made, texts = reference_pairs(run, champion, round, run.config)
         answers |= {r["candidate_id"]: r["text"] for r in texts}
     if anew:
-        judge_id = (run.done(round, "judge") or {})["judge_id"]
         candidates = as_judged(load_candidates(run, round), run.config.pairs)
-        verdicts = load_verdicts(run, round, judge_id)
+        judge_id, verdicts = labels(run, round, candidates)
         pairs = prefer(candidates, verdicts, judge_id=judge_id, round=round, sem=0.0, settings=run.config.pairs)
         made += [dataclasses.asdict(p) for p in pairs if p.status == "kept"]
         rows = []
@@ -134,6 +140,20 @@ def pairs_for(run: Run, champion: str, round: int, anew: bool) -> list[dict[str,
         for p in made
     ]
     return sorted(rows, key=lambda r: str(r["pair_id"]))
+
+
+def labels(run: Run, round: int, candidates: Sequence[Candidate]) -> tuple[str, list[Verdict]]:
+    """The judge's id and its verdicts on the round's answers: those that the run holds, or those of the judge of words
+    that `run.config` names in the place of the run's own.
+    """
+    own = str((run.done(round, "judge") or {})["judge_id"])
+    if run.config.judge.model not in WORD_JUDGES:
+        return own, load_verdicts(run, round, own)
+    judge = make_judge(run.config.judge.model)
+    if judge.identity.judge_id == own:
+        return own, load_verdicts(run, round, own)
+    questions = {q.question_id: q for q in load_questions(run, "split = 'train'", [])}
+    return judge.identity.judge_id, judge.score([judge_item(questions[c.question_id], c) for c in candidates])
 
 
 def learn(run: Run, base: Base, prompt: Prompt, champion: str, round: int, anew: bool, seed: str, out: Path) -> Trained:

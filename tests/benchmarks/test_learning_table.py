@@ -48,6 +48,8 @@ def test_a_variant_is_a_name_and_settings(learning: ModuleType, run: Run) -> Non
     assert (name, config.dpo.epochs, config.best_of.epochs, anew) == ("three", 3, 0.5, False)
     assert learning.variant_config(run, "plain:") == ("plain", run.config, False)
     assert learning.variant_config(run, "more:pairs.min_best=0")[2] is True
+    assert learning.variant_config(run, "labels:judge.model=support")[2] is True
+    assert learning.variant_config(run, f"same:judge.model={run.config.judge.model}")[2] is False
 
 
 def test_every_variant_that_comes_with_it_is_valid(learning: ModuleType, run: Run) -> None:
@@ -61,6 +63,8 @@ def test_every_variant_that_comes_with_it_is_valid(learning: ModuleType, run: Ru
         ("dpo.epochs=3", "write NAME:"),
         (":dpo.epochs=3", "write NAME:"),
         ("k:sampling.k=8", "trains nothing"),
+        ("k:judge.require_licence=false", "trains nothing"),
+        ("k:judge.model=local:embedded", "judge.model is one of reference, support here"),
         ("x:dpo.epoch=3", "did you mean 'dpo.epochs'"),
         ("x:dpo.epochs=many", "dpo.epochs = 'many'"),
     ],
@@ -115,14 +119,23 @@ def test_the_plain_variant_is_the_policy_of_the_loop(
     before = open_run(folder).store.query("SELECT * FROM policies ORDER BY ALL")
     capsys.readouterr()
     best_of = "best:best_of.epochs=1,best_of.references=0.5,best_of.warmup_steps=0"
-    variants = ["plain:", best_of, "spin:dpo.reference_chosen=1"]
+    variants = ["plain:", best_of, "spin:dpo.reference_chosen=1", "labels:judge.model=support,pairs.min_margin=0.01"]
     learning.compare_variants([folder], 1, variants, 1, (8, 0), tmp_path / "out.json")
-    plain, best, spin = [json.loads(line) for line in (tmp_path / "out.json").read_text().splitlines()]
+    plain, best, spin, labels = [json.loads(line) for line in (tmp_path / "out.json").read_text().splitlines()]
     trained = {row["policy_id"]: row["sha256"] for row in before if row["kind"] == "dpo"}
     assert list(trained.values()) == plain["sha256"]
     assert best["sha256"] != plain["sha256"] != spin["sha256"]
+    assert labels["sha256"] not in (plain["sha256"], spin["sha256"])
     assert plain["metrics"]["token_f1"]["n"] == 8
     table = capsys.readouterr().out.splitlines()
-    assert [line.split("|")[1].strip() for line in table] == ["variant", "---", "champion", "plain", "best", "spin"]
+    assert [line.split("|")[1].strip() for line in table] == [
+        "variant",
+        "---",
+        "champion",
+        "plain",
+        "best",
+        "spin",
+        "labels",
+    ]
     assert "answers + " in table[4] and len({line.count("|") for line in table}) == 1
     assert open_run(folder).store.query("SELECT * FROM policies ORDER BY ALL") == before, "the run stays as it was"
