@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from rlaif.config_bounds import Alpha, Batch, Count, Length, Positive, Rank, Ratio, Section, Share, Targets
 from rlaif.config_data import DataConfig, DataSet
+from rlaif.config_sampling import SamplingConfig
 from rlaif.types import content_id
 
 __all__ = ["DataConfig", "DataSet"]
@@ -162,19 +163,12 @@ OUTSIDE_HASH = (
     "profile",
     "description",
     "train.report_to",
+    "sampling.urls",
     "evaluation.judge_base_url",
     *(f"judge.{key}" for key in OUTSIDE_JUDGE),
     *(f"recipe.{key}" for key in RecipeConfig.model_fields),
 )
-
-
-class SamplingConfig(Section):
-    questions: Positive = 192  # drawn a round
-    k: Annotated[int, Field(ge=2, le=1024)] = 4
-    temperature: Annotated[float, Field(ge=0.01, le=10)] = 0.8
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_new_tokens: Length = 96
-    batch_size: Batch = 64  # sequences sampled together; part of the configuration because each batch has its own seed
+LATER_KEYS = {"sampling.engine": "local"}  # with this value the hash is that of runs which were made without the key
 
 
 class JudgeConfig(Section):
@@ -345,7 +339,8 @@ class Config(Section):
     @property
     def config_hash(self) -> str:
         """Hash of everything that makes a run what it is."""
-        return content_id({k: v for k, v in flat(self).items() if k not in OUTSIDE_HASH})
+        hashed = {k: v for k, v in flat(self).items() if k not in OUTSIDE_HASH and (k, v) not in LATER_KEYS.items()}
+        return content_id(hashed)
 
 
 def flat(config: BaseModel, prefix: str = "") -> dict[str, Any]:

@@ -9,10 +9,18 @@ from typing import Any
 from rlaif.run import Run
 from rlaif.types import Candidate, Criterion, CriterionVerdict, Question, Verdict
 
+ENGINE = "(sampling->>'engine')"  # of a candidate, in SQL; NULL where the process of the loop sampled it
+
 
 def load_candidates(run: Run, round: int) -> list[Candidate]:
     rows = run.store.query("SELECT * FROM candidates WHERE round = ? ORDER BY question_id, sample_index", [round])
     return [Candidate(**row | {"sampling": json.loads(row["sampling"])}) for row in rows]
+
+
+def engines(run: Run, rounds: str = "true") -> list[str]:
+    """What sampled the run's answers beside this process, with its version; `rounds` is an SQL condition."""
+    rows = run.store.query(f"SELECT DISTINCT {ENGINE} AS engine FROM candidates WHERE {rounds} ORDER BY engine")
+    return [row["engine"] for row in rows if row["engine"]]
 
 
 COLUMNS = (

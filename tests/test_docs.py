@@ -19,6 +19,7 @@ from test_arrows import FLOORS
 pages = pytest.mark.parametrize("page", [Page(path) for path in PAGES], ids=lambda page: page.name)
 APP: Any = typer.main.get_command(cli.app)
 FOREIGN = {"--cpu"}  # of accelerate
+FOREIGN |= {"--api-key", "--dtype", "--enforce-eager", "--max-lora-rank"}  # of vLLM
 HISTORY = ("CHANGELOG.md",)  # names what is no longer there
 FOLDERS = "rlaif|judges|stores|prompts|docs|tests|benchmarks"
 PLACEHOLDER = re.compile(r"^[A-Z_]+$|\.\.\.|^mine\.|^[A-Z]+\.toml$|[A-Z]{3,}=|^key|\.KEY")
@@ -49,7 +50,8 @@ def options(command: Any) -> set[str]:
 
 def concrete(arguments: list[str]) -> list[str]:
     """A synopsis as something that can be parsed: optional parts given, the first of several choices, numbers for N."""
-    bare = [word.strip("[]").partition("|")[0] for word in arguments if word not in ("...", "|")]
+    words = (word if "=[" in word else word.strip("[]") for word in arguments)  # the value of a setting may be a list
+    bare = [word.partition("|")[0] for word in words if word not in ("...", "|")]
     return ["1" if word == "N" else word for word in bare]
 
 

@@ -15,6 +15,7 @@ from rlaif.evals.sealed import goes_on_after, record_going_on
 from rlaif.judging.announce import announce, mean_chars, mean_criteria, whole_loop
 from rlaif.judging.configured import chat_judges, check_pairwise, judge_settings, pairwise_judge
 from rlaif.loop.monitor_round import halted, stop_words
+from rlaif.loop.served import check_servers
 from rlaif.prompts import load_prompt
 from rlaif.run import check_disk, find, now, open_or_create, session
 from rlaif.screen import Screen
@@ -67,6 +68,9 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     if datasets is not None:
         check_benchmarks(datasets)
     check_plugins(config.evaluation, datasets)
+    if config.sampling.engine == "vllm":
+        with screen.busy("looking at the servers of sampling.urls"):
+            check_servers(config, waiting)
     with screen.busy("loading PyTorch"):
         from rlaif.loop.rounds import Loop, run_loop
         from rlaif.models.adapter import check_targets

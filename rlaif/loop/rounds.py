@@ -34,6 +34,7 @@ from rlaif.loop.monitor_sft import sft_monitors
 from rlaif.loop.monitors import Monitor
 from rlaif.loop.pairs import bars_of, prefer
 from rlaif.loop.sample import sample_round
+from rlaif.loop.served import check_base
 from rlaif.loop.valid import checks
 from rlaif.prepare import Data, prepare
 from rlaif.prompts import Prompt
@@ -69,6 +70,8 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     `data` is what a new run starts with; where it is missing and needed, it is read as configured.
     """
     prepare(loop.run, loop.base, loop.prompt, loop.screen, data)
+    if loop.run.config.sampling.engine == "vllm":
+        check_base(loop.run, loop.base, loop.prompt, loop.screen.line)
     loop.screen.forecast = Forecast(loop.run, rounds, loop.judge.local)
     check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
     tell_others(loop.run, loop.screen)

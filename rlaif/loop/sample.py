@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlaif.config import Config
+from rlaif.loop.served import sample_served
 from rlaif.prompts import Prompt
-from rlaif.records import load_candidates
+from rlaif.records import engines, load_candidates
 from rlaif.render import answer_prompt, encode
-from rlaif.run import Run
+from rlaif.run import Run, Stage
 from rlaif.screen import Screen
 from rlaif.types import Candidate, Question, RlaifError, content_id
 
 if TYPE_CHECKING:
+    from rlaif.models.answers import Reply
     from rlaif.models.base import Base
+
+T = TypeVar("T")
 
 
 def sample_round(
@@ -25,9 +29,9 @@ def sample_round(
     """All candidates of the round, ordered by question and sample index.
 
     Batches that are in the database already are not made again. What a batch samples depends on its own seed and its
-    own prompts alone, so a continued run has the same text as an undisturbed one.
+    own prompts alone, so a continued run has the same text as an undisturbed one; with `sampling.engine` "vllm" it has
+    the same batches, and texts of its own.
     """
-    from rlaif.models.answers import answers
     from rlaif.models.generate import window
     from rlaif.policies import load_policy
 
@@ -52,25 +56,19 @@ def sample_round(
             stored = run.store.query("SELECT DISTINCT batch FROM candidates WHERE round = ?", [round])
             stored_batches = {row["batch"] for row in stored}
             bar = screen.bar("sample", total)
-            for number, batch in enumerate(batches):
-                if number in stored_batches:
-                    bar.step(len(batch.slots))
-                    continue
-                seed = random.Random(f"sample/{run.config.seed}/{round}/{number}").getrandbits(31)
-                with stage.model_time():
-                    generations = answers(
-                        model,
-                        base.tokenizer,
-                        [prompts[q] for q, _ in batch.slots],
-                        thinking=prompt.thinking,
-                        temperature=settings.temperature,
-                        top_p=settings.top_p,
-                        max_new_tokens=settings.max_new_tokens,
-                        seed=seed,
-                        greedy=batch.greedy,
-                    )
+            bar.step(sum(len(batches[number].slots) for number in stored_batches))
+            left = [number for number in range(len(batches)) if number not in stored_batches]
+            work = _Work(batches, prompts, prompt.thinking, round, run.config)
+            if settings.engine == "vllm" and left:  # a round whose answers are all stored needs no server
+                need = max(lengths[i] for i in fit) + prompt.thinking + settings.max_new_tokens
+                made = sample_served(run, base, policy_id, model, left, work.prompts, work.how, need, screen.line)
+            else:
+                made = _sample_here(model, base, left, work)
+            for number, replies, engine in _timed(stage, made):
+                batch, seed = batches[number], work.seed(number)
                 recorded = settings.model_dump(include={"temperature", "top_p", "max_new_tokens"})
                 recorded |= {"thinking": prompt.thinking} if prompt.thinking else {}
+                recorded |= {"engine": engine} if engine else {}
                 if batch.greedy:
                     recorded |= {"temperature": 0.0, "top_p": 1.0}
                 rows = [
@@ -85,15 +83,15 @@ def sample_round(
                         sample_index=index,
                         batch=number,
                         seed=seed,
-                        text=generation.text,
-                        n_tokens=generation.n_tokens,
-                        finish_reason=generation.finish_reason,
-                        logprob=generation.logprob,
+                        text=reply.text,
+                        n_tokens=reply.n_tokens,
+                        finish_reason=reply.finish_reason,
+                        logprob=reply.logprob,
                         sampling=recorded,
-                        thoughts=generation.thoughts,
-                        thought_tokens=generation.thought_tokens,
+                        thoughts=reply.thoughts,
+                        thought_tokens=reply.thought_tokens,
                     )
-                    for (q, index), generation in zip(batch.slots, generations, strict=True)
+                    for (q, index), reply in zip(batch.slots, replies, strict=True)
                 ]
                 run.store.write({"candidates": rows})
                 bar.step(len(rows), tokens=sum(c.n_tokens + c.thought_tokens for c in rows))
@@ -103,16 +101,18 @@ def sample_round(
                 [round],
             )
             tokens, unanswered = sums[0]["tokens"], sums[0]["unanswered"]
+            engine = " and ".join(engines(run, f"round = {round}"))
             stage.detail = {
                 "candidates": total,
                 "questions": len(questions),
                 "batches": len(batches),
                 "tokens": int(tokens),
                 "room": window(model) - max(lengths[i] for i in fit),  # that the window leaves behind the longest
-            } | {name: n for name, n in (("too_long", too_long), ("unanswered", unanswered)) if n}
+            } | {name: n for name, n in (("too_long", too_long), ("unanswered", unanswered), ("engine", engine)) if n}
         bar.finish(
             f"{total} candidates, {len(questions)} questions x {total // len(questions)}, {tokens / total:.0f} tokens "
             "each"
+            + (f", from {engine}" if engine else "")
             + (f"; {too_long} question{'s' * (too_long > 1)} too long" if too_long else "")
             + (f"; {unanswered} whose thoughts did not end" if unanswered else "")
         )
@@ -125,6 +125,46 @@ class Batch:
 
     slots: list[tuple[int, int]]
     greedy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The batches of a round: what each is asked, and how."""
+
+    batches: Sequence[Batch]
+    questions: Sequence[str]  # their prompts
+    thinking: int
+    round: int
+    config: Config
+
+    def seed(self, number: int) -> int:
+        return random.Random(f"sample/{self.config.seed}/{self.round}/{number}").getrandbits(31)
+
+    def prompts(self, number: int) -> list[str]:
+        return [self.questions[q] for q, _ in self.batches[number].slots]
+
+    def how(self, number: int) -> dict[str, Any]:
+        """What `rlaif.models.answers.answers` takes beside the prompts."""
+        settings = self.config.sampling.model_dump(include={"temperature", "top_p", "max_new_tokens"})
+        more = {"seed": self.seed(number), "greedy": self.batches[number].greedy}
+        return settings | more | {"thinking": self.thinking}
+
+
+def _sample_here(model: Any, base: Base, numbers: Sequence[int], work: _Work) -> Iterator[tuple[int, list[Reply], str]]:
+    from rlaif.models.answers import answers
+
+    for number in numbers:
+        yield number, answers(model, base.tokenizer, work.prompts(number), **work.how(number)), ""
+
+
+def _timed(stage: Stage, made: Iterator[T]) -> Iterator[T]:
+    """What is made, the time of making it counted as model work."""
+    while True:
+        with stage.model_time():
+            item = next(made, None)
+        if item is None:
+            return
+        yield item
 
 
 def _batches(lengths: Sequence[int], config: Config) -> list[Batch]:

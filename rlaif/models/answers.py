@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +30,15 @@ class Reply:
     thought_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What is to be sampled in one go: a continuation of each prompt, which also ends at one of `also_ends`."""
+
+    prompts: Sequence[str]
+    max_new_tokens: int
+    also_ends: tuple[int, ...] = ()
+
+
 def answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -39,7 +48,24 @@ def answers(
     max_new_tokens: int,
     **how: Any,
 ) -> list[Reply]:
-    """One answer a prompt, of at most `max_new_tokens`; `how` is the rest that `rlaif.models.generate.sample` takes.
+    """One answer a prompt, as :func:`passes` says; `how` is the rest that `rlaif.models.generate.sample` takes."""
+    asking = passes(tokenizer, prompts, thinking=thinking, max_new_tokens=max_new_tokens)
+    asked = next(asking)
+    while True:
+        more = {"max_new_tokens": asked.max_new_tokens, "also_ends": asked.also_ends}
+        made = sample(model, tokenizer, asked.prompts, **more, **how)
+        try:
+            asked = asking.send(made)
+        except StopIteration as done:
+            replies: list[Reply] = done.value
+            return replies
+
+
+def passes(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, thinking: int, max_new_tokens: int
+) -> Generator[Pass, list[Generation], list[Reply]]:
+    """The way to one answer a prompt, of at most `max_new_tokens`: yields what is to be sampled, is sent what was, and
+    returns the answers. Who samples is the caller's affair.
 
     With `thinking` > 0 the policy may first think for so many tokens: it is sampled until its thoughts end, and then,
     behind them, for the answer. Thoughts that do not end leave no answer. A policy that answers at once has that
@@ -48,20 +74,21 @@ def answers(
     Raises UsageError for a tokenizer without a token for the end of a thought.
     """
     if not thinking:
-        return [_reply(made) for made in sample(model, tokenizer, prompts, max_new_tokens=max_new_tokens, **how)]
+        made = yield Pass(prompts, max_new_tokens)
+        return [_reply(one) for one in made]
     end = close_id(tokenizer)
-    first = sample(model, tokenizer, prompts, max_new_tokens=thinking, also_ends=(end,), **how)
-    done = [i for i, made in enumerate(first) if made.end == end]
+    first = yield Pass(prompts, thinking, (end,))
+    done = [i for i, one in enumerate(first) if one.end == end]
     behind = [type(prompts[i])(prompts[i] + _thought(prompts[i], first[i].text)) for i in done]
-    second = sample(model, tokenizer, behind, max_new_tokens=max_new_tokens, **how)
-    replies = [_unfinished(prompt, made) for prompt, made in zip(prompts, first, strict=True)]
-    for i, made in zip(done, second, strict=True):
-        said = split(made.text)
+    second = yield Pass(behind, max_new_tokens)
+    replies = [_unfinished(prompt, one) for prompt, one in zip(prompts, first, strict=True)]
+    for i, one in zip(done, second, strict=True):
+        said = split(one.text)
         replies[i] = Reply(
             said.answer.lstrip(),
-            made.n_tokens,
-            "thought" if said.open else made.finish_reason,
-            first[i].logprob + made.logprob,
+            one.n_tokens,
+            "thought" if said.open else one.finish_reason,
+            first[i].logprob + one.logprob,
             f"{first[i].text.replace(OPEN, '').strip()} {said.thoughts}".strip(),
             first[i].n_tokens,
         )

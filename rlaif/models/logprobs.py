@@ -83,7 +83,7 @@ def choice_logprobs(
         out[uncut] = _read_once(model, starts, [[target for _, target in groups[i]] for i in uncut], batch_size)
     cut = sorted(set(range(len(groups))) - set(uncut))  # what is read differs from choice to choice
     if cut:
-        sums = _target_logprobs(model, tokenizer, [piece for i in cut for piece in groups[i]], batch_size)
+        sums = _target_logprobs(model, [piece for i in cut for piece in groups[i]], batch_size)
         out[cut] = np.reshape(sums, (len(cut), width))
     return out
 
@@ -110,8 +110,16 @@ def completion_loss(
         start, whole = encode(tokenizer, prompt), encode(tokenizer, prompt, completion)
         whole = whole[: max_length + 1]
         pieces.append((whole[:-1], whole[len(start) :]))
-    sums = _target_logprobs(model, tokenizer, pieces, batch_size)
+    sums = _target_logprobs(model, pieces, batch_size)
     return [(-value, len(target)) for value, (_, target) in zip(sums, pieces, strict=True)]
+
+
+def ids_logprobs(
+    model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], Sequence[int]]], batch_size: int = 32
+) -> list[float]:
+    """Summed log-probability (nats, temperature 1) of the second token ids of each row behind its first ones."""
+    pieces = [([*start, *then[:-1]], list(then)) for start, then in rows]
+    return _target_logprobs(model, pieces, batch_size)
 
 
 def _pad(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -203,12 +211,7 @@ def _read_once(
 
 
 @torch.inference_mode()
-def _target_logprobs(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pieces: list[tuple[list[int], list[int]]],
-    batch_size: int,
-) -> list[float]:
+def _target_logprobs(model: PreTrainedModel, pieces: list[tuple[list[int], list[int]]], batch_size: int) -> list[float]:
     """Sum of log p over the target tokens, which the last len(target) positions of what is read predict."""
     out = [0.0] * len(pieces)
     some = [i for i, (read, target) in enumerate(pieces) if read and target]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rlaif.config import Config, differing_keys, flat
+from rlaif.config import LATER_KEYS, OUTSIDE_HASH, Config, differing_keys, flat
 from rlaif.config_file import apply_override, load_config, profile_names, to_toml, validate
 from rlaif.run import unflat
-from rlaif.types import UsageError
+from rlaif.types import UsageError, content_id
 
 OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}
 OUTSIDE |= {
@@ -22,7 +22,8 @@ OUTSIDE |= {
     "judge.price_out",
 }
 OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost", "evaluation.judge_base_url"}
-OUTSIDE |= {"train.report_to"} | {key for key in flat(Config()) if key.startswith("recipe.")}
+OUTSIDE |= {"sampling.urls", "train.report_to"} | {key for key in flat(Config()) if key.startswith("recipe.")}
+SERVER = "http://127.0.0.1:8000/v1"
 # A value that differs from the default and is allowed, for keys where default + 1 is not.
 OTHER: dict[str, Any] = {
     "model.quantization": "nf4",
@@ -37,6 +38,8 @@ OTHER: dict[str, Any] = {
     "pairs.max_length_ratio": 2.0,
     "pairs.against": "greedy",
     "gate.after_inconclusive": "challenger",
+    "sampling.engine": "vllm",
+    "sampling.urls": [SERVER],
     "pairs.truncated": "cut",
     "gate.ledger": "spend",
     "gate.labels": 30,
@@ -169,6 +172,15 @@ def test_set_needs_a_key_and_a_value(text: str) -> None:
         ("sampling.k=1", "sampling.k"),
         ("sampling.k=2.5", "sampling.k"),
         ("sampling.temperature=0", "sampling.temperature"),
+        ("sampling.engine=sglang", "sampling.engine"),
+        ("sampling.urls=http://127.0.0.1:8000/v1", "sampling.urls"),
+        ('sampling.urls=["127.0.0.1:8000"]', "sampling.urls"),
+        ('sampling.urls=["http://127.0.0.1:x/v1"]', "sampling.urls"),
+        ('sampling.urls=["http://me:secret@127.0.0.1/v1"]', "sampling.urls"),
+        ('sampling.urls=["http://a/v1", "http://a/v1/"]', "sampling.urls"),
+        ('sampling.urls=["http://a b/v1"]', "sampling.urls"),
+        ('sampling.urls=["http://a/v1#x"]', "sampling.urls"),
+        ('sampling.urls=["http://a/v1?key=x"]', "sampling.urls"),
         ("sampling.temperature=nan", "sampling.temperature"),
         ("model.target_modules=q_proj", "model.target_modules"),
         ("model.quantization=int3", "model.quantization"),
@@ -183,6 +195,23 @@ def test_set_needs_a_key_and_a_value(text: str) -> None:
 def test_a_wrong_value_names_its_key(text: str, key: str) -> None:
     message = refused(text)
     assert f"{key} = " in message and "embedded" in message
+
+
+def test_vllm_needs_a_server_and_no_other_engine_takes_one() -> None:
+    assert "sampling.urls names no server" in refused("sampling.engine=vllm")
+    assert 'set sampling.engine = "vllm"' in refused(f'sampling.urls=["{SERVER}"]')
+
+
+def test_servers_are_named_in_a_profile_or_on_the_command_line(tmp_path: Path) -> None:
+    other = "http://gpu:8001/v1"
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[sampling]\nengine = "vllm"\nurls = ["{SERVER}/", "{other}"]\n', "utf-8")
+    config = load_config(str(file))
+    assert config.sampling.urls == (SERVER, other)
+    moved = load_config(str(file), [f'sampling.urls=["{other}"]'])
+    assert moved.sampling.urls == (other,) and moved.config_hash == config.config_hash
+    file.write_text(to_toml(config), "utf-8")
+    assert load_config(str(file)) == config
 
 
 def test_infinity_is_no_value() -> None:
@@ -241,14 +270,25 @@ def test_an_override_leaves_the_rest_of_the_tree() -> None:
 
 @pytest.mark.parametrize("key", flat(Config()))
 def test_the_hash_ignores_exactly_the_keys_a_run_may_go_on_after(key: str) -> None:
-    start = {"dpo": {"loss": "robust"}} if key == "dpo.label_smoothing" else {}  # the loss that reads it
-    config = validate(start, "test")
+    # what a value needs beside it: the loss that reads it, the engine that asks servers, a server to ask
+    vllm = {"sampling": {"engine": "vllm", "urls": ["http://127.0.0.1:8001/v1"]}}
+    needs = {"dpo.label_smoothing": {"dpo": {"loss": "robust"}}, "sampling.urls": vllm}
+    beside = {"sampling.urls": [SERVER]} if key == "sampling.engine" else {}  # itself outside the hash
+    config = validate(needs.get(key, {}), "test")
     default = flat(config)
-    tree = flat(config) | {key: other_value(key, default[key])}
+    tree = flat(config) | {key: other_value(key, default[key])} | beside
     changed = validate(unflat(tree), "test")
     assert differing_keys(flat(changed), default) == ([] if key in OUTSIDE else [key])
     assert flat(changed) != default
     assert (changed.config_hash == config.config_hash) == (key in OUTSIDE)
+
+
+def test_a_key_that_came_later_leaves_the_hash_of_older_runs_as_it_was() -> None:
+    assert LATER_KEYS.items() <= flat(Config()).items(), "at its default"
+    older = {key: value for key, value in flat(Config()).items() if key not in LATER_KEYS and key not in OUTSIDE_HASH}
+    assert Config().config_hash == content_id(older)
+    changed = validate({"sampling": {"engine": "vllm", "urls": [SERVER]}}, "test")
+    assert changed.config_hash == content_id(older | {"sampling.engine": "vllm"})
 
 
 def test_the_keys_outside_the_hash_exist() -> None:
