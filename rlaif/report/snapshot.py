@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rlaif.records import ENGINE
 from rlaif.report.spread import MEANS, ROUNDS
 from rlaif.run import now
 from rlaif.types import RlaifError
@@ -35,6 +36,8 @@ _REST = {
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
     "red": "SELECT round, name, value, threshold FROM monitors WHERE red ORDER BY round, name",
     "means": MEANS,
+    "engines": f"SELECT {ENGINE} AS engine, count(*) AS n FROM candidates WHERE {ENGINE} IS NOT NULL "
+    "GROUP BY 1 ORDER BY 1",
 }
 
 
@@ -56,6 +59,7 @@ class Snapshot:
     means: Rows = field(default_factory=list)
     sealed: Rows = field(default_factory=list)
     red: Rows = field(default_factory=list)  # the red monitors
+    engines: Rows = field(default_factory=list)  # what sampled answers beside the process of the loop, and how many
 
 
 def take(store: Store, *, brief: bool = False) -> Snapshot:

@@ -34,6 +34,9 @@ def show(run: Run, screen: Screen) -> None:
     )
     screen.line(f"  champion: {champion_words(snapshot)}")
     screen.line(f"  {state(snapshot)}")
+    for row in snapshot.engines:
+        what = "1 answer was" if row["n"] == 1 else f"{row['n']:,} answers were"
+        screen.line(f"  {what} sampled by {row['engine']}")
     if words := watch_words(snapshot):
         screen.line(f"  {words}", style="yellow" if snapshot.red else "")
     columns, rows = round_table(snapshot)
@@ -61,6 +64,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "means": [bare(row) for row in snapshot.means],
         "gates": snapshot.gates,
         "red_monitors": snapshot.red,
+        "engines": snapshot.engines,
         "decisions": [d | {"evidence": json.loads(d["evidence"])} for d in snapshot.decisions],
         "sealed_tests": snapshot.sealed,
         "time": [dict(zip(columns, [row[0], *map(float, row[1:])], strict=True)) for row in times],

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlaif.data.tables import is_hub_id
 from rlaif.gate.explain import explain
+from rlaif.records import engines
 from rlaif.run import Run
 from rlaif.wording import metric
 
@@ -58,6 +59,12 @@ def lineage_of(run: Run, policy: dict[str, Any]) -> list[dict[str, Any]]:
             row | {"items": ", ".join(items) or "-", "settings": ", ".join(f"{k} {flat[k]}" for k in keys if k in flat)}
         )
     return out
+
+
+def sampled_words(run: Run) -> str:
+    """What sampled the run's answers, where it was not the process of the loop; else nothing."""
+    names = " and ".join(engines(run))
+    return f" Answers were sampled by {names}: the same seed need not give them again." if names else ""
 
 
 def gate_part(run: Run, lineage: Sequence[dict[str, Any]]) -> list[str]:

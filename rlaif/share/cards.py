@@ -26,6 +26,7 @@ from rlaif.share.card_parts import (
     limits,
     lineage_of,
     run_id,
+    sampled_words,
     table,
 )
 
@@ -105,7 +106,8 @@ def model_card(card: Card) -> str:
         (
             "A DPO policy had its parent as the reference. The run's database names each training item, each "
             "score and its judge."
-        ),
+        )
+        + sampled_words(run),
         "## Data and licence",
         *data_part(run),
         "## Judge",
@@ -159,7 +161,7 @@ def dataset_card(run: Run, rows: Sequence[dict[str, Any]], file: str, columns: d
         f"{len(rows):,} pairs of answers to medical questions: of several that one policy sampled, the "
         "one that a judge scored higher "
         "and one that it scored lower. TRL's preference format, conversational: a trainer applies the "
-        "chat template of its own model.",
+        "chat template of its own model." + sampled_words(run),
         "\n".join(load),
         "`rlaif import FILE` takes the file into another run.",
         "## Columns",

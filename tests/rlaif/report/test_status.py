@@ -15,6 +15,7 @@ from rlaif.report import status
 from rlaif.report.snapshot import duration, lock_holder, state, take, time_spent
 from rlaif.run import Run, now
 from rlaif.screen import Screen
+from rlaif.testing.run import candidate
 from rlaif.types import Decision
 from stores.lock import run_lock
 from stores.store import Store
@@ -364,6 +365,20 @@ def test_these_modules_import_no_torch() -> None:
     root = Path(rlaif.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_sampled_elsewhere_is_named(finished: Run) -> None:
+    assert "sampled by" not in shown(finished) and status.as_json(finished)["engines"] == []
+    rows = [candidate(f"c{i}", 1, "q1", i, "An answer.", 3) for i in range(5)]
+    for row, engine in zip(rows, ("vllm 0.32.0", "vllm 0.32.0", "vllm 0.33.0"), strict=False):
+        row["sampling"] = {"temperature": 0.8, "engine": engine}
+    finished.store.write({"candidates": rows})
+    said = shown(finished)
+    assert "2 answers were sampled by vllm 0.32.0" in said and "1 answer was sampled by vllm 0.33.0" in said
+    assert status.as_json(finished)["engines"] == [
+        {"engine": "vllm 0.32.0", "n": 2},
+        {"engine": "vllm 0.33.0", "n": 1},
+    ]
 
 
 def test_settings_of_every_kind_are_in_force(finished: Run) -> None:

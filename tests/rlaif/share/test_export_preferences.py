@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rlaif.run import Run
+from rlaif.prompts import load_prompt
+from rlaif.run import Run, open_run
+from rlaif.share.cards import Card, model_card
 from rlaif.share.export_preferences import export_preferences
 from rlaif.types import RlaifError, UsageError
 
@@ -24,6 +27,17 @@ def test_datasets_loads_the_folder_as_its_card_says(paired_run: Run, tmp_path: P
     card = (tmp_path / "prefs" / "README.md").read_text()
     assert "medical advice" in card and "| 1 | 5f70000000000000 | reference | 4 | 0.500 |" in card
     assert str(tmp_path) not in card
+
+
+def test_cards_name_what_sampled_the_answers(paired_run: Run, tmp_path: Path) -> None:
+    run = open_run(Path(shutil.copytree(paired_run.folder, tmp_path / "copy")))
+    card = Card(run, run.policy("sft"), "adapter", load_prompt("prompts/policy/answer.md"), "", "0" * 64, "Tokenizer")
+    export_preferences(run, "jsonl", tmp_path / "here", "")
+    assert "sampled by" not in (tmp_path / "here" / "README.md").read_text() + model_card(card)
+    run.store.execute([("UPDATE candidates SET sampling = ?", ['{"engine": "vllm 0.32.0"}'])])
+    export_preferences(run, "jsonl", tmp_path / "there", "")
+    for text in ((tmp_path / "there" / "README.md").read_text(), model_card(card)):
+        assert "Answers were sampled by vllm 0.32.0: the same seed need not give them again." in text
 
 
 @pytest.mark.parametrize("name", ["prefs", "prefs.parquet"])
