@@ -157,7 +157,8 @@ def validate(tree: dict[str, Any], where: str) -> Config:
         key = ".".join(parts)
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{where}: unknown key {key!r}{nearest(key, list(known))}") from None
-        raise UsageError(f"{where}: {key} = {shown(first['input'])}: {first['msg'].lower()}") from None
+        problem = first["msg"].lower().replace("a valid tuple", 'a list, like ["a", "b"]')
+        raise UsageError(f"{where}: {key} = {shown(first['input'])}: {problem}") from None
 
 
 def shown(value: Any) -> str:

@@ -467,7 +467,7 @@ def test_a_folder_without_data(call: Call, no_model: ModuleType, tmp_path: Path,
         (["--set", "dpo.beta=0"], ["dpo.beta = 0", "greater than 0"]),
         (["--set", "dpo.learning_rate=nan"], ["dpo.learning_rate = nan", "finite"]),
         (["--set", "model.device=gpu"], ["model.device = 'gpu'", "'cuda'"]),
-        (["--set", "model.target_modules=q_proj"], ["model.target_modules = 'q_proj'", "tuple"]),
+        (["--set", "model.target_modules=q_proj"], ["model.target_modules = 'q_proj'", "a list, like"]),
         (["--set", "judge.model=gpt"], ["judge.model = 'gpt'", "'reference'", "judge.base_url"]),
         (["--set", "judge.model=opnai:gpt"], ["judge.model = 'opnai:gpt'", "no provider is called so"]),
         (

@@ -197,6 +197,11 @@ def test_a_wrong_value_names_its_key(text: str, key: str) -> None:
     assert f"{key} = " in message and "embedded" in message
 
 
+@pytest.mark.parametrize("key", ["sampling.urls", "model.target_modules", "train.report_to", "monitors.blocking"])
+def test_a_single_value_where_several_may_stand_is_told_how_lists_are_written(key: str) -> None:
+    assert 'input should be a list, like ["a", "b"]' in refused(f"{key}=x")
+
+
 def test_vllm_needs_a_server_and_no_other_engine_takes_one() -> None:
     assert "sampling.urls names no server" in refused("sampling.engine=vllm")
     assert 'set sampling.engine = "vllm"' in refused(f'sampling.urls=["{SERVER}"]')
