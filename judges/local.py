@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ from rlaif import embedded
 from rlaif.models.generate import sample, window
 from rlaif.models.logprobs import read_on
 from rlaif.models.settings import settings_of
+from rlaif.models.trees import can_plant, next_logits
 from rlaif.prompts import JudgePrompt
 from rlaif.render import encode, render
 from rlaif.rubric import clipped, marked, points
@@ -66,7 +67,8 @@ class LocalJudge:
     """Scores with `model`. `name` is for people; what counts for `judge_id` are the hash of the weights, that of the
     settings beside them (`settings_id`: chat template, tokenizer, configuration), the prompt and the way of scoring.
 
-    `batch_size` answers are read together. Raises UsageError for a prompt that is not pointwise, a scale with marks
+    Answers are read in trees, see :mod:`rlaif.models.trees`; where the model or the prompts' length does not allow it,
+    `batch_size` together. Raises UsageError for a prompt that is not pointwise, a scale with marks
     above 9, and a tokenizer that writes a mark as more than one token.
     """
 
@@ -94,11 +96,8 @@ class LocalJudge:
         self._name, self._sha256, self._batch_size = name, weights_sha256, batch_size
         self._settings = {"settings": settings_id} if settings_id else {}
         self._starts = {c: self._encode(self._start(c)) for c in prompt.criteria}
-        self._values = torch.arange(low, high + 1, dtype=torch.float32, device=model.device)
-        self._marks = {
-            c: torch.tensor([self._mark(c, k) for k in range(low, high + 1)], device=model.device)
-            for c in prompt.criteria
-        }
+        ids = [[self._mark(c, k) for k in range(low, high + 1)] for c in prompt.criteria]
+        self._marks = torch.tensor(ids, device=model.device)  # (criteria, marks)
         longest = max(map(len, self._starts.values()))
         self._room = window(model) - longest
 
@@ -146,12 +145,11 @@ class LocalJudge:
                 )
             else:
                 rows.append(row)
-        for batch in self._batches(rows):
-            started = time.perf_counter()
-            scored = self._read(batch)
-            seconds = (time.perf_counter() - started) / sum(map(len, batch))
-            for row, marks, masses, raw in scored:
-                verdicts[row.index] = self._verdict(items[row.index], row, judge_id, marks, masses, raw, seconds)
+        started = time.perf_counter()
+        probabilities = self._read(rows)
+        seconds = (time.perf_counter() - started) / max(len(rows), 1)
+        for row, p in zip(rows, probabilities, strict=True):
+            verdicts[row.index] = self._verdict(items[row.index], row, judge_id, p, seconds)
         return [verdicts[i] for i in range(len(items))]
 
     def _encode(self, text: str) -> list[int]:
@@ -195,10 +193,28 @@ class LocalJudge:
         return [batch for batch in batches if batch]
 
     @torch.inference_mode()
-    def _read(
-        self, groups: Sequence[Sequence[_Row]]
-    ) -> list[tuple[_Row, dict[str, float], dict[str, float], dict[str, list[float]]]]:
-        """For each row its expected mark, the mass on the marks, and their probabilities, by criterion."""
+    def _read(self, rows: Sequence[_Row]) -> torch.Tensor:
+        """The probabilities of the marks, (rows, criteria, marks)."""
+        starts, (criteria, marks) = list(self._starts.values()), self._marks.shape
+        p = torch.zeros((len(rows), criteria, marks))
+        texts = [row.ids + start for row in rows for start in starts]
+        if can_plant(self._model, max(map(len, texts), default=0)):
+            for which, logits in next_logits(self._model, texts):
+                of = torch.tensor(which)
+                picked = logits.float().softmax(-1).gather(1, self._marks[of % criteria])
+                p[of // criteria, of % criteria] = picked.cpu()
+            return p
+        places = {row.index: n for n, row in enumerate(rows)}
+        for groups in self._batches(rows):
+            of = torch.tensor([places[row.index] for group in groups for row in group])
+            for criterion, logits in enumerate(self._read_batch(groups)):
+                p[of, criterion] = logits.float().softmax(-1)[:, self._marks[criterion]].cpu()
+        return p
+
+    def _read_batch(self, groups: Sequence[Sequence[_Row]]) -> Iterator[torch.Tensor]:
+        """The logits behind each start of a verdict, (rows, vocabulary), where trees cannot be had: a cache holds what
+        a group begins with, then the rows.
+        """
         device = self._model.device
         shared = [_common(group) for group in groups]
         rows = [row for group in groups for row in group]
@@ -210,41 +226,33 @@ class LocalJudge:
         _, mask = read_on(
             self._model, [row.ids[shared[int(g)] :] for row, g in zip(rows, owner, strict=True)], mask[owner], cache
         )
-        marks: list[dict[str, float]] = [{} for _ in rows]
-        masses: list[dict[str, float]] = [{} for _ in rows]
-        raw: list[dict[str, list[float]]] = [{} for _ in rows]
-        for criterion in self._prompt.criteria:
-            start = self._starts[criterion]
+        for start in self._starts.values():
             logits, _ = read_on(self._model, [start] * len(rows), mask, cache)
             cache.crop(-len(start))  # the next criterion is asked for without this one
-            p = logits[:, -1].float().softmax(-1)[:, self._marks[criterion]]
-            mass = p.sum(-1)
-            mean = (p * self._values).sum(-1) / mass.clamp(min=1e-9)
-            for i, (m, total, each) in enumerate(zip(mean.tolist(), mass.tolist(), p.tolist(), strict=True)):
-                marks[i][criterion], masses[i][criterion], raw[i][criterion] = m, total, [round(x, 4) for x in each]
-        return list(zip(rows, marks, masses, raw, strict=True))
+            yield logits[:, -1]
 
     def _verdict(
         self,
         item: JudgeItem,
         row: _Row,
         judge_id: str,
-        marks: dict[str, float],
-        masses: dict[str, float],
-        raw: dict[str, list[float]],
+        p: torch.Tensor,
         seconds: float,
     ) -> Verdict:
+        """The verdict by the probabilities `p` of the marks, (criteria, marks)."""
         low, high = self._prompt.scale
+        mass = p.sum(-1)
+        least = float(mass.min())
+        means = ((p * torch.arange(low, high + 1)).sum(-1) / mass.clamp(min=1e-9)).tolist()
+        marks = dict(zip(self._prompt.criteria, means, strict=True))
         common: dict[str, Any] = {"flags": row.asked.flags, "tokens_in": len(row.ids), "seconds": seconds}
-        if min(masses.values()) < MIN_MASS:
+        if least < MIN_MASS:
             started = time.perf_counter()
             text = self.speak([row.text])[0]
             common["seconds"] += time.perf_counter() - started
             parsed = parse_answer(text, self._prompt)
             if not isinstance(parsed, Marks):
-                reason = (
-                    f"the marks hold {min(masses.values()):.2f} of the probability, and the text has none: {parsed}"
-                )
+                reason = f"the marks hold {least:.2f} of the probability, and the text has none: {parsed}"
                 unparsed = Verdict(
                     item.candidate_id, judge_id, item.replicate, "unparsed", raw=text, reason=reason, **common
                 )
@@ -253,7 +261,8 @@ class LocalJudge:
         else:
             scores = {c: (mark - low) / (high - low) for c, mark in marks.items()}
             overall = clipped(points(self._prompt.weights, [scores[c] for c in self._prompt.criteria]) or 0.0)
-            said = json.dumps(raw)
+            raw = zip(self._prompt.criteria, p.tolist(), strict=True)
+            said = json.dumps({c: [round(x, 4) for x in each] for c, each in raw})
             told = "expected marks: " + ", ".join(f"{c} {mark:.2f}" for c, mark in marks.items()) + f" of {high}"
         verdict = Verdict(
             item.candidate_id,

@@ -9,6 +9,7 @@ from rlaif.quiet import quiet
 import numpy as np
 
 from rlaif.models.generate import plan_batches, window
+from rlaif.models.trees import can_plant, next_logits
 from rlaif.render import encode
 from rlaif.types import RlaifError
 
@@ -65,6 +66,8 @@ def choice_logprobs(
             pieces.append(((start + target)[-(max_length + 1) :][:-1], target))
     width = len(choices[0]) if choices else 0
     shape = (len(contexts), width)
+    if can_plant(model, max((len(read) for read, _ in pieces), default=0)):
+        return _by_trees(model, pieces).reshape(shape)
     if all(
         len(target) == 1 for _, target in pieces
     ):  # then all choices of a context follow the same text: one pass scores them
@@ -150,6 +153,25 @@ def _next_token_logprobs(
         for i, values in zip(batch, picked.tolist(), strict=True):
             out[i] = values
     return out
+
+
+def _by_trees(model: PreTrainedModel, pieces: list[tuple[list[int], list[int]]]) -> np.ndarray:
+    """Sum of log p over the target tokens, which the last len(target) positions of what is read predict; what the
+    pieces begin with is read once.
+    """
+    texts, owners, tokens = [], [], []  # one a token: what stands before it, whose it is, and itself
+    for number, (read, target) in enumerate(pieces):
+        own = target[-len(read) :] if read else []
+        for nth, token in enumerate(own, start=len(read) - len(own) + 1):
+            texts.append(read[:nth])
+            owners.append(number)
+            tokens.append(token)
+    sums = np.zeros(len(pieces), dtype=np.float64)
+    for which, logits in next_logits(model, texts):
+        targets = torch.tensor([tokens[n] for n in which], device=logits.device)
+        logp = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        np.add.at(sums, [owners[n] for n in which], logp.double().cpu().numpy())
+    return sums
 
 
 def read_on(

@@ -16,6 +16,8 @@ from typing import Any
 
 from rlaif.quiet import quiet
 
+from rlaif.models.trees import can_share
+
 with quiet():
     import torch
     from torch import nn
@@ -59,25 +61,10 @@ def pack(ids: torch.Tensor, attention_mask: torch.Tensor) -> Packed:
     return Packed(row, at, mask[:, None], back)
 
 
-def can_share(model: PreTrainedModel) -> bool:
-    """Whether this model takes such a mask and such positions: attention by torch's own kernel over all that came
-    before, in every layer, and positions by rotation. A mixture of experts is left out, as it counts the tokens that
-    each expert gets.
-    """
-    config = model.config.get_text_config()
-    return (
-        config._attn_implementation == "sdpa"
-        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-        and not getattr(config, "sliding_window", None)
-        and not hasattr(config, "output_router_logits")
-        and hasattr(model.base_model, "rotary_emb")
-    )
-
-
 @contextlib.contextmanager
 def in_one_row(model: PreTrainedModel) -> Iterator[None]:
     """Inside, the model reads the two answers of a pair in one row, wherever it gets 2n rows of TRL's; where
-    :func:`can_share` says no, it reads them as they come.
+    :func:`rlaif.models.trees.can_share` says no, it reads them as they come.
     """
     if not can_share(model):
         yield

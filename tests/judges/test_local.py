@@ -19,6 +19,7 @@ import torch  # noqa: E402
 
 from judges.local import MIN_MASS, LocalJudge, load_local_judge  # noqa: E402
 from rlaif.embedded import BASE  # noqa: E402
+from rlaif.models.trees import can_share  # noqa: E402
 from rlaif.prompts import load_judge_prompt  # noqa: E402
 from rlaif.types import JudgeItem, UsageError  # noqa: E402
 
@@ -82,6 +83,40 @@ def test_a_template_that_takes_no_system_turn(system: str) -> None:
     )
     text = judge._row(0, ITEMS[0]).text
     assert text.startswith("user: Mark it.\n\n" if system.strip() else "user: ") and "A dry cough." in text
+
+
+def of_many_sizes(judge: LocalJudge) -> list[JudgeItem]:
+    """Groups of one, four and nine answers, short and long, and one that fills the window to its last token."""
+    groups = [(1, "What is flu?"), (4, "What helps against flu, and what does not? " * 12), (9, "How long is it?")]
+    made = [item(n, "A cough and a fever. " * (n % 5), question) for size, question in groups for n in range(size)]
+    longest = item(50, "", "Whom does it meet?")
+    while len(judge._row(0, longest).ids) < judge._room:
+        room = judge._room - len(judge._row(0, longest).ids)
+        longest = replace(longest, answer=longest.answer + " cough" * max(room // 3, 1))
+    while len(judge._row(0, longest).ids) > judge._room:
+        longest = replace(longest, answer=longest.answer[:-1])
+    return [replace(one, candidate_id=f"c{n}") for n, one in enumerate([*made, longest])]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])  # in trees, with a cache
+def test_groups_of_many_sizes_have_the_marks_of_plain_forward_passes(
+    judge: LocalJudge, trusting: None, attention: str
+) -> None:
+    judge._model.set_attn_implementation(attention)
+    try:
+        assert can_share(judge._model) is (attention == "sdpa")
+        items = of_many_sizes(judge)
+        rows = [judge._row(n, one) for n, one in enumerate(items)]
+        assert judge._room - 3 <= max(len(row.ids) for row in rows) <= judge._room
+        with torch.inference_mode():
+            found = judge._read(rows)
+            for row, p in zip(rows, found, strict=True):
+                for criterion, some in zip(PROMPT.criteria, p, strict=True):
+                    assert some.tolist() == pytest.approx(
+                        probabilities(judge, f'{row.text}{{"{criterion}": '), abs=1e-5, rel=1e-4
+                    )
+    finally:
+        judge._model.set_attn_implementation("sdpa")
 
 
 def test_the_company_an_answer_is_read_in_does_not_matter(judge: LocalJudge, trusting: None) -> None:

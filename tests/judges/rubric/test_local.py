@@ -69,3 +69,33 @@ def test_an_answer_that_does_not_fit_fails_with_a_reason(judge: LocalRubricJudge
 def test_the_judge_id_says_how_values_are_computed(judge: LocalRubricJudge) -> None:
     assert judge.identity.decoding["scoring"] == "yes-no-1" and judge.identity.prompt_name == "rubric"
     assert judge.identity.judge_id != make_judge("local:embedded").identity.judge_id
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_criteria_have_the_probabilities_of_plain_forward_passes(
+    judge: LocalRubricJudge, monkeypatch: pytest.MonkeyPatch, attention: str
+) -> None:
+    import torch
+
+    model, tokenizer = judge._model, judge._tokenizer
+    seen: list[np.ndarray] = []
+    real = local.choice_logprobs
+    monkeypatch.setattr(local, "choice_logprobs", lambda *args: seen.append(real(*args)) or seen[-1])
+    monkeypatch.setattr(judge, "_spoken", lambda text, mass: local.Said("unparsed", None))
+    items = [ITEM, JudgeItem("c2", ITEM.question, "Ice helps. " * 9, rubric=RUBRIC[:1])]
+    model.set_attn_implementation(attention)
+    try:
+        judge.score(items)
+        texts = [text for item in items for text in judge._texts(item)]
+        assert len(seen[0]) == len(texts) == 4
+        for text, row in zip(texts, seen[0], strict=True):
+            start = tokenizer.encode(text, add_special_tokens=False)
+            for choice, found in zip(local.CHOICES, row, strict=True):
+                whole = tokenizer.encode(text + choice, add_special_tokens=False)
+                with torch.inference_mode():
+                    logp = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+                plain = sum(float(logp[n - 1, whole[n]]) for n in range(len(start), len(whole)))
+                assert found == pytest.approx(plain, abs=1e-4)
+    finally:
+        model.set_attn_implementation("sdpa")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rlaif.config import ModelConfig
+from rlaif.models import logprobs
 from rlaif.models.base import Base, load_base
 from rlaif.models.logprobs import choice_logprobs, completion_loss, continuation_logprobs
 from rlaif.types import RlaifError
@@ -31,14 +32,19 @@ def naive(base: Base, context: str, choice: str, max_length: int, gap: str = " "
     start = encode(context)
     target = encode(f"{context}{gap}{choice}")[len(start) :]
     read = (start + target)[-(max_length + 1) :][:-1]
+    target = target[-len(read) :]
     with torch.inference_mode():
         logp = base.model(torch.tensor([read])).logits[0].float().log_softmax(-1)
     return sum(float(logp[len(read) - len(target) + i, token]) for i, token in enumerate(target))
 
 
 @pytest.mark.parametrize("choices", [["yes", "no", "maybe"], ["yes", "no rest", "maybe water and tablets"]])
-@pytest.mark.parametrize("max_length", [256, 6])
-def test_choices_follow_the_rule_of_lm_eval(base: Base, choices: list[str], max_length: int) -> None:
+@pytest.mark.parametrize("max_length", [256, 6, 2])
+@pytest.mark.parametrize("shares", [True, False])
+def test_choices_follow_the_rule_of_lm_eval(
+    base: Base, choices: list[str], max_length: int, shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logprobs, "can_plant", lambda *_: shares)
     found = continuation_logprobs(base.model, base.tokenizer, CONTEXTS, choices, batch_size=3, max_length=max_length)
     single = [len(base.tokenizer.encode(f" {choice}")) == 1 for choice in choices]
     assert all(single) or not any(single[1:])  # both ways of computing are tried

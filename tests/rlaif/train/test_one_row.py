@@ -13,9 +13,10 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from rlaif.config import DpoConfig, ModelConfig
 from rlaif.models.adapter import attach_adapter
 from rlaif.models.base import Base, load_base
+from rlaif.models.trees import can_share
 from rlaif.train import dpo
 from rlaif.train.dpo import PairExample, train_dpo
-from rlaif.train.one_row import can_share, in_one_row, pack
+from rlaif.train.one_row import in_one_row, pack
 
 Pair = tuple[list[int], list[int], list[int]]  # prompt, chosen, rejected
 PAIRS: dict[str, list[Pair]] = {
