@@ -168,7 +168,10 @@ OUTSIDE_HASH = (
     *(f"judge.{key}" for key in OUTSIDE_JUDGE),
     *(f"recipe.{key}" for key in RecipeConfig.model_fields),
 )
-LATER_KEYS = {"sampling.engine": "local"}  # with this value the hash is that of runs which were made without the key
+LATER_KEYS = {
+    "sampling.engine": "local",
+    "pairs.length_drift": 1.0,
+}  # with these values the hash is that of runs which were made without the key
 
 
 class JudgeConfig(Section):
@@ -203,7 +206,8 @@ class PairsConfig(Section):
 
     `against`: what is rejected. "worst": a question's worst answer, which its best one is chosen over. "greedy": the
     greedy answer, which is what the gate reads; the round makes it too, and a sampled one is chosen over it.
-    `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half. It is
+    `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half;
+    `length_drift` bounds how many tokens all chosen answers together have more or less. Both are
     enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
     `truncated`: what becomes of a question whose best answer ends at the token limit. "drop" drops it, "retry" tries
     its other pairs, "cut" shows the judge each such answer up to its last full sentence, which is then trained on; what
@@ -221,6 +225,7 @@ class PairsConfig(Section):
     per_question: Annotated[int, Field(ge=1, le=1000)] = 1  # pairs that one question may give
     truncated: Literal["drop", "retry", "cut"] = "drop"
     length_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.10
+    length_drift: Share = 1.0  # by what share all chosen answers may be longer or shorter than the rejected; 1: any
     length_min_pairs: Positive = 20
     length_by_choice: bool = False  # another pair of the question before it is dropped for the balance of lengths
     confirm_below: Share = 0.0  # kept pairs of a smaller margin are shown to a pairwise judge in both orders; 0: none

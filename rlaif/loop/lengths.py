@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from rlaif.config import PairsConfig
 from rlaif.loop.pair_rules import ROUNDING
@@ -17,69 +19,109 @@ Others = Callable[[str, Fits], Iterator[Preference]]
 def balance_lengths(
     preferences: list[Preference], lengths: Mapping[str, int], settings: PairsConfig, others: Others | None = None
 ) -> list[Preference]:
-    """Bring P(chosen is longer) among the kept pairs to within 0.5 +- length_tolerance; equal lengths count one half.
+    """Take the difference in length between chosen and rejected answers out of the kept pairs, as a whole.
 
-    Dropped are the pairs of the smallest margin (ties by question_id) whose chosen answer is longer (or shorter,
-    whichever is too many), and no more than needed. Where the other side has no pair at all, that is every one of them:
-    such a round teaches length and nothing that can be told from it.
+    Two things are brought into bounds. P(chosen is longer) comes to within 0.5 +- length_tolerance; equal lengths count
+    one half. And chosen answers are at most `length_drift` longer or shorter than rejected ones, all kept pairs
+    together: a few pairs of long rejected answers teach a policy to be short, however many others are the other way
+    round.
+
+    Dropped are the pairs of the smallest margin (for the second bound: margin per token too many), ties by question_id,
+    of the side that has too much, and no more than needed; the first bound has the last word. Where the other side has
+    no pair at all, that is every one of them: such a round teaches length and nothing that can be told from it.
 
     With `others` (settings.length_by_choice), pairs of that side are first exchanged for a pair of the same question
-    whose chosen answer is not on it, the widest that there is; those that lose least margin come first, and no more
-    than needed. An exchange keeps the question, so it costs less than dropping one. The new pair says so in `reason`.
+    that is not on it, the widest that there is; those that lose least margin come first, and no more than needed. An
+    exchange keeps the question, so it costs less than dropping one. The new pair says so in `reason`.
     """
-    kept = [p for p in preferences if p.status == "kept"]
-    if len(kept) < settings.length_min_pairs:
+    if sum(p.status == "kept" for p in preferences) < settings.length_min_pairs:
         return preferences
-    side = {p.pair_id: _longer(p, lengths) for p in kept}
-    share = sum(side.values()) / len(kept)
-    surplus = 1.0 if share > 0.5 else 0.0
-    excess = share if surplus else 1 - share
-    limit = 0.5 + settings.length_tolerance
-    word = "longer" if surplus else "shorter"
-    reason = f"length_balance: chosen is {word} in {excess:.0%} of {len(kept)} pairs, at most {limit:.0%} wanted"
-    left = sorted((p for p in kept if side[p.pair_id] == surplus), key=lambda p: (_margin(p), p.question_id, p.pair_id))
-    total, number = excess * len(kept), len(kept)
+    sides, tokens = _Sides(settings.length_tolerance), _Tokens(settings.length_drift)
+    preferences = _bounded(preferences, lengths, sides, others)
+    if settings.length_drift >= 1:
+        return preferences
+    preferences = _bounded(preferences, lengths, tokens, others)
+    return _bounded(preferences, lengths, sides, None)  # what was balanced by tokens may have too many of one side
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """How many pairs have the longer answer chosen."""
+
+    tolerance: float
+
+    def excess(self, chosen: int, rejected: int, side: int) -> float:
+        """What a pair adds to a sum that must not be above 0; `side`: 1 against longer chosen answers, -1 shorter."""
+        longer = 0.5 if chosen == rejected else float(chosen > rejected)
+        return (longer if side > 0 else 1 - longer) - 0.5 - self.tolerance
+
+    def words(self, pairs: Sequence[tuple[int, int]], side: int) -> str:
+        share = fmean(self.excess(*pair, side) for pair in pairs) + 0.5 + self.tolerance
+        word = "longer" if side > 0 else "shorter"
+        return f"chosen is {word} in {share:.0%} of {len(pairs)} pairs, at most {0.5 + self.tolerance:.0%} wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """How many more tokens the chosen answers have, all together."""
+
+    tolerance: float
+
+    def excess(self, chosen: int, rejected: int, side: int) -> float:
+        """As for :class:`_Sides`."""
+        return side * (chosen - rejected) - self.tolerance * rejected
+
+    def words(self, pairs: Sequence[tuple[int, int]], side: int) -> str:
+        drift = side * (sum(chosen for chosen, _ in pairs) / sum(rejected for _, rejected in pairs) - 1)
+        word = "longer" if side > 0 else "shorter"
+        return f"chosen answers are {drift:.1%} {word} in all {len(pairs)} pairs, at most {self.tolerance:.1%} wanted"
+
+
+def _bounded(
+    preferences: list[Preference], lengths: Mapping[str, int], bound: _Sides | _Tokens, others: Others | None
+) -> list[Preference]:
+    def excess(chosen_id: str | None, rejected_id: str | None, side: int) -> float:
+        return bound.excess(lengths[str(chosen_id)], lengths[str(rejected_id)], side)
+
+    def of(pair: Preference, side: int) -> float:
+        return excess(pair.chosen_id, pair.rejected_id, side)
+
+    kept = [p for p in preferences if p.status == "kept"]
+    total, side = max((math.fsum(of(p, side) for p in kept), side) for side in (1, -1))
+    if total <= ROUNDING:
+        return preferences
+    other_total = math.fsum(of(p, -side) for p in kept)
+    pairs = [(lengths[str(p.chosen_id)], lengths[str(p.rejected_id)]) for p in kept]
+    reason = f"length_balance: {bound.words(pairs, side)}"
+    left = sorted(
+        (p for p in kept if of(p, side) > ROUNDING), key=lambda p: (_margin(p) / of(p, side), p.question_id, p.pair_id)
+    )
     new: dict[str, Preference] = {}
-    if others and total > limit * number + ROUNDING:
+    if others:
         taken = {p.pair_id for p in preferences}
-        for old, other in _exchanges(left, surplus, lengths, others):
-            gain = 1 - abs(_longer(other, lengths) - (1 - surplus))
-            if other.pair_id in taken or total - gain < (1 - limit) * number - ROUNDING:
-                continue  # made already, or too few on the other side then
+        for old, other in _exchanges(left, lambda c, r: excess(c, r, side) <= ROUNDING, others):
+            back = of(other, -side) - of(old, -side)
+            if other.pair_id in taken or other_total + back > ROUNDING:
+                continue  # made already, or too much of the other side then
             new[old.pair_id] = replace(other, reason=f"fallback: {reason}")
             taken.add(other.pair_id)
-            total -= gain
-            if total <= limit * number + ROUNDING:
+            total, other_total = total + of(other, side) - of(old, side), other_total + back
+            if total <= ROUNDING:
                 break
     for pair in left:
-        if total <= limit * number + ROUNDING:
+        if total <= ROUNDING:
             break
         if pair.pair_id not in new:
             new[pair.pair_id] = replace(pair, status="dropped", reason=reason)
-            total, number = total - 1, number - 1
+            total -= of(pair, side)
     return [new.get(p.pair_id, p) for p in preferences]
 
 
-def _exchanges(
-    pairs: list[Preference], surplus: float, lengths: Mapping[str, int], others: Others
-) -> list[tuple[Preference, Preference]]:
+def _exchanges(pairs: list[Preference], fits: Fits, others: Others) -> list[tuple[Preference, Preference]]:
     """(pair, what may take its place), the smallest loss of margin first; pairs without such another are left out."""
-
-    def fits(chosen_id: str, rejected_id: str) -> bool:
-        return _side(lengths[chosen_id], lengths[rejected_id]) != surplus
-
     found = [(pair, other) for pair in pairs if (other := next(others(pair.question_id, fits), None))]
     return sorted(found, key=lambda e: (round(_margin(e[0]) - _margin(e[1]), 9), e[0].question_id, e[0].pair_id))
 
 
 def _margin(pair: Preference) -> float:
     return round(pair.margin or 0.0, 9)
-
-
-def _longer(pair: Preference, lengths: Mapping[str, int]) -> float:
-    return _side(lengths[str(pair.chosen_id)], lengths[str(pair.rejected_id)])
-
-
-def _side(chosen: int, rejected: int) -> float:
-    """1 if the chosen answer has more tokens than the rejected one, 0 if fewer, 0.5 if as many."""
-    return 0.5 if chosen == rejected else float(chosen > rejected)

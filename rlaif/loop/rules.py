@@ -84,7 +84,8 @@ RULES = (
     Rule("yield_low", "higher_temperature", "answers to a question are too much alike", ("near_duplicate",)),
     Rule("yield_low", "more_candidates", "too few questions give a pair: more answers per question"),
     Rule("yield_low", "higher_temperature", "answers to a question get the same score", ("tie",)),
-    # After the yield: a higher margin costs pairs.
+    # After the yield: both cost pairs.
+    Rule("length_ratio", "even_lengths", "chosen answers get as many tokens as rejected ones, all pairs together"),
     Rule("length_ratio", "higher_margin", "length changes: pairs that differ clearly teach content rather than length"),
     Rule("truncated", "longer_answers", "answers do not end in time: more room for them"),
     Rule(NO_PAIRS, "more_candidates", "too few pairs to train on: more answers per question"),
@@ -163,6 +164,7 @@ LEVERS = {
     ),
     "wider_lengths": Lever("pairs.max_length_ratio", lambda r, _: r + 0.5, lambda r, _: max(r, 3.0)),
     "lengths_by_choice": Lever("pairs.length_by_choice", lambda *_: True, lambda *_: True),
+    "even_lengths": Lever("pairs.length_drift", lambda *_: 0.0, lambda *_: 0.0),
     "higher_temperature": Lever("sampling.temperature", lambda t, _: t + 0.1, lambda t, _: min(t + 0.4, 10.0)),
     "more_questions": Lever(
         "sampling.questions",

@@ -39,7 +39,7 @@ def test_nothing_red_changes_nothing():
         ("kl_to_sft", "lower_learning_rate", {"dpo.learning_rate": 2.5e-4}),
         ("overfit", "lower_learning_rate", {"dpo.learning_rate": 2.5e-4}),
         ("distinct_2", "lower_learning_rate", {"dpo.learning_rate": 2.5e-4}),
-        ("length_ratio", "higher_margin", {"pairs.min_margin": 0.15}),
+        ("length_ratio", "even_lengths", {"pairs.length_drift": 0.0}),
         ("truncated", "longer_answers", {"sampling.max_new_tokens": 144}),
         ("yield_low", "more_candidates", {"sampling.k": 6}),
         ("steps_low", "more_questions", {"sampling.questions": 288}),
@@ -91,6 +91,11 @@ def test_a_low_yield_is_mended_where_the_questions_are_lost(cause, action, key, 
 @pytest.mark.parametrize(("cause", "action", "key", "value"), YIELD)
 def test_what_questions_are_lost_to_moves_nothing_where_the_yield_will_do(cause, action, key, value):
     assert act(cause=cause).name == "continue"
+
+
+def test_a_length_that_goes_on_changing_asks_for_clearer_pairs():
+    even = act("length_ratio").settings
+    assert act("length_ratio", settings=even).settings == even | {"pairs.min_margin": 0.15}
 
 
 def test_two_answers_per_question_are_raised_first():

@@ -72,3 +72,45 @@ def test_the_other_way_round_and_a_pair_that_there_is_already():
 def test_what_is_balanced_already_stays():
     pairs = [*longer(6), *(pair(f"q{q:02}", "s", "m", 0.2) for q in range(6, 10))]
     assert balanced(pairs, []) == pairs
+
+
+def test_a_few_long_rejected_answers_outweigh_many_pairs_of_the_other_side():
+    lengths = LENGTHS | {"x": 100}
+    pairs = [*longer(6), *(pair(f"q{q:02}", "m", "x", 0.1 + q / 1000) for q in range(6, 10))]
+    settings = PairsConfig(length_min_pairs=10)
+    assert balance_lengths(pairs, lengths, settings) == pairs, "6 of 10 are longer, which is in bounds"
+    found = balance_lengths(pairs, lengths, settings.model_copy(update={"length_drift": 0.02}))
+    # With them chosen answers are 56% shorter. The share of longer ones then takes pairs of the other side away too.
+    kept = [p for p in found if p.status == "kept"]
+    assert not any(p.rejected_id == "x" for p in kept)
+    dropped = next(p for p in found if p.question_id == "q06")
+    assert dropped.reason == ("length_balance: chosen answers are 55.8% shorter in all 10 pairs, at most 2.0% wanted")
+
+
+def test_drift_goes_first_where_a_token_costs_least_margin_and_no_further_than_needed():
+    lengths = {"c": 50, "far": 90, "near": 52, "up": 70}
+    far = [pair(f"f{n}", "c", "far", 0.2) for n in range(3)]
+    near = [pair(f"n{n}", "c", "near", 0.05) for n in range(5)]
+    up = [pair(f"u{n}", "up", "c", 0.1) for n in range(7)]
+    settings = PairsConfig(length_min_pairs=10, length_drift=0.0)
+    found = balance_lengths([*far, *near, *up], lengths, settings)
+    # 130 tokens too few beside 140 too many: one of seven is one too many, and the other side has none to spare
+    assert [p.question_id for p in found if p.status == "dropped"] == ["u0"]
+    loose = settings.model_copy(update={"length_drift": 0.02})
+    assert balance_lengths([*far, *near, *up], lengths, loose) == [*far, *near, *up]
+
+
+def test_drift_is_exchanged_for_another_pair_of_the_question_too():
+    lengths = {"c": 50, "long": 80, "even": 50}
+    pairs = [pair(f"q{q:02}", "c", "long", 0.2 + q / 1000) for q in range(5)]
+    pairs += [pair(f"p{q:02}", "long", "c", 0.2) for q in range(3)] + [
+        pair(f"r{q}", "c", "even", 0.2) for q in range(2)
+    ]
+    others = [pair(f"q{q:02}", "c", "even", 0.15) for q in range(5)]
+
+    def offer(question_id, fits):
+        return (p for p in others if p.question_id == question_id and fits(p.chosen_id, p.rejected_id))
+
+    settings = PairsConfig(length_min_pairs=10, length_drift=0.0)
+    found = balance_lengths(pairs, lengths, settings, offer)
+    assert counts(found) == [10, 2], "two of five: 150 tokens too few are 90 then, as many as on the other side"
