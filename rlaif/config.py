@@ -206,6 +206,7 @@ class PairsConfig(Section):
 
     `against`: what is rejected. "worst": a question's worst answer, which its best one is chosen over. "greedy": the
     greedy answer, which is what the gate reads; the round makes it too, and a sampled one is chosen over it.
+    "greedy_anchored": that, and where no sampled answer is better, the greedy one is chosen over a sampled one.
     `length_tolerance`: how far the share of kept pairs whose chosen answer is longer may lie from one half;
     `length_drift` bounds how many tokens all chosen answers together have more or less. Both are
     enforced from `length_min_pairs` kept pairs on: in fewer, a share outside the tolerance is mostly chance.
@@ -214,7 +215,7 @@ class PairsConfig(Section):
     has none is retried.
     """
 
-    against: Literal["worst", "greedy"] = "worst"
+    against: Literal["worst", "greedy", "greedy_anchored"] = "worst"
     consensus: Share = 0.0  # weight of the answers' agreement with each other beside the judge's score; 0: none
     min_margin: Share = 0.10
     margin_quantile: Share = 0.0  # of the round's best-against-worst margins: enough where below min_margin; 0: off
@@ -339,7 +340,7 @@ class Config(Section):
     @property
     def answers_per_question(self) -> int:
         """The answers that a round makes to each question: the sampled ones, and the greedy one where pairs want it."""
-        return self.sampling.k + (self.pairs.against == "greedy")
+        return self.sampling.k + (self.pairs.against != "worst")
 
     @property
     def config_hash(self) -> str:

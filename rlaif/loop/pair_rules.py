@@ -87,11 +87,17 @@ def in_order(scored: Sequence[Scored], settings: PairsConfig) -> list[Pair]:
 
     With `settings.against` "greedy", those alone in which an answer that is no worse is chosen over the greedy one. Two
     sampled answers differ mostly in what chance put into them, and a policy that is read greedily has nothing to learn
-    from that. The greedy answer as the baseline: ReMax (Li et al. 2023, arXiv 2310.10505).
+    from that. The greedy answer as the baseline: ReMax (Li et al. 2023, arXiv 2310.10505). With "greedy_anchored", a
+    question of which no sampled answer is better has the pairs of its greedy answer over a sampled one.
     """
     pairs = [p for p in permutations(scored, 2) if p[0].score >= p[1].score]
-    if settings.against == "greedy":
-        pairs = [p for p in pairs if p[1].candidate.greedy and not p[0].candidate.greedy]
+    if settings.against != "worst":
+        over = [p for p in pairs if p[1].candidate.greedy and not p[0].candidate.greedy]
+        best = all(p[0].score - p[1].score <= ROUNDING for p in over)
+        if settings.against == "greedy_anchored" and best:
+            pairs = [p for p in pairs if p[0].candidate.greedy and not p[1].candidate.greedy]
+        else:
+            pairs = over
     return sorted(pairs, key=_order)
 
 

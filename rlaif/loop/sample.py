@@ -170,14 +170,14 @@ def _timed(stage: Stage, made: Iterator[T]) -> Iterator[T]:
 def _batches(lengths: Sequence[int], config: Config) -> list[Batch]:
     """The batches of a round; `lengths` are those of the questions' prompts in tokens.
 
-    The k samples of a question stand side by side: same length, and in one batch mostly. With `pairs.against` "greedy"
-    its greedy answer comes after them, as sample k, in batches of its own behind all others.
+    The k samples of a question stand side by side: same length, and in one batch mostly. With `pairs.against` other
+    than "worst" its greedy answer comes after them, as sample k, in batches of its own behind all others.
     """
     from rlaif.models.generate import plan_batches
 
     k, size = config.sampling.k, config.sampling.batch_size
     slots = [(q, index) for q in range(len(lengths)) for index in range(k)]
     batches = [Batch([slots[i] for i in batch]) for batch in plan_batches([lengths[q] for q, _ in slots], size)]
-    if config.pairs.against == "greedy":
+    if config.pairs.against != "worst":
         batches += [Batch([(q, k) for q in batch], greedy=True) for batch in plan_batches(lengths, size)]
     return batches

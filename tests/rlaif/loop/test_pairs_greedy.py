@@ -48,6 +48,26 @@ def test_where_none_is_better_there_is_no_pair() -> None:
     assert (made.chosen_id, made.rejected_id, made.margin) == (None, None, None)
 
 
+def test_anchored_the_best_greedy_answer_is_chosen_and_else_rejected() -> None:
+    anchored = {"against": "greedy_anchored"}
+    assert only(answers([0.5, 0.2, 0.6], 0.7), **anchored) == ("kept", "q-g", "q-s1")
+    assert only(answers([0.9, 0.1, 0.7], 0.5), **anchored) == ("kept", "q-s0", "q-g"), "though s1 is far below it"
+    assert only(answers([0.7, 0.2], 0.7), **anchored) == ("kept", "q-g", "q-s1"), "a tie is no better answer"
+    made = pairs(answers([0.5, 0.2, 0.6], 0.7), per_question=3, **anchored)
+    assert [(p.chosen_id, p.rejected_id) for p in made] == [("q-g", "q-s1"), ("q-g", "q-s0"), ("q-g", "q-s2")]
+
+
+def test_anchored_pairs_meet_the_rules_too() -> None:
+    (made,) = pairs(answers([0.75, 0.1], 0.7), against="greedy_anchored")
+    assert (made.status, made.reason) == ("dropped", "below_margin: 0.05 < 0.10"), (
+        "nearly as good: nothing to hold on to"
+    )
+    (made,) = pairs(answers([0.65, 0.68], 0.7), against="greedy_anchored")
+    assert (made.status, made.reason, made.chosen_id) == ("dropped", "below_margin: 0.05 < 0.10", "q-g")
+    (made,) = pairs(answers([0.9, 0.1], None), against="greedy_anchored")
+    assert made.reason == "no_greedy: the greedy answer has no score"
+
+
 def test_where_the_best_falls_to_a_rule_another_that_is_better_is_chosen() -> None:
     long = [(replace(c, n_tokens=90), v) if c.candidate_id == "q-s0" else (c, v) for c, v in answers([0.9, 0.8], 0.5)]
     (made,) = pairs(long)
