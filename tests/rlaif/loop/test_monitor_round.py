@@ -201,7 +201,7 @@ def test_a_sound_round_is_green_and_changes_nothing(run: Run) -> None:
         ({"spread": 0.05}, "score_spread", "more_candidates", {"sampling.k": 6}),
         ({"cut": 5}, "truncated", "longer_answers", {"sampling.max_new_tokens": 108}),
         ({"steps": 4}, "steps_low", "more_questions", {"sampling.questions": 384}),
-        ({"texts": LONGER}, "length_ratio", "higher_margin", {"pairs.min_margin": CONFIG.pairs.min_margin + 0.05}),
+        ({"texts": LONGER}, "length_ratio", "even_lengths", {"pairs.length_drift": 0.0}),
         (
             {"texts": ["rest and water help most people"] * 3},
             "distinct_2",
