@@ -41,6 +41,7 @@ def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     """
     from rlaif.train.dpo import PairExample
     from rlaif.train.job import Job
+    from rlaif.train.one_row import recorded_rows
     from rlaif.train.sft import Example
 
     examples, ids = sft_examples(run, base, prompt)
@@ -82,7 +83,7 @@ def train_knowing(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     policy = run.policy(first)
     of_rounds = ("heldout", "earlier", "reference_chosen")  # these choose a round's pairs, and none of the pairs here
     settings = {k: v for k, v in recorded(run.config.dpo).items() if k not in of_rounds}
-    made = recipe(run, base, prompt) | said | {"kind": "dpo", "dpo": settings}
+    made = recipe(run, base, prompt) | said | {"kind": "dpo", "dpo": settings} | recorded_rows(base.model)
     items = [(p.question_id, f"dpo:{p.kind}") for p in pairs]
     row = {
         "policy_id": content_id("dpo", first, made, items, run.config.seed),

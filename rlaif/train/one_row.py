@@ -24,6 +24,10 @@ with quiet():
     from transformers import PreTrainedModel
 
 
+# How DPO puts pairs into rows: part of what it trains, so a change gets a new number.
+ROWS = "shared-1"
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """n pairs, each in one row of `width` tokens, padded on the right.
@@ -59,6 +63,11 @@ def pack(ids: torch.Tensor, attention_mask: torch.Tensor) -> Packed:
     own = torch.arange(length, device=ids.device)[None].expand(n, length)
     back = torch.cat([own, torch.where(own < shared, own, own - shared + first)]).clamp(max=width - 1)
     return Packed(row, at, mask[:, None], back)
+
+
+def recorded_rows(model: PreTrainedModel) -> dict[str, str]:
+    """What a recipe says of the rows of pairs: nothing where they are read as TRL gives them."""
+    return {"rows": ROWS} if can_share(model) else {}
 
 
 @contextlib.contextmanager

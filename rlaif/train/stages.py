@@ -140,6 +140,7 @@ def dpo(
     answers (see :func:`rlaif.train.material.dpo_pairs`), with `start` as reference. Returns the policy id.
     """
     from rlaif.train.dpo import train_dpo
+    from rlaif.train.one_row import recorded_rows
 
     done = run.done(round, "dpo")
     if done is not None:
@@ -147,7 +148,7 @@ def dpo(
     start = start or champion
     rows = dpo_pairs(run, champion, round, run.config)
     smoothing = label_smoothing(run, round, run.config)
-    recipe = recipe_of(run.config, "dpo", prompt, base)
+    recipe = recipe_of(run.config, "dpo", prompt, base) | recorded_rows(base.model)
     if run.config.dpo.label_smoothing == "judge":  # the number is what trains
         recipe["label_smoothing"] = smoothing
     seed = random.Random(f"dpo/{run.config.seed}/{round}").getrandbits(31)

@@ -16,7 +16,7 @@ from rlaif.models.base import Base, load_base
 from rlaif.models.trees import can_share
 from rlaif.train import dpo
 from rlaif.train.dpo import PairExample, train_dpo
-from rlaif.train.one_row import in_one_row, pack
+from rlaif.train.one_row import in_one_row, pack, recorded_rows
 
 Pair = tuple[list[int], list[int], list[int]]  # prompt, chosen, rejected
 PAIRS: dict[str, list[Pair]] = {
@@ -85,11 +85,11 @@ def test_a_model_that_cannot_share_reads_the_rows_as_they_come() -> None:
     sliding = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
     for settings in ({"attn_implementation": "eager"}, sliding):
         model = tiny(**settings)
-        assert not can_share(model)
+        assert not can_share(model) and recorded_rows(model) == {}
         plain, _ = read(model, PAIRS["of many lengths"])
         with in_one_row(model):
             assert torch.equal(read(model, PAIRS["of many lengths"])[0], plain)
-    assert can_share(tiny())
+    assert can_share(tiny()) and recorded_rows(tiny()) == {"rows": "shared-1"}
 
 
 @pytest.mark.slow
