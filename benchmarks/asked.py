@@ -31,14 +31,14 @@ MEASURES = ("token F1", "quality", "words")
 Values = dict[str, list[float | None]]  # measure -> its value for each question
 
 OUTCOMES = """
-    SELECT question_id, coalesce(any_value(CASE
+    SELECT p.question_id, coalesce(any_value(CASE
         WHEN p.status <> 'kept' THEN NULL
         WHEN r.sampling->>'temperature' = '0.0' THEN 'rejected'
         WHEN c.sampling->>'temperature' = '0.0' THEN 'chosen'
         ELSE 'pair' END), 'none') AS outcome
     FROM preferences p
     LEFT JOIN candidates c ON c.candidate_id = p.chosen_id LEFT JOIN candidates r ON r.candidate_id = p.rejected_id
-    WHERE p.round = ? AND p.kind <> 'reference' GROUP BY question_id
+    WHERE p.round = ? AND p.kind <> 'reference' GROUP BY p.question_id
 """
 
 
