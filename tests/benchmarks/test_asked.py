@@ -35,7 +35,8 @@ def test_a_question_is_told_by_its_kept_pair(tmp_path: Path) -> None:
 
     def pair(question: str, chosen: str | None, rejected: str | None, status: str = "kept") -> Preference:
         name = f"{question}/{chosen}/{rejected}"
-        return Preference(name, 1, question, "j", status, "", chosen, rejected)  # type: ignore[arg-type]
+        why = "" if status == "kept" else "tie: both 0.70"
+        return Preference(name, 1, question, "j", status, why, chosen, rejected)  # type: ignore[arg-type]
 
     asked = ("better", "best", "sampled", "dropped", "tie")
     run.store.write({"candidates": [answer(q, i, t) for q in asked for i, t in enumerate((0.8, 0.8, 0.0))]})
