@@ -27,7 +27,7 @@ from rlaif.gate.streams import Stream, drawn_pairs
 RUNS = 5
 STREAMS: dict[str, Stream] = {
     "independent: 500 accuracy items, 10% discordant": drawn_pairs(n_accuracy=500, discordance=0.10),
-    "a round of the default run": drawn_pairs(**ROUND),
+    "550 items in topics of 10, 0.4% discordant": drawn_pairs(**ROUND),
     "the same, inherited noise 0.9": drawn_pairs(**ROUND, inherited=0.9),
 }
 

@@ -71,7 +71,7 @@ def without_gain() -> dict[str, Stream]:
         "topics of 10, design effect 1.7 in accuracy (10% discordant) and score": drawn_pairs(**GROUPED),  # type: ignore[arg-type]
         "n=50 in both, 10% discordant": drawn_pairs(**SINGLE),  # type: ignore[arg-type]
         "97% ties in both, 500 items": drawn_pairs(**TIED),  # type: ignore[arg-type]
-        "a round of the default run: 550 items in topics of 10, 0.4% discordant": drawn_pairs(**ROUND),  # type: ignore[arg-type]
+        "few discordant labels: 550 items in topics of 10, 0.4%": drawn_pairs(**ROUND),  # type: ignore[arg-type]
         "the same, inherited noise 0.9": drawn_pairs(**ROUND, inherited=0.9),  # type: ignore[arg-type]
     }
 
