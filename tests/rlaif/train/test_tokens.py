@@ -81,7 +81,12 @@ def read_first(base: Base, run: Callable[[], Any]) -> list[int]:
     def hook(module: Any, args: Any, kwargs: Any) -> None:
         ids = kwargs["input_ids"][0]
         mask = kwargs.get("attention_mask")
-        seen.append(ids.tolist() if mask is None else ids[mask[0, -len(ids) :].bool()].tolist())
+        if mask is not None and mask.dim() == 4:  # a tree: what its last token sees, from the root on
+            way = mask[0, 0, -1].nonzero()[:, 0]
+            ids = ids[way[kwargs["position_ids"][0][way].argsort()]]
+        elif mask is not None:
+            ids = ids[mask[0, -len(ids) :].bool()]
+        seen.append(ids.tolist())
 
     handle = base.model.register_forward_pre_hook(hook, with_kwargs=True)
     try:
