@@ -420,8 +420,10 @@ def test_a_higher_margin_leaves_out_older_narrow_pairs_too(run: Run, monkeypatch
     run.decide(
         Decision(2, "controller", "higher_margin", "length_ratio is red", {"settings": {"pairs.min_margin": 0.15}})
     )
+    config = SimpleNamespace(_attn_implementation="eager")  # all that a recipe asks of the model
+    model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config))
     for round in (2, 3):
-        tuned, thing = watch.tuned(run, round), SimpleNamespace(sha256="x", tokenizer=None, thinking=0)
+        tuned, thing = watch.tuned(run, round), SimpleNamespace(sha256="x", tokenizer=None, thinking=0, model=model)
         stages.dpo(tuned, thing, "sft", round, thing, None)  # type: ignore[arg-type]
     before, after = ([item["item_id"] for item in row["items"]] for row in trained)
     assert before == [f"p1-{n:03}" for n in range(16)] and after == [f"p1-{n:03}" for n in range(10, 16)]
