@@ -168,10 +168,8 @@ OUTSIDE_HASH = (
     *(f"judge.{key}" for key in OUTSIDE_JUDGE),
     *(f"recipe.{key}" for key in RecipeConfig.model_fields),
 )
-LATER_KEYS = {
-    "sampling.engine": "local",
-    "pairs.length_drift": 1.0,
-}  # with these values the hash is that of runs which were made without the key
+# With these values the hash is that of runs which were made without the key.
+LATER_KEYS = {"sampling.engine": "local", "pairs.length_drift": 1.0}
 
 
 class JudgeConfig(Section):
