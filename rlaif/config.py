@@ -126,6 +126,7 @@ class TrainConfig(SftConfig):
     prompt: str = PromptConfig().policy
     mask_prompt: bool = True  # the loss counts the answer's tokens only
     report_to: tuple[str, ...] = ()  # trackers of `loop` and `train`; rlaif/trackers.py has the names
+    checkpoint_minutes: Annotated[float, Field(ge=0, le=1e6)] = 10.0  # of one training, in both; 0: no checkpoints
 
 
 # Keys of [train] and where the loop has the same: setting one sets the other.
@@ -163,6 +164,7 @@ OUTSIDE_HASH = (
     "profile",
     "description",
     "train.report_to",
+    "train.checkpoint_minutes",
     "sampling.urls",
     "evaluation.judge_base_url",
     *(f"judge.{key}" for key in OUTSIDE_JUDGE),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rlaif.checkpoints import clear
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
 from rlaif.config_file import to_toml, validate
 from rlaif.logs import LOG
@@ -45,6 +46,7 @@ class Stage:
     model_seconds: float = 0.0
     detail: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Sequence[Any]] = field(default_factory=dict)
+    after: Callable[[], None] = lambda: None  # what is to be done when the stage is done
 
     @contextmanager
     def model_time(self) -> Iterator[None]:
@@ -132,6 +134,7 @@ class Run:
         }
         replace = ["stages", *(t for t in ("rounds",) if t in stage.rows)]
         self.store.write({**stage.rows, "stages": [row]}, replace=replace)
+        stage.after()
         LOG.info("round %d, stage %s: done in %.1f s, %.0f MB at most", round, name, row["seconds"], peak_memory_mb())
         self.trackers.stage(round, stage.rows, stage.detail)
 
@@ -294,6 +297,7 @@ def session(run: Run, started: datetime) -> Iterator[str]:
         "overrides": changed,
     }
     run.store.write({"sessions": [row]})
+    clear(run.folder, [policy["policy_id"] for policy in run.store.query("SELECT policy_id FROM policies")])
     LOG.info("session %s on %s, commit %s, %s", session_id, run.folder, row["commit"] or "unknown", row["versions"])
     code = 1
     try:

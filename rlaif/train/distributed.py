@@ -101,6 +101,14 @@ def tell(what: Any) -> Any:
     return box[0]
 
 
+def wait() -> None:
+    """Until every process has come here."""
+    if world() > 1:
+        import torch.distributed
+
+        torch.distributed.barrier()
+
+
 def check_same(model: nn.Module) -> None:
     """RlaifError unless what was trained has the same bits in every process: then a step was lost somewhere."""
     if world() == 1:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlaif.quiet import quiet
 
+from rlaif.checkpoints import Keep
 from rlaif.config import DpoConfig
 from rlaif.models.base import Base
 from rlaif.render import encode
@@ -59,6 +60,7 @@ def train_dpo(
     more: Mapping[str, Any] | None = None,
     heldout: Sequence[PairExample] = (),
     label_smoothing: float = 0.0,
+    keep: Keep | None = None,
 ) -> TrainResult:
     """Train adapter "default" of `model`, the policy that the round starts from, on `pairs`, with that policy as it is
     now as the reference; save it to `out`.
@@ -102,7 +104,9 @@ def train_dpo(
 
     best = Best(on_log) if heldout else None
     with in_one_row(model.get_base_model()):
-        return train(make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress, best=best)
+        return train(
+            make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress, best=best, keep=keep
+        )
 
 
 def losses(config: DpoConfig) -> dict[str, Any]:

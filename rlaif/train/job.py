@@ -5,13 +5,14 @@ how it is saved.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rlaif.quiet import quiet
 
+from rlaif.checkpoints import Keep
 from rlaif.config import Config, ModelConfig, SftConfig
 from rlaif.models.adapter import attach_adapter, load_adapter
 from rlaif.models.base import Base
@@ -28,24 +29,33 @@ with quiet():
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be trained into `out`. Kind dpo goes on from the adapter in `start`."""
+    """What is to be trained into `out`. Kind dpo goes on from the adapter in `start`. The checkpoints are kept in
+    `checkpoints`; None: there are none.
+    """
 
     kind: Literal["sft", "dpo"]
     examples: Sequence[Example] | Sequence[PairExample]
     out: Path
     start: Path | None = None
     start_sha256: str = ""
+    checkpoints: Path | None = None
 
 
 def run_job(
-    base: Base, config: Config, job: Job, on_log: OnLog | None = None, on_progress: OnProgress | None = None
+    base: Base,
+    config: Config,
+    job: Job,
+    on_log: OnLog | None = None,
+    on_progress: OnProgress | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> TrainResult:
-    """Train what `job` says by `config.train`. Raises UsageError for what the method cannot train, RlaifError as the
-    trainers do.
+    """Train what `job` says by `config.train`; `say` gets what is to be said of checkpoints. Raises UsageError for what
+    the method cannot train, RlaifError as the trainers do.
     """
     base, _ = with_precision(base, config.train.precision)
     whole = config.train.method in WHOLE
     more: dict[str, Any] = {}
+    keep = Keep(job.checkpoints, config.train.checkpoint_minutes, say) if job.checkpoints else None
     if job.kind == "dpo":
         assert job.start is not None
         adapter = load_adapter(base, job.start, trainable=True, expected_sha256=job.start_sha256)
@@ -53,7 +63,7 @@ def run_job(
         smoothing = float(config.dpo.label_smoothing)  # "judge" is refused with the method that makes such a job
         return train_dpo(
             base, adapter, pairs, config.dpo, job.out, config.seed, on_log, on_progress, more=more,
-            label_smoothing=smoothing,
+            label_smoothing=smoothing, keep=keep,
         )  # fmt: skip
     more |= {
         "completion_only_loss": config.train.mask_prompt,
@@ -75,25 +85,37 @@ def run_job(
             on_progress,
             name="train",
             more=more,
+            keep=keep,
         )
 
     def save(model: Any, out: Path) -> str:
         return save_whole(model, base.tokenizer, base.dtype, out)
 
     model = trainable_copy(base)
-    return train_sft(
-        base,
-        model,
-        examples,
-        sft_settings(config),
-        job.out,
-        config.seed,
-        on_log,
-        on_progress,
-        name="train",
-        save=save,
-        more=more,
-    )
+    with torch.serialization.safe_globals(_objects(config.train.method)):
+        return train_sft(
+            base,
+            model,
+            examples,
+            sft_settings(config),
+            job.out,
+            config.seed,
+            on_log,
+            on_progress,
+            name="train",
+            save=save,
+            more=more,
+            keep=keep,
+        )
+
+
+def _objects(method: str) -> list[Any]:
+    """What the optimizer of a method has in its state beside tensors and numbers. torch reads no other class."""
+    if method != "galore":
+        return []
+    from galore_torch.galore_projector import GaLoreProjector
+
+    return [GaLoreProjector]
 
 
 def with_precision(base: Base, asked: str) -> tuple[Base, str]:

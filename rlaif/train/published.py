@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def recipe(run: Run, base: Base, prompt: Prompt) -> dict[str, Any]:
         "threads": config.model.threads,
         "computed_in": with_precision(base, config.train.precision)[1],
         "whole": config.train.method in WHOLE,
-        **config.train.model_dump(exclude={"report_to"}, mode="json"),
+        **config.train.model_dump(exclude={"report_to", "checkpoint_minutes"}, mode="json"),
     }
     return made | ({"processes": distributed.world()} if distributed.world() > 1 else {})
 
@@ -75,8 +76,9 @@ def train_job(
     policy_id = str(row["policy_id"])
     with run.stage(0, stage_name) as stage:
 
-        def train(out: Path, log: Any, progress: Any) -> Any:
-            return run_job(base, run.config, distributed.tell(job(out)), log, progress)
+        def train(out: Path, log: Any, progress: Any, keep: Any) -> Any:
+            told = dataclasses.replace(job(out), checkpoints=keep.folder)
+            return run_job(base, run.config, distributed.tell(told), log, progress, keep.say)
 
         rows = [{"policy_id": policy_id, "item_id": item, "role": role} for item, role in dict.fromkeys(items)]
         train_stage(run, base, stage, screen, row, rows, train, what)

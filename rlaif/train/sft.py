@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlaif.quiet import quiet
 
+from rlaif.checkpoints import Keep
 from rlaif.config import SftConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
@@ -51,18 +52,21 @@ def ids_of(base: Base, example: Example) -> dict[str, list[int]]:
 
 
 class _Batches(Sampler[int]):
-    """The examples in the order of :func:`rlaif.train.mix.mixed`, another one in each epoch."""
+    """The examples in the order of :func:`rlaif.train.mix.mixed`, another one in each epoch.
 
-    def __init__(self, kinds: Sequence[str], lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.kinds, self.lengths, self.batch_size, self.seed = kinds, lengths, batch_size, seed
-        self.epoch = 0
+    `epoch` tells which one is under way: a training that goes on from a checkpoint does not begin with the first.
+    """
+
+    def __init__(
+        self, kinds: Sequence[str], lengths: Sequence[int], batch_size: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        self.kinds, self.lengths, self.batch_size, self.seed, self.epoch = kinds, lengths, batch_size, seed, epoch
 
     def __len__(self) -> int:
         return len(self.kinds)
 
     def __iter__(self) -> Iterator[int]:
-        rng = random.Random(f"batches/{self.seed}/{self.epoch}")
-        self.epoch += 1
+        rng = random.Random(f"batches/{self.seed}/{self.epoch()}")
         return iter(mixed(self.kinds, self.lengths, self.batch_size, rng))
 
 
@@ -85,7 +89,8 @@ class _Trainer(trl.SFTTrainer):
         lengths = [len(ids) for ids in data["input_ids"]]
         world = distributed.world()
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * world
-        return _Batches([self.kinds[n] for n in data["kind"]], lengths, batch_size, self.args.seed)
+        kinds = [self.kinds[n] for n in data["kind"]]
+        return _Batches(kinds, lengths, batch_size, self.args.seed, lambda: int(self.state.epoch or 0))
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         kinds = inputs.pop("kind")
@@ -120,6 +125,7 @@ def train_sft(
     name: str = "sft",
     save: Save = save_adapter,
     more: Mapping[str, Any] | None = None,
+    keep: Keep | None = None,
 ) -> TrainResult:
     """Train adapter "default" of `model` on the completions (the prompts carry no loss) and save it to `out`.
 
@@ -149,4 +155,6 @@ def train_sft(
         trainer.kinds = kinds
         return trainer
 
-    return train(make, name=name, given=len(examples), out=out, on_log=on_log, on_progress=on_progress, save=save)
+    return train(
+        make, name=name, given=len(examples), out=out, on_log=on_log, on_progress=on_progress, save=save, keep=keep
+    )

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlaif.checkpoints import FOLDER, Keep, clear, clear_others
 from rlaif.config import Config, SftConfig, TrainerConfig
+from rlaif.logs import LOG
 from rlaif.models.settings import settings_of
 from rlaif.policies import adapter_of, base_under
 from rlaif.prompts import Prompt
@@ -84,11 +86,9 @@ def sft(run: Run, base: Base, prompt: Prompt, screen: Screen) -> str:
     policy_id = content_id("sft", parent, recipe, ids, run.config.seed)
     with run.stage(0, "sft") as stage:
 
-        def train(out: Path, log: Any, progress: Any) -> Any:
+        def train(out: Path, log: Any, progress: Any, keep: Keep) -> Any:
             model = attach_adapter(base, run.config.model, run.config.seed)
-            return train_sft(
-                base, model, examples, run.config.sft, out, seed=run.config.seed, on_log=log, on_progress=progress
-            )
+            return train_sft(base, model, examples, run.config.sft, out, run.config.seed, log, progress, keep=keep)
 
         row = {"policy_id": policy_id, "parent_id": parent, "kind": "sft", "round": 0, "recipe": recipe}
         items = [{"policy_id": policy_id, "item_id": i, "role": "sft"} for i in ids]
@@ -120,11 +120,12 @@ def raft(run: Run, base: Base, champion: str, round: int, prompt: Prompt, screen
     examples = examples_of(run, base, prompt, taught)
     with run.stage(round, "raft") as stage:
 
-        def train(out: Path, log: Any, progress: Any) -> Any:
+        def train(out: Path, log: Any, progress: Any, keep: Keep) -> Any:
             under, model = start_of(run, base, champion, seed)
             settings = as_sft(run.config.best_of)
+            more = {**RANDOM_ORDER}
             return train_sft(
-                under, model, examples, settings, out, seed, log, progress, name="best_of", more={**RANDOM_ORDER}
+                under, model, examples, settings, out, seed, log, progress, name="best_of", more=more, keep=keep
             )
 
         row = {"policy_id": policy_id, "parent_id": champion, "kind": "raft", "round": round, "recipe": recipe}
@@ -157,7 +158,7 @@ def dpo(
     pairs, heldout = pairs_of(run, base, prompt, seen), pairs_of(run, base, prompt, unseen)
     with run.stage(round, "dpo") as stage:
 
-        def train(out: Path, log: Any, progress: Any) -> Any:
+        def train(out: Path, log: Any, progress: Any, keep: Keep) -> Any:
             under, model = start_of(run, base, start, seed)
             return train_dpo(
                 under,
@@ -170,6 +171,7 @@ def dpo(
                 on_progress=progress,
                 heldout=heldout,
                 label_smoothing=smoothing,
+                keep=keep,
             )
 
         row = {
@@ -263,18 +265,29 @@ def train_stage(
     screen: Screen,
     row: dict[str, Any],
     items: Sequence[dict[str, str]],
-    train: Callable[[Path, Any, Any], Any],
+    train: Callable[[Path, Any, Any, Keep], Any],
     what: str,
 ) -> None:
-    """Train into `policies/<policy_id>` and collect the stage's rows. An interrupted training left a log: it is dropped
-    first.
+    """Train into `policies/<policy_id>` and collect the stage's rows.
+
+    An interrupted training left a log, which is dropped: one that goes on from a checkpoint tells all of it anew. The
+    checkpoints go when the stage is done.
     """
     policy_id = row["policy_id"]
     check_disk(run.folder)
     run.store.execute([("DELETE FROM train_log WHERE policy_id = ?", [policy_id])])
     out = run.policies / policy_id
     shutil.rmtree(out, ignore_errors=True)
-    bar = screen.bar(f"train {row['kind']}")
+    label = f"train {row['kind']}"
+
+    def say(text: str) -> None:
+        screen.line(f"  {label:<22} {text}")
+        LOG.info("policy %s: %s", policy_id, text)
+
+    keep = Keep(run.folder / FOLDER / policy_id, run.config.train.checkpoint_minutes, say)
+    clear_others(keep)
+    stage.after = lambda: clear(run.folder)
+    bar = screen.bar(label)
     pending: list[dict[str, Any]] = []
     flushed, reached, loss = time.monotonic(), 0, ""
     track = run.trackers.curve(row["kind"])
@@ -299,7 +312,7 @@ def train_stage(
         reached = step
 
     with stage.model_time():
-        result = train(out, log, progress)
+        result = train(out, log, progress, keep)
     path = str(out.relative_to(run.folder))
     known = {"path": path, "sha256": result.sha256, "base_sha256": base.sha256, "settings": settings_of(out)}
     stage.rows = {
@@ -316,5 +329,5 @@ def train_stage(
     kept = "" if result.kept_step is None else f", kept step {result.kept_step}"
     bar.finish(
         f"{policy_id[:8]}, {what}{skipped}, {result.steps} steps{kept}, last {loss}, "
-        f"{result.tokens / max(result.seconds, 1e-9):,.0f} tok/s"
+        f"{(result.tokens - result.tokens_before) / max(result.seconds, 1e-9):,.0f} tok/s"
     )

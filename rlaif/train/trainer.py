@@ -16,12 +16,15 @@ from unittest import mock
 
 from rlaif.quiet import quiet
 
+from rlaif import checkpoints
+from rlaif.checkpoints import Keep
 from rlaif.config import TrainerConfig
 from rlaif.models.adapter import save_adapter
 from rlaif.models.base import Base
 from rlaif.models.generate import window
 from rlaif.train import distributed
 from rlaif.train.heldout import Best
+from rlaif.train.resume import Checkpoints
 from rlaif.types import RlaifError
 
 with quiet():
@@ -41,7 +44,8 @@ class TrainResult:
     the saved adapter's.
 
     `skipped` examples had no room for an answer within `max_length`. `kept_step`: the step whose weights were saved,
-    where examples were held out to choose it; None where it is the last.
+    where examples were held out to choose it; None where it is the last. A training that went on from a checkpoint has
+    all steps and tokens, `tokens_before` of them seen before, and the seconds since.
     """
 
     steps: int
@@ -51,27 +55,44 @@ class TrainResult:
     skipped: int
     sha256: str
     kept_step: int | None = None
+    tokens_before: int = 0
 
 
 class Report(TrainerCallback):
-    """Hands every step's numbers to the caller and stops a run that has diverged."""
+    """Hands every step's numbers to the caller and stops a run that has diverged.
+
+    A training that goes on from a checkpoint hands over those of the steps before it first.
+    """
 
     def __init__(self, name: str, log: OnLog | None, progress: OnProgress | None) -> None:
         self.name, self.log, self.progress = name, log, progress
-        self.tokens = 0
+        self.tokens = self.before = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for logs in state.log_history:
+            self._tell(logs["step"], {name: value for name, value in logs.items() if name != "step"})
+        self.before = self.tokens
+        if state.global_step and self.progress:
+            self.progress(state.global_step, state.max_steps)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        values = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float)}
-        if "loss" not in values:  # the summary after the last step
+        logs = dict(logs or {})
+        if "num_tokens" in logs:  # TRL counts those since the checkpoint
+            logs["num_tokens"] += self.before
+            state.log_history[-1]["num_tokens"] = logs["num_tokens"]
+        self._tell(state.global_step, logs)
+
+    def _tell(self, step: int, logs: dict[str, Any]) -> None:
+        values = {k: float(v) for k, v in logs.items() if isinstance(v, int | float)}
+        if "loss" not in values:  # the summary after the last step, or what was measured on held-out examples
             return
         self.tokens = int(values.get("num_tokens", self.tokens))
         if not math.isfinite(values["loss"]):
             raise RlaifError(
-                f"{self.name} diverged: the loss is {values['loss']} at step {state.global_step}; lower "
-                f"{self.name}.learning_rate"
+                f"{self.name} diverged: the loss is {values['loss']} at step {step}; lower {self.name}.learning_rate"
             )
         if self.log:
-            self.log(state.global_step, values)
+            self.log(step, values)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.progress:
@@ -106,7 +127,8 @@ def arguments(config: TrainerConfig, base: Base, seed: int, folder: str) -> dict
         "dataloader_pin_memory": cuda,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "save_strategy": "no",
+        "save_strategy": "no",  # rlaif.train.resume says when
+        "save_total_limit": 2,  # one that is whole while the next is written
         "eval_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -167,20 +189,24 @@ def train(
     on_progress: OnProgress | None,
     save: Save = save_adapter,
     best: Best | None = None,
+    keep: Keep | None = None,
 ) -> TrainResult:
     """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default",
     to `out`.
 
-    With `best`, which watches held-out examples, the weights that it kept are saved.
+    With `best`, which watches held-out examples, the weights that it kept are saved. With `keep` the training goes on
+    from the newest checkpoint there that is whole, and writes others; they stay there, and the caller deletes them.
 
     Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits
-    `max_length`, the loss is no longer finite, or processes end with different weights. No checkpoint is written.
+    `max_length`, the loss is no longer finite, or processes end with different weights.
     """
     report = Report(name, on_log, on_progress)
     started = time.perf_counter()
-    with scratch_folder(out) as scratch, quiet():
+    with contextlib.ExitStack() as inside:
+        folder = str(keep.folder) if keep else inside.enter_context(scratch_folder(out))
+        inside.enter_context(quiet())
         try:
-            trainer = make(scratch)
+            trainer = make(folder)
             used = len(trainer.train_dataset)
         except StopIteration:
             used = 0
@@ -192,12 +218,28 @@ def train(
         trainer.add_callback(report)
         if best:
             trainer.add_callback(best)
+        start = begin(trainer, keep, best) if keep else None
         with _score_answers_only(len(trainer.model.get_output_embeddings().weight)):
-            trainer.train()
+            trainer.train(resume_from_checkpoint=str(start) if start else None)
         if best:
             best.restore(trainer.model)
         seconds = time.perf_counter() - started
     distributed.check_same(trainer.model)
     digest = save(trainer.model, out) if distributed.rank() == 0 else ""
     kept_step = best.step if best else None
-    return TrainResult(trainer.state.global_step, report.tokens, seconds, used, given - used, digest, kept_step)
+    return TrainResult(
+        trainer.state.global_step, report.tokens, seconds, used, given - used, digest, kept_step, report.before
+    )
+
+
+def begin(trainer: Trainer, keep: Keep, best: Best | None) -> Path | None:
+    """Make the trainer write checkpoints; returns the one to go on from, the same in all processes."""
+    device = str(trainer.args.device.type)
+    found = checkpoints.newest(keep, checkpoints.made_by(device)) if distributed.rank() == 0 else None
+    start: Path | None = distributed.tell(found)
+    if start:
+        keep.say(f"goes on from step {checkpoints.step_of(start)}")
+        if best:
+            best.read(start)
+    trainer.add_callback(Checkpoints(keep, start, device, best))
+    return start

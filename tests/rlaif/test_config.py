@@ -22,7 +22,9 @@ OUTSIDE |= {
     "judge.price_out",
 }
 OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost", "evaluation.judge_base_url"}
-OUTSIDE |= {"sampling.urls", "train.report_to"} | {key for key in flat(Config()) if key.startswith("recipe.")}
+OUTSIDE |= {"sampling.urls", "train.report_to", "train.checkpoint_minutes"} | {
+    key for key in flat(Config()) if key.startswith("recipe.")
+}
 SERVER = "http://127.0.0.1:8000/v1"
 # A value that differs from the default and is allowed, for keys where default + 1 is not.
 OTHER: dict[str, Any] = {
