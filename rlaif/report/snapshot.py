@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rlaif.checkpoints import under_way
 from rlaif.records import ENGINE
 from rlaif.report.spread import MEANS, ROUNDS
 from rlaif.run import now
@@ -53,6 +54,7 @@ class Snapshot:
     sessions: Rows
     decisions: Rows
     holder: str | None  # who holds the run's lock, see lock_holder
+    checkpoint: int = 0  # the step of the last checkpoint of a training that is not done; 0: none
     summary: Rows = field(default_factory=list)
     outcomes: Rows = field(default_factory=list)  # how many of a round's questions ended as what, most first
     gates: Rows = field(default_factory=list)
@@ -74,7 +76,7 @@ def take(store: Store, *, brief: bool = False) -> Snapshot:
     if not runs:
         raise RlaifError(f"{store.path}: it has no row in runs")
     folder = store.path.parent
-    return Snapshot(folder=folder, run=runs[0], holder=lock_holder(folder), **tables)
+    return Snapshot(folder=folder, run=runs[0], holder=lock_holder(folder), checkpoint=under_way(folder), **tables)
 
 
 def lock_holder(folder: Path) -> str | None:
@@ -119,11 +121,12 @@ def state(snapshot: Snapshot) -> str:
         where = f"in round {open_round}"
     else:
         where = "before round 0" if finished is None else f"after round {finished}"
+    at = f", and the training goes on from step {snapshot.checkpoint}" if snapshot.checkpoint else ""
     if last is None:
-        return f"stopped {where}, no session was recorded: continue with the same command"
+        return f"stopped {where}, no session was recorded: continue with the same command{at}"
     how = "the last session was killed" if last["ended_at"] is None else f"last exit code {last['exit_code']}"
     command = f" ({shlex.join(last['argv'])})" if last["argv"] else ""
-    return f"stopped {where}, {how}: continue with the same command{command}"
+    return f"stopped {where}, {how}: continue with the same command{command}{at}"
 
 
 def is_running(snapshot: Snapshot, session: dict[str, Any]) -> bool:

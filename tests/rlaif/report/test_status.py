@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 import rlaif
+from rlaif.checkpoints import seal
 from rlaif.config import Config, flat
 from rlaif.report import status
 from rlaif.report.snapshot import duration, lock_holder, state, take, time_spent
@@ -285,6 +286,19 @@ def test_state_of_failed_and_killed_runs_names_the_command(finished: Run) -> Non
     assert state(take(finished.store)).startswith(
         "stopped in round 2, the last session was killed: continue with the same command"
     )
+
+
+def test_state_names_the_step_from_which_a_training_goes_on(finished: Run) -> None:
+    finished.store.write(
+        {"rounds": [{"round": 2, "champion_in": "sft00000bb"}], "sessions": [session("s3", 300, None)]}
+    )
+    for step in (40, 1240):
+        (finished.folder / "checkpoints" / "f1d8283b71380286" / f"checkpoint-{step}").mkdir(parents=True)
+        if step == 40:
+            seal(finished.folder / "checkpoints" / "f1d8283b71380286" / "checkpoint-40", {})
+    assert state(take(finished.store)).endswith("(loop --rounds 1), and the training goes on from step 40")
+    with run_lock(finished.folder):
+        assert "from step" not in state(take(finished.store))
 
 
 def test_state_before_anything_happened(run: Run) -> None:
