@@ -6,7 +6,7 @@ first evaluation of the round that is still to be done. The moments, each of whi
 - `begin`     the stage's row says "running", and nothing else of it was written
 - `write<n>`  the n-th write within the stage has been committed (a batch of candidates, a chunk of verdicts)
 - `step<n>`   the n-th training step is done; the log is written at every step, so that there is one to drop
-- `rename`    an adapter, or the new database, lies complete under its temporary name
+- `rename`    an adapter, a checkpoint's mark or the new database lies complete under its temporary name
 - `end`       the stage's work is done, and its last write has not begun
 - `torn`      the stage's last rows are inserted, and their transaction is not committed
 

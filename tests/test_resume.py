@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +68,7 @@ PLACES = """
 """.split()
 
 
-def command(folder: Path, *driver: str) -> list[str]:
+def command(folder: Path, *driver: str, more: Sequence[str] = ()) -> list[str]:
     program = driver or (str(CLI),)
     return [
         sys.executable,
@@ -79,6 +80,7 @@ def command(folder: Path, *driver: str) -> list[str]:
         str(folder),
         "--profile",
         str(HERE / "tiny.toml"),
+        *more,
     ]
 
 
@@ -87,9 +89,9 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TMPDIR": str(folder.parent)}
 
 
-def run(folder: Path, *driver: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *driver: str, more: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(folder, *driver), env=environment(folder), capture_output=True, text=True, timeout=LIMIT
+        command(folder, *driver, more=more), env=environment(folder), capture_output=True, text=True, timeout=LIMIT
     )
 
 
@@ -200,6 +202,18 @@ def test_killed_inside_every_stage(undisturbed: Undisturbed, tmp_path: Path) -> 
     assert_same(folder, undisturbed)
     # one session fewer than processes: the first was killed before there was a database
     assert [s["exit_code"] for s in sessions(folder)] == [None] * (len(PLACES) - 1) + [0]
+
+
+def test_killed_between_the_checkpoints_of_trainings(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    folder, often = tmp_path / "run", ("--set", "train.checkpoint_minutes=1e-9")  # one at each step
+    assert run(folder, str(KILLER), "0/prepare:torn").returncode == KILLED
+    # each process counts its own steps: those of the one before are not done again; `rename` leaves half a checkpoint
+    for place in "0/sft:step9 0/sft:rename 0/sft:step5 0/sft:end 1/dpo:step3 1/dpo:torn 2/dpo:rename".split():
+        killed = run(folder, str(KILLER), place, more=often)
+        assert killed.returncode == KILLED, f"{place} was not reached: {killed.stderr}"
+    done = run(folder, more=often)
+    assert done.returncode == 0, done.stderr
+    assert_same(folder, undisturbed)
 
 
 def test_killed_at_random_moments(undisturbed: Undisturbed, tmp_path: Path) -> None:
