@@ -8,6 +8,7 @@ This needs no torch.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -32,7 +33,8 @@ class Keep:
     say: Callable[[str], None] = lambda _: None
 
 
-def made_by(device: str) -> dict[str, str]:
+@functools.cache
+def made_by(device: str) -> Mapping[str, str]:
     """What has to be the same for a training to go on bit for bit: the installed versions and the kind of device."""
     found = {"device": device}
     for package in PACKAGES:
@@ -75,13 +77,15 @@ def clear_others(keep: Keep) -> None:
         shutil.rmtree(other, ignore_errors=True)
 
 
-def clear(folder: Path, policies: Iterable[str] | None = None) -> None:
-    """Delete the checkpoints in the run in `folder`: all, or those of these policies."""
-    root = folder / FOLDER
-    for policy in () if policies is None else policies:
-        shutil.rmtree(root / policy, ignore_errors=True)
-    if policies is None:
-        shutil.rmtree(root, ignore_errors=True)
+def clear(folder: Path) -> None:
+    """Delete all checkpoints in the run in `folder`."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def clear_done(folder: Path, policies: Iterable[str]) -> None:
+    """Delete the checkpoints of policies whose training is done: a process can die before :func:`clear`."""
+    for policy in policies:
+        shutil.rmtree(folder / FOLDER / policy, ignore_errors=True)
 
 
 def under_way(folder: Path) -> int:

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rlaif.checkpoints import clear
+from rlaif.checkpoints import clear_done
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
 from rlaif.config_file import to_toml, validate
 from rlaif.logs import LOG
@@ -297,7 +297,7 @@ def session(run: Run, started: datetime) -> Iterator[str]:
         "overrides": changed,
     }
     run.store.write({"sessions": [row]})
-    clear(run.folder, [policy["policy_id"] for policy in run.store.query("SELECT policy_id FROM policies")])
+    clear_done(run.folder, [policy["policy_id"] for policy in run.store.query("SELECT policy_id FROM policies")])
     LOG.info("session %s on %s, commit %s, %s", session_id, run.folder, row["commit"] or "unknown", row["versions"])
     code = 1
     try:

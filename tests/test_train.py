@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from command_line import call
+from rlaif.checkpoints import under_way
 from rlaif.config_file import load_config
 from rlaif.prompts import load_prompt
 from rlaif.run import open_run
@@ -191,25 +192,43 @@ ACCELERATE = tuple(
 )
 
 
+def by_two(
+    launcher: tuple[str, ...], folder: Path, *more: str, program: tuple[str, ...] = (str(HERE.parent / "cli.py"),)
+) -> subprocess.CompletedProcess[str]:
+    command = [*program, "train", "--profile", str(TINY), *SETS, "--run", str(folder), "--format", "json", *more]
+    start = [sys.executable, "-m", *launcher]
+    return subprocess.run([*start, *command], env=environment(), capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def by_torchrun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("torchrun") / "run"
+    return folder, by_two(TORCHRUN, folder)
+
+
+def test_two_processes_that_were_killed_go_on_from_their_checkpoint(
+    by_torchrun: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, often = tmp_path / "run", ("--set", "train.checkpoint_minutes=1e-9")
+    killed = by_two(TORCHRUN, folder, *often, program=(str(HERE / "killer.py"), "0/sft:step4"))
+    assert killed.returncode != 0 and under_way(folder) == 3, killed.stderr
+    done = by_two(TORCHRUN, folder, *often)
+    assert done.returncode == 0 and done.stderr.count("goes on from step 3\n") == 1, done.stderr
+    mine, theirs = rows(folder), rows(by_torchrun[0])
+    assert mine["train_log"] == theirs["train_log"] and mine["policies"] == theirs["policies"]
+
+
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_two_processes_train_what_one_does(
-    trained: tuple[Path, dict[str, Any], str], launcher: tuple[str, ...], tmp_path: Path
+    trained: tuple[Path, dict[str, Any], str],
+    by_torchrun: tuple[Path, subprocess.CompletedProcess[str]],
+    launcher: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
-    folder = tmp_path / "run"
-    start = [sys.executable, "-m", *launcher]
-    command = [
-        *start,
-        str(HERE.parent / "cli.py"),
-        "train",
-        "--profile",
-        str(TINY),
-        *SETS,
-        "--run",
-        str(folder),
-        "--format",
-        "json",
-    ]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=900)
+    folder, done = by_torchrun
+    if launcher == ACCELERATE:
+        folder = tmp_path / "run"
+        done = by_two(ACCELERATE, folder)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)  # one process prints
     assert done.stderr.count("rlaif train:") == 1

@@ -42,14 +42,15 @@ class Checkpoints(TrainerCallback):
     def __init__(self, keep: Keep, start: Path | None, device: str, best: Best | None) -> None:
         self.keep, self.best = keep, best
         self.by = checkpoints.made_by(device)
-        self.order = self._drawn_from(start) if start else None
-        self.going_on = start is not None
+        mine = ORDER.format(distributed.rank())
+        self.started_from: torch.Tensor | None = torch.load(start / mine, weights_only=True) if start else None
+        self.order = torch.get_rng_state()
         self.asked, self.written = False, time.monotonic()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.going_on and self.order is not None:
-            torch.set_rng_state(self.order)
-        self.going_on = False
+        if self.started_from is not None:
+            torch.set_rng_state(self.started_from)
+            self.started_from = None
         self.order = torch.get_rng_state()
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
@@ -90,11 +91,6 @@ class Checkpoints(TrainerCallback):
         self.written = time.monotonic()
         self.keep.say(f"no checkpoint: {free >> 20:,} MB are free, and {needed >> 20:,} MB are needed")
         return False
-
-    @staticmethod
-    def _drawn_from(start: Path) -> torch.Tensor | None:
-        path = start / ORDER.format(distributed.rank())
-        return torch.load(path, weights_only=True) if path.is_file() else None
 
 
 def _ends_epoch(state: Any) -> bool:

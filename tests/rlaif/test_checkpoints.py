@@ -117,9 +117,9 @@ def test_those_of_other_policies_are_deleted_and_named(keep: Keep, said: list[st
 
 def test_clearing_leaves_what_it_is_not_asked_for(keep: Keep, tmp_path: Path) -> None:
     write(keep, 10)
-    checkpoints.clear(tmp_path, ["ab" * 8])
+    checkpoints.clear_done(tmp_path, ["ab" * 8])
     assert checkpoints.under_way(tmp_path) == 10
-    checkpoints.clear(tmp_path, [POLICY])
+    checkpoints.clear_done(tmp_path, [POLICY])
     assert checkpoints.under_way(tmp_path) == 0 and not keep.folder.exists()
     checkpoints.clear(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -8,13 +8,15 @@ import sys
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from training import OFTEN, SFT, opened, train
 
-from rlaif.checkpoints import FOLDER, MARK, under_way
+from rlaif.checkpoints import FOLDER, MARK, Keep, under_way
 from rlaif.report.snapshot import state, take
 from rlaif.run import Run, open_run
 from rlaif.screen import Screen
@@ -183,3 +185,51 @@ def test_sessions_delete_what_a_finished_training_left(killed: Path, tmp_path: P
     newest_of(folder).parent.rename(folder / FOLDER / SFT)
     with session(open_run(folder), now()):
         assert under_way(folder) == 0
+
+
+@dataclass
+class Control:
+    should_save: bool = False
+    should_training_stop: bool = False
+
+
+def watched(tmp_path: Path, minutes: float, said: list[str]) -> Any:
+    from rlaif.train.resume import Checkpoints
+
+    return Checkpoints(Keep(tmp_path, minutes, said.append), None, "cpu", None)
+
+
+def at(epoch: float) -> SimpleNamespace:
+    return SimpleNamespace(global_step=7, epoch=epoch)
+
+
+def test_when_a_checkpoint_is_asked_for(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    for minutes, expected in ((1e-9, True), (0.0, False), (10.0, False)):
+        control = Control()
+        watched(tmp_path, minutes, []).on_step_end(None, at(1.5), control, model=model)
+        assert control.should_save is expected, minutes
+    behind = watched(tmp_path, 1e-9, [])
+    control = Control()
+    behind.on_step_end(None, at(2.0), control, model=model)
+    assert not control.should_save, "what is measured behind the epoch comes first"
+    behind.on_epoch_end(None, at(2.0), control)
+    assert control.should_save
+    behind.on_evaluate(None, at(2.0), control)
+    assert control.should_save
+    control.should_training_stop = True
+    behind.on_evaluate(None, at(2.0), control)
+    assert not control.should_save, "a training that goes on from its stop would train on"
+    for epoch in (1.5, 2.0):
+        last = Control(should_training_stop=True)
+        behind.on_step_end(None, at(epoch), last, model=model)
+        behind.on_epoch_end(None, at(epoch), last)
+        assert not last.should_save, "the policy itself follows"
+
+
+def test_without_room_the_training_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=40 << 20))
+    control = Control()
+    watched(tmp_path, 1e-9, said).on_step_end(None, at(1.5), control, model=torch.nn.Linear(2, 2))
+    assert not control.should_save and said == ["no checkpoint: 40 MB are free, and 50 MB are needed"]
