@@ -129,6 +129,24 @@ def test_a_method_learns_and_what_it_saves_is_what_it_learned(
     assert learned < 0.8 * untouched and logs[-1] < logs[0]
 
 
+@pytest.mark.parametrize("method", ["sft", "galore"])
+def test_a_training_of_all_weights_goes_on_from_its_checkpoint(method: str, tiny_model: Path, tmp_path: Path) -> None:
+    if method == "galore":
+        pytest.importorskip("galore_torch")
+    config = settings(method, tiny_model, "train.learning_rate=1e-3", "train.checkpoint_minutes=1e-9")
+    job, said = Job("sft", EXAMPLES, tmp_path / "run", checkpoints=tmp_path / "checkpoints" / "run"), list[str]()
+
+    def stop(step: int, steps: int) -> None:
+        if step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, job.out, job, on_progress=stop)
+    _, result = train(config, job.out, job, say=said.append)
+    assert said == ["goes on from step 5"] and 0 < result.tokens_before < result.tokens
+    assert result.sha256 == train(config, tmp_path / "alone")[1].sha256
+
+
 def test_gptq_lora_learns(gptq: Path, tmp_path: Path) -> None:
     base, _ = train(settings("gptq-lora", gptq), tmp_path / "out")
     assert base.quantization == "gptq"
