@@ -78,7 +78,7 @@ def chunk_size(judge: Judge) -> int:
     """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it
     move.
     """
-    asked = [one.settings.concurrency for one in chat_judges(judge)]
+    asked = [one.settings.at_once for one in chat_judges(judge)]
     return min(JUDGE_CHUNK, 8 * min(asked)) if asked else JUDGE_CHUNK
 
 
