@@ -145,7 +145,8 @@ class LangChainJudge:
             except JudgeStopped as error:
                 if number == len(each) and not seen:
                     raise
-                LOG.warning("judge.urls: whether %s serves the same model is not known: %s", where.host, error)
+                why = str(error).partition("; ")[0]  # what to do about it is said when nobody answers
+                LOG.warning("judge.urls: %s; whether it serves the same model is not known", why)
         return seen
 
     def _look(self, served: Served, engine: Engine) -> Look:

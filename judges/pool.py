@@ -78,7 +78,8 @@ class Pool:
                 if fault.kind not in ("retry", "client"):
                     return Failure(self._named(fault), used, seconds)
                 tries[place] += 1
-                elsewhere = fault.gone or fault.kind == "client"  # more tries there are worth nothing
+                on_trial = place.aside > 0 and not fault.wait
+                elsewhere = fault.gone or fault.kind == "client" or on_trial  # more tries there are worth little
                 if elsewhere or tries[place] > self._settings.retries:
                     self._set_aside(place, fault, first[place])
                 out = retried >= self._settings.retries or (fault.kind == "client" and not self._others(place))
@@ -122,7 +123,7 @@ class Pool:
         wanted = [p for p in up if p is stay] or self._fresh(tries) or up
         room = self._settings.concurrency
         able = [p for p in wanted if p.rests_until <= now and p.under_way < (1 if p.aside else room)]
-        return min(able, key=lambda p: (p.under_way, p.asked), default=None)
+        return min(able, key=lambda p: (p.under_way, not p.aside, p.asked), default=None)
 
     def _fresh(self, tries: Counter[_Place]) -> list[_Place]:
         """The endpoints that a call may still try for the first time."""
@@ -145,12 +146,11 @@ class Pool:
 
     def _set_aside(self, place: _Place, fault: Fault, since: float) -> None:
         """Ask nothing more at `place` for a while, if there is another endpoint. One that has answered other calls
-        `since` this one first came is not set aside, unless nobody listens there: then the fault is the call's own.
+        `since` this one first came is not set aside: there are answers that a server cannot read, and it may be well.
         """
         with self._changed:
             now = time.monotonic()
-            own = place.answered > since and not fault.unreachable
-            if own or place.aside_until > now or not self._others(place):
+            if place.answered > since or place.aside_until > now or not self._others(place):
                 return
             seconds = min(LATEST, AGAIN * 2**place.aside)
             place.aside, place.aside_until = place.aside + 1, now + seconds

@@ -45,8 +45,8 @@ class JudgeConfig(Section):
     def one_place(self) -> JudgeConfig:
         if self.base_url and self.urls:
             raise ValueError(
-                "judge.base_url and judge.urls both say where the judge is served; leave one of them out, "
-                "as with --set judge.base_url="
+                "judge.base_url and judge.urls both say where the judge is served; leave one of them out "
+                "(--set judge.base_url= or --set judge.urls=[])"
             )
         return self
 

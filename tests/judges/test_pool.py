@@ -149,21 +149,26 @@ def test_one_that_fails_is_set_aside_and_its_call_goes_to_another(
     assert "judge.urls: no answer from host0: " in record.getMessage() and "30 s" in record.getMessage()
 
 
+@pytest.mark.parametrize(("error", "tries"), [(Refused("no"), 1), (Broken("down"), 3)])
 def test_it_is_tried_again_by_one_call_and_comes_back(
-    fake_chat_model: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    fake_chat_model: Make,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    tries: int,
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(pool.time, "monotonic", lambda: clock[0])
-    bad, good = fake_chat_model([Refused("no"), Refused("no"), "back"]), fake_chat_model(["fine"])
+    bad, good = fake_chat_model([error] * (tries + 1) + ["back"]), fake_chat_model(["fine"])
     at = places(bad, good)
     answered(at)
     clock[0] += pool.AGAIN + 1
-    assert answered(at).raw == "fine" and len(bad.prompts) == 2
+    assert answered(at).raw == "fine" and len(bad.prompts) == tries + 1, "with one try"
     clock[0] += pool.AGAIN + 1
-    assert answered(at).raw == "fine" and len(bad.prompts) == 2, "the second time it is left alone for longer"
+    assert answered(at).raw == "fine" and len(bad.prompts) == tries + 1, "the second time it is left alone for longer"
     clock[0] += pool.AGAIN
     answers = {answered(at).raw for _ in range(4)}
-    assert answers == {"fine", "back"} and len(bad.prompts) > 2
+    assert answers == {"fine", "back"} and len(bad.prompts) > tries + 1
     assert caplog.records[-1].getMessage() == "judge.urls: host0 answers again"
 
 

@@ -18,7 +18,7 @@ from rlaif.exam.licence import check_licence, ensure_licence
 from rlaif.judging.server import changed_servers, moved_servers, record_servers
 from rlaif.run import Run, open_or_create
 from rlaif.screen import Screen
-from rlaif.types import Judge, JudgeItem, UsageError
+from rlaif.types import Judge, JudgeItem, RlaifError, UsageError
 from stores import migrations
 from stores.cache import AnswerCache
 from stores.store import Store
@@ -55,6 +55,18 @@ def run(tmp_path: Path) -> Run:
 def judge(run: Run, server: Place, model: str = "m", **more: Any) -> Judge:
     settings = JudgeSettings(base_url=server.url, backoff=0.001, retries=0, timeout=10.0, concurrency=1, **more)
     return make_judge(model, settings, AnswerCache(run.store))
+
+
+def at_several(run: Run, *servers: Place, **more: Any) -> Judge:
+    urls = tuple(server.url for server in servers)
+    settings = JudgeSettings(urls=urls, backoff=0.001, retries=0, timeout=10.0, concurrency=1, **more)
+    return make_judge("m", settings, AnswerCache(run.store))
+
+
+def hosts(run: Run) -> set[str]:
+    """Those of the servers that were recorded together last."""
+    newest = "QUALIFY created_at = max(created_at) OVER ()"
+    return {row["host"] for row in run.store.query(f"SELECT host FROM judge_servers {newest}")}
 
 
 def give_licence(run: Run, judge: Judge) -> None:
@@ -153,6 +165,67 @@ def test_each_member_of_a_jury_has_its_server(run: Run, place: Callable[..., Pla
     assert len(run.store.query("SELECT * FROM judge_servers")) == 2
     assert len(changed_servers(run, judge(run, two, "a,b"))) == 2
     assert changed_servers(run, judge(run, one, "a,b")) == []
+
+
+def test_servers_of_one_judge_must_serve_one_model(run: Run, place: Callable[..., Place]) -> None:
+    one, two, three = place(marking(4)), place(marking(2)), place(marking(4))
+    with pytest.raises(
+        RlaifError, match=r"judge.urls: .* do not serve the same openai:m: fixed answers are marked"
+    ) as e:
+        record_servers(run, at_several(run, one, two))
+    assert "\n" not in str(e.value) and one.url[7:-3] in str(e.value) and two.url[7:-3] in str(e.value)
+    one.models, three.models = ({"data": [{"id": "m", "max_model_len": length}]} for length in (4096, 8192))
+    with pytest.raises(RlaifError, match="their lists of models describe it otherwise"):
+        changed_servers(run, at_several(run, one, three))
+    assert run.store.query("SELECT * FROM judge_servers") == []
+
+
+def test_a_licence_holds_at_servers_that_show_the_model_that_was_examined(
+    run: Run, place: Callable[..., Place]
+) -> None:
+    one, two, three, four = (place(marking(4)) for _ in range(4))
+    examined = at_several(run, one, two)
+    give_licence(run, examined)
+    assert hosts(run) == {one.url[7:-3], two.url[7:-3]}
+    for servers in ([two], [two, three], [four, three]):
+        now = at_several(run, *servers)
+        assert now.identity == examined.identity
+        ensure_licence(run, now, Screen(), hold_here=False)
+        assert check_licence(run, now.identity.judge_id) is True
+    assert hosts(run) == {three.url[7:-3], four.url[7:-3]}
+    assert run.store.query("SELECT * FROM decisions WHERE kind = 'licence'") == []
+
+
+def test_no_licence_holds_at_servers_that_show_another_model(run: Run, place: Callable[..., Place]) -> None:
+    one, other, again = place(marking(4)), place(marking(2)), place(marking(2))
+    give_licence(run, at_several(run, one))
+    (line,) = changed_servers(run, at_several(run, other, again))
+    assert "is not the model that was examined: it marks fixed answers [0.25, 0.25, 0.25]" in line
+    assert f"{other.url[7:-3]} and {again.url[7:-3]}" in line
+
+
+def test_a_server_that_joins_is_known_by_its_marks_and_by_nothing_else(run: Run, place: Callable[..., Place]) -> None:
+    one, two = place(marking(4)), place(marking(4))
+    record_servers(run, at_several(run, one, temperature=1.0))
+    (line,) = changed_servers(run, at_several(run, one, two, temperature=1.0))
+    assert line == f"openai:m was asked at {one.url[7:-3]} before, and is now asked at {two.url[7:-3]}"
+    (line,) = moved_servers(run, at_several(run, one, two, temperature=1.0))
+    assert "is now asked at" in line and one.bodies == two.bodies == []
+
+
+def test_of_several_servers_one_may_be_away(
+    run: Run, place: Callable[..., Place], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = place(marking(4)), place(marking(4))
+    give_licence(run, at_several(run, one, two))
+    two.close()
+    assert changed_servers(run, at_several(run, one, two)) == []
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"judge.urls: no answer from the judge at {two.url[7:-3]}: ")
+    assert hosts(run) == {one.url[7:-3], two.url[7:-3]}
+    one.close()
+    with pytest.raises(JudgeStopped, match="start the endpoint or correct judge.urls, then run the same command"):
+        changed_servers(run, at_several(run, one, two))
 
 
 def test_a_server_that_is_not_there_is_said_and_loses_nothing(
