@@ -161,6 +161,6 @@ class Pool:
 
     def _named(self, fault: Fault) -> Fault:
         """The fault, with advice that names the setting in which the endpoints stand."""
-        if len(self._places) == 1:
+        if not self._settings.urls:
             return fault
         return replace(fault, advice=fault.advice.replace("judge.base_url", "judge.urls"))

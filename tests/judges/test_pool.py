@@ -65,7 +65,9 @@ class Together(FakeChatModel):
 
 
 def places(*chats: Any, budget: Budget | None = None, **more: Any) -> Pool:
-    settings = JudgeSettings(**{"backoff": 0.001, "retries": 2, "concurrency": 4, "budget": budget or Budget()} | more)
+    urls = tuple(f"http://host{n}/v1" for n in range(len(chats)))
+    few = {"backoff": 0.001, "retries": 2, "concurrency": 4, "budget": budget or Budget(), "urls": urls}
+    settings = JudgeSettings(**few | more)
     each = tuple((Endpoint(f"host{n}", True, f"s{n}"), chat) for n, chat in enumerate(chats))
     return Pool(Served("m", Endpoint("hosts", True, "s"), each), settings, Meter(settings))
 
@@ -204,7 +206,7 @@ def test_without_any_a_call_has_its_retries_and_then_no_answer(
 
 def test_one_alone_has_its_retries_and_the_advice_of_one(fake_chat_model: Make) -> None:
     chat = fake_chat_model([Refused("no")])
-    failure = failed(places(chat))
+    failure = failed(places(chat, urls=()))
     assert failure.used.calls == len(chat.prompts) == 1 + 2
     assert failure.fault.advice == "start the endpoint or correct judge.base_url"
 
