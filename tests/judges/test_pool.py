@@ -89,27 +89,27 @@ def failed(at: Pool) -> Failure:
 
 
 def test_the_one_with_the_fewest_calls_is_asked() -> None:
-    reached, go_on = threading.Barrier(5), threading.Event()
+    reached, go_on = threading.Event(), threading.Event()
 
     def held(prompt: str) -> str:
-        if "held" in prompt:
-            reached.wait(20)
+        if prompt == "held":
+            reached.set()
             go_on.wait(20)
         return "a"
 
     one, two = Together(replies=held), Together(replies=held)
     at = places(one, two)
-    threads = [threading.Thread(target=ask, args=(at, "held")) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    reached.wait(20)
-    assert (len(one.prompts), len(two.prompts)) == (2, 2), "by the calls under way"
-    go_on.set()
-    for thread in threads:
-        thread.join()
+    thread = threading.Thread(target=ask, args=(at, "held"))
+    thread.start()
+    assert reached.wait(20)
     for _ in range(4):
         ask(at)
-    assert (len(one.prompts), len(two.prompts)) == (4, 4), "and where these are as many, in turn"
+    assert (one.prompts, two.prompts) == (["held"], ["x"] * 4), "by the calls under way"
+    go_on.set()
+    thread.join()
+    for _ in range(5):
+        ask(at)
+    assert (len(one.prompts), len(two.prompts)) == (5, 5), "and where these are as many, by those there were"
 
 
 def test_no_endpoint_has_more_calls_than_it_may(fake_chat_model: Make) -> None:
