@@ -1,9 +1,9 @@
 """The endpoints of one chat model. A call goes to the one with the fewest under way; what is not answered is asked
 again there, or at another one.
 
-An endpoint that fails is set aside while there is another one, and tried again after a while by a single call. One that
-asks for a pause gets it from all calls. With one endpoint, or when the last one is left, a call has its retries there,
-and then has no answer.
+An endpoint that fails is set aside while there is another one, and tried again after a while by a single call. While
+one asks for a pause, calls go to the others. With one endpoint, or when the last one is left, a call has its retries
+there, and then has no answer.
 """
 
 from __future__ import annotations
@@ -86,22 +86,21 @@ class Pool:
                 wait = self._settings.backoff * 2**retried * self._random.uniform(0.5, 1.0)
                 wait = min(MAX_WAIT, max(wait, fault.wait))
                 if fault.wait:
-                    self._rest(place, wait)
-                stay = None
-                if (elsewhere or fault.wait or out) and self._fresh(tries):
+                    self._rest(place, min(MAX_WAIT, fault.wait))
+                stay = None if elsewhere or fault.wait else place
+                if (stay is None or out) and self._fresh(tries):
+                    stay = None
                     continue
                 if out:
                     return Failure(self._named(fault), used, seconds)
                 retried += 1
-                if not fault.wait:  # else `_at` waits, unless another endpoint is free
-                    stay = None if elsewhere else place
-                    if self.stop.wait(wait):
-                        raise Stopped
+                if self.stop.wait(wait):
+                    raise Stopped
 
     @contextmanager
     def _at(self, tries: Counter[_Place], stay: _Place | None) -> Iterator[_Place]:
-        """The endpoint to ask now, held while inside: `stay` unless it was set aside, else one that this call has not
-        tried, else any. Waits for room. Raises Stopped.
+        """The endpoint to ask now, held while inside: `stay` unless it was set aside or rests, else one that this call
+        has not tried, else any; one that rests only where all do. Waits for room. Raises Stopped.
         """
         with self._changed:
             while (place := self._free(tries, stay)) is None:
@@ -118,11 +117,11 @@ class Pool:
                 self._changed.notify_all()
 
     def _free(self, tries: Counter[_Place], stay: _Place | None) -> _Place | None:
-        now = time.monotonic()
+        now, room = time.monotonic(), self._settings.concurrency
         up = [p for p in self._places if p.aside_until <= now]
-        wanted = [p for p in up if p is stay] or self._fresh(tries) or up
-        room = self._settings.concurrency
-        able = [p for p in wanted if p.rests_until <= now and p.under_way < (1 if p.aside else room)]
+        calm = [p for p in up if p.rests_until <= now] or up
+        wanted = [p for p in calm if p is stay] or [p for p in calm if not tries[p]] or calm
+        able = [p for p in wanted if p.under_way < (1 if p.aside else room)]
         return min(able, key=lambda p: (p.under_way, not p.aside, p.asked), default=None)
 
     def _fresh(self, tries: Counter[_Place]) -> list[_Place]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -86,6 +86,25 @@ def failed(at: Pool) -> Failure:
     got = ask(at)
     assert isinstance(got, Failure), got
     return got
+
+
+def stopped(at: Pool) -> None:
+    with pytest.raises(Stopped):
+        ask(at)
+
+
+@pytest.fixture
+def stopping() -> Iterator[Callable[[Pool], None]]:
+    """Stops a pool after 20 s, so that a call that waits for a pause of 100 s fails and does not hang."""
+    timers: list[threading.Timer] = []
+
+    def start(at: Pool) -> None:
+        timers.append(threading.Timer(20, at.stop.set))
+        timers[-1].start()
+
+    yield start
+    for timer in timers:
+        timer.cancel()
 
 
 def test_the_one_with_the_fewest_calls_is_asked() -> None:
@@ -174,16 +193,50 @@ def test_it_is_tried_again_by_one_call_and_comes_back(
     assert caplog.records[-1].getMessage() == "judge.urls: host0 answers again"
 
 
-def test_one_that_asks_for_a_pause_gets_it_from_all_calls(
-    fake_chat_model: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("backoff", [0.001, 1000.0])
+def test_calls_go_to_the_others_while_one_asks_for_a_pause(
+    fake_chat_model: Make, monkeypatch: pytest.MonkeyPatch, backoff: float
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(pool.time, "monotonic", lambda: clock[0])
     busy, good = fake_chat_model([Busy("60"), "rested"]), fake_chat_model(["fine"])
-    at = places(busy, good)
+    at = places(busy, good, backoff=backoff)
     assert [answered(at).raw for _ in range(6)] == ["fine"] * 6 and len(busy.prompts) == 1
     clock[0] += 61
-    assert "rested" in {answered(at).raw for _ in range(2)}
+    assert "rested" in {answered(at).raw for _ in range(2)}, "the pause is what it asked for, whatever the back-off"
+
+
+def test_a_call_that_is_tried_again_leaves_a_place_that_asks_for_a_pause(stopping: Any) -> None:
+    def first(_: str) -> Exception:
+        at._rest(at._places[0], 100.0)  # another call was told so meanwhile
+        return Broken("once more")
+
+    one, two = Together(replies=first), Together(replies=lambda _: "fine")
+    at = places(one, two)
+    stopping(at)
+    assert answered(at).raw == "fine" and len(one.prompts) == len(two.prompts) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_pause_that_all_ask_for_holds_up_no_call_that_was_not_refused(stopping: Any, n: int) -> None:
+    refused = threading.Semaphore(0)
+
+    def some(prompt: str) -> str | Exception:
+        if prompt == "fine":
+            return "fine"
+        refused.release()
+        return Busy("100")
+
+    at = places(*(Together(replies=some) for _ in range(n)))
+    stopping(at)
+    thread = threading.Thread(target=stopped, args=(at,))
+    thread.start()
+    for _ in range(n):
+        assert refused.acquire(timeout=20)
+    assert [answered(at, "fine").raw for _ in range(3)] == ["fine"] * 3
+    assert thread.is_alive(), "the one that was refused waits"
+    at.stop.set()
+    thread.join()
 
 
 def test_a_pause_of_all_is_waited_for_and_costs_a_retry(fake_chat_model: Make) -> None:
