@@ -55,8 +55,10 @@ def check_model(model: str, settings: JudgeSettings = DEFAULT_SETTINGS) -> None:
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise UsageError(f"judge.model: {folder} has no config.json; give the folder of a transformers model")
     elif kind == "chat":
-        from judges.chat_models import check_provider
+        from judges.chat_models import check_provider, check_url
 
+        for url in settings.urls:
+            check_url(url, "judge.urls")
         for address in settings.addresses or ("",):
             check_provider(model, address)
 

@@ -21,6 +21,7 @@ Targets = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_l
 
 
 def _plain(value: tuple[str, ...]) -> tuple[str, ...]:
+    places = set()
     for url in value:
         try:
             parts = urlsplit(url)
@@ -32,10 +33,11 @@ def _plain(value: tuple[str, ...]) -> tuple[str, ...]:
         foreign = parts.fragment or any(map(str.isspace, url))
         if parts.scheme not in ("http", "https") or not host or port == 0 or foreign:
             raise ValueError(f"{url!r} is no address of a server; write it like http://127.0.0.1:8000/v1")
-    tidy = tuple(url.rstrip("/") for url in value)
-    if len(set(tidy)) < len(tidy):
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        places.add((parts.scheme, host, port or usual, parts.path.rstrip("/")))  # urlsplit writes scheme and host small
+    if len(places) < len(value):
         raise ValueError("an address stands there twice; name each server once")
-    return tidy
+    return tuple(url.rstrip("/") for url in value)
 
 
 # Plain http or https addresses, without a slash at the end: they are recorded with the run.

@@ -93,6 +93,15 @@ def test_a_base_url_that_cannot_be(url: str, why: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "secret", ["http://me:secret@h/v1", "https://h/v1?key=secret", f"http://h/sk-proj-{'secret1' * 6}"]
+)
+def test_a_secret_in_one_of_several_addresses_is_named_before_anything_is_loaded(secret: str) -> None:
+    with pytest.raises(UsageError, match="^judge.urls holds a user, password, query or key") as caught:
+        check_model("x", JudgeSettings(urls=("http://127.0.0.1:9/v1", secret)))
+    assert "secret" not in str(caught.value)
+
+
 def test_where_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)

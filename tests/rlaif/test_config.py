@@ -183,6 +183,8 @@ def test_set_needs_a_key_and_a_value(text: str) -> None:
         ('judge.urls=["http://me:secret@127.0.0.1/v1"]', "judge.urls"),
         ('sampling.urls=["http://a/v1", "http://a/v1/"]', "sampling.urls"),
         ('judge.urls=["http://a/v1", "http://a/v1/"]', "judge.urls"),
+        ('judge.urls=["http://a/v1", "http://A:80/v1"]', "judge.urls"),
+        ('judge.urls=["https://a:443/v1", "HTTPS://a/v1"]', "judge.urls"),
         ('sampling.urls=["http://a b/v1"]', "sampling.urls"),
         ('judge.urls=["http://a b/v1"]', "judge.urls"),
         ('sampling.urls=["http://a/v1#x"]', "sampling.urls"),
@@ -223,6 +225,8 @@ def test_a_judge_is_served_at_one_address_or_at_several_but_said_once() -> None:
     assert load_config("embedded", ["judge.base_url=http://a/v1"]).judge.addresses == ("http://a/v1",)
     config = load_config("embedded", ["judge.base_url=", f'judge.urls=["{SERVER}/", "http://b/v1"]'])
     assert config.judge.addresses == (SERVER, "http://b/v1")
+    same = ["http://a/v1", "https://a/v1", "http://a:443/v1", "http://a/V1", "http://[::1]/v1"]
+    assert load_config("embedded", [f"judge.urls={same}"]).judge.urls == tuple(same), "five servers, not fewer"
     assert config.config_hash == load_config("embedded").config_hash
 
 
