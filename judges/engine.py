@@ -98,6 +98,11 @@ class Engine:
             self._flush()
         return [results[job.content] for job in jobs], self._meter.message(self._limit) if self._limit else self._why
 
+    @property
+    def limited(self) -> bool:
+        """Whether the last `run` stopped because the budget is used up."""
+        return bool(self._limit)
+
     def to_ask(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of the jobs, once each, that are not answered in the cache."""
         unique = {job.content: job for job in jobs}

@@ -40,7 +40,8 @@ TYPICAL_REPLY = 90  # tokens of a verdict with its two sentences, for forecasts
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was seen of the model at an endpoint: a hash of its entry in the list of models ("" without a list), and the
-    marks it gives to three fixed answers, as JSON ("" where marks are drawn).
+    marks it gives to three fixed answers, as JSON ("" where marks are drawn): a number, why there is none
+    ("unparsed", "refused"), or null where no answer came.
     """
 
     endpoint: Endpoint
@@ -132,7 +133,7 @@ class LangChainJudge:
         """What tells the model at each endpoint from another of the same name. One that does not answer is told of and
         left out.
 
-        Asks again what was asked before. Raises JudgeStopped when nobody answers.
+        Asks again what was asked before. Raises JudgeStopped when nobody answers, or the budget is used up.
         """
         each = self._served.each
         if len(each) == 1:
@@ -140,10 +141,11 @@ class LangChainJudge:
         seen: list[Look] = []
         for number, (where, chat) in enumerate(each, start=1):
             alone = Served(self._served.model, where, ((where, chat),))
+            engine = Engine(alone, self.identity.judge_id, self.settings, self._cache)
             try:
-                seen.append(self._look(alone, Engine(alone, self.identity.judge_id, self.settings, self._cache)))
+                seen.append(self._look(alone, engine))
             except JudgeStopped as error:
-                if number == len(each) and not seen:
+                if engine.limited or (number == len(each) and not seen):
                     raise
                 why = str(error).partition("; ")[0]  # what to do about it is said when nobody answers
                 LOG.warning("judge.urls: %s; whether it serves the same model is not known", why)
@@ -166,7 +168,10 @@ class LangChainJudge:
         return Look(where, entry, json.dumps([self._probed(r) if r else None for r in results]))
 
     def _probed(self, result: Result) -> object:
-        return result.value.score if isinstance(result.value, Marks) else None
+        """What stands for a result in `Look.probe`, JSON-ready."""
+        if isinstance(result.value, Marks):
+            return result.value.score
+        return None if result.status == "failed" else result.status
 
     def _can_judge(self, item: JudgeItem) -> bool:
         return self.prompt.mode != "key_points" or bool(item.key_points)

@@ -6,6 +6,7 @@ is known by its marks to be the model that was examined.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,16 +37,23 @@ def moved_servers(run: Run, judge: Judge) -> list[str]:
     for asks in _served(judge):
         before = _last(run, asks)
         if not before:
-            _record(run, [_row(asks, place, "", "") for place in asks.endpoints])
+            record_servers(run, [_row(asks, place, "", "") for place in asks.endpoints])
         elif _new(asks, before):
             lines.append(_moved(asks, before))
     return lines
 
 
-def record_servers(run: Run, judge: Judge) -> None:
-    """Keep where `judge`, or each member of the jury, is: it has sat its exam there. Raises as `changed_servers`."""
-    for asks in _served(judge):
-        _record(run, [_row(asks, look.endpoint, look.entry, look.probe) for look in _alike(asks)])
+def servers_now(judge: Judge) -> list[dict[str, Any]]:
+    """Rows that say where `judge`, or each member of the jury, is, and what its servers show. Raises as
+    `changed_servers`.
+    """
+    return [_row(asks, look.endpoint, look.entry, look.probe) for asks in _served(judge) for look in _alike(asks)]
+
+
+def record_servers(run: Run, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep where a judge is, as `servers_now` gives it: it has sat its exam there."""
+    if rows:
+        run.store.write({"judge_servers": rows}, replace=["judge_servers"])
 
 
 def _served(judge: Judge) -> list[LangChainJudge]:
@@ -62,7 +70,7 @@ def _changed(run: Run, asks: LangChainJudge) -> str:
     looks = _alike(asks)
     entry, probe = _seen([(look.entry, look.probe) for look in looks])
     other_entry = entry and seen_before[0] and entry != seen_before[0]
-    other_probe = probe and seen_before[1] and probe != seen_before[1]
+    other_probe = _differ(probe, seen_before[1])
     if other_entry or other_probe:
         AnswerCache(run.store).forget(asks.identity.judge_id)
         how = "its list of models describes another one"
@@ -73,7 +81,7 @@ def _changed(run: Run, asks: LangChainJudge) -> str:
         asked = {place.server for place in asks.endpoints}
         rows = {row["server"]: row for row in before if row["server"] in asked}  # one that is away stays known
         rows |= {look.endpoint.server: _row(asks, look.endpoint, look.entry, look.probe) for look in looks}
-        _record(run, list(rows.values()))
+        record_servers(run, list(rows.values()))
     return ""
 
 
@@ -84,7 +92,7 @@ def _alike(asks: LangChainJudge) -> list[Look]:
         for other in looks[:n]:
             if one.entry and other.entry and one.entry != other.entry:
                 how = "their lists of models describe it otherwise"
-            elif one.probe and other.probe and one.probe != other.probe:
+            elif _differ(one.probe, other.probe):
                 how = f"fixed answers are marked {other.probe} and {one.probe}"
             else:
                 continue
@@ -93,6 +101,12 @@ def _alike(asks: LangChainJudge) -> list[Look]:
                 f"{asks.identity.model}: {how}; start both in the same way, or leave one out"
             )
     return looks
+
+
+def _differ(one: str, other: str) -> bool:
+    """Whether two lists of marks show two models. What was not answered shows nothing."""
+    both = zip(json.loads(one or "[]"), json.loads(other or "[]"), strict=False)
+    return any(a is not None and b is not None and a != b for a, b in both)
 
 
 def _seen(shown: Sequence[tuple[str, str]]) -> tuple[str, str]:
@@ -129,7 +143,3 @@ def _row(asks: LangChainJudge, place: Endpoint, entry: str, probe: str) -> dict[
         "model_sha256": entry,
         "probe": probe,
     }
-
-
-def _record(run: Run, rows: Sequence[dict[str, Any]]) -> None:
-    run.store.write({"judge_servers": rows}, replace=["judge_servers"])
