@@ -40,6 +40,7 @@ class _Place:
     asked: int = 0
     answered: float = 0.0  # when it last did
     rests_until: float = 0.0  # it asked for a pause
+    aside_since: float = 0.0
     aside_until: float = 0.0
     aside: int = 0  # how often it was set aside since it last answered
 
@@ -69,7 +70,7 @@ class Pool:
                 outcome = place.client.ask(messages, schema, empty)
                 used, seconds = used + outcome.used, time.monotonic() - started
                 if isinstance(outcome, Answer):
-                    self._up(place)
+                    self._up(place, now)
                     return replace(
                         outcome, seconds=seconds,
                         tokens_in=used.tokens_in, tokens_out=used.tokens_out, cost=used.cost, calls=used.calls,
@@ -133,9 +134,13 @@ class Pool:
         now = time.monotonic()
         return any(p.aside_until <= now for p in self._places if p is not place)
 
-    def _up(self, place: _Place) -> None:
+    def _up(self, place: _Place, asked: float) -> None:
+        """It answered a call sent there at `asked`; one from before it was set aside does not bring it back."""
         with self._changed:
-            back, place.aside, place.aside_until, place.answered = place.aside > 0, 0, 0.0, time.monotonic()
+            place.answered = time.monotonic()
+            back = place.aside > 0 and asked >= place.aside_since
+            if back:
+                place.aside, place.aside_until = 0, 0.0
         if back:
             LOG.warning("judge.urls: %s answers again", place.host)
 
@@ -152,7 +157,7 @@ class Pool:
             if place.answered > since or place.aside_until > now or not self._others(place):
                 return
             seconds = min(LATEST, AGAIN * 2**place.aside)
-            place.aside, place.aside_until = place.aside + 1, now + seconds
+            place.aside, place.aside_since, place.aside_until = place.aside + 1, now, now + seconds
         LOG.warning(
             "judge.urls: no answer from %s: %s; its calls go to the others, and it is tried again in %.0f s",
             place.host, fault.text, seconds,

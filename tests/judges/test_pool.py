@@ -15,6 +15,7 @@ from judges import pool
 from judges.budget import BudgetReached, Meter
 from judges.chat_models import Endpoint, Served
 from judges.client import Failure, Stopped
+from judges.faults import Fault
 from judges.pool import Pool
 from judges.settings import Budget, JudgeSettings
 from rlaif.testing.chat_model import FakeChatModel
@@ -191,6 +192,18 @@ def test_it_is_tried_again_by_one_call_and_comes_back(
     answers = {answered(at).raw for _ in range(4)}
     assert answers == {"fine", "back"} and len(bad.prompts) > tries + 1
     assert caplog.records[-1].getMessage() == "judge.urls: host0 answers again"
+
+
+def test_an_answer_from_before_it_was_set_aside_brings_none_back(caplog: pytest.LogCaptureFixture) -> None:
+    def last(_: str) -> str:
+        at._set_aside(at._places[0], Fault("retry", "another call found nobody"), time.monotonic())
+        return "the last one"
+
+    dying, good = Together(replies=last), Together(replies=lambda _: "fine")
+    at = places(dying, good)
+    assert [answered(at).raw for _ in range(4)] == ["the last one", "fine", "fine", "fine"]
+    (record,) = caplog.records
+    assert "no answer from host0: another call found nobody" in record.getMessage()
 
 
 @pytest.mark.parametrize("backoff", [0.001, 1000.0])
