@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -20,10 +21,10 @@ WORD_JUDGES: dict[str, type[Judge]] = {"reference": ReferenceJudge, "support": S
 NEED_REFERENCE = (*WORD_JUDGES, EMBEDDED_JUDGE)  # their marks mean nothing without a reference answer
 
 
-def kind_of(model: str, base_url: str = "") -> Literal["jury", "words", "local", "plugin", "chat"]:
+def kind_of(model: str, addresses: Sequence[str] = ()) -> Literal["jury", "words", "local", "plugin", "chat"]:
     """What a judge called `model` is, before it is made: see :func:`make_judge`. Imports nothing.
 
-    With a `base_url` every name that is none of rlaif's own is that of a model served there.
+    With `addresses` every name that is none of rlaif's own is that of a model served there.
     """
     if "," in model:
         return "jury"
@@ -33,7 +34,7 @@ def kind_of(model: str, base_url: str = "") -> Literal["jury", "words", "local",
         return "local"
     from judges.chat_models import PROVIDERS  # here, because it brings what HTTP needs
 
-    if base_url or model.partition(":")[0] in PROVIDERS:
+    if addresses or model.partition(":")[0] in PROVIDERS:
         return "chat"
     return "plugin" if is_path(model) or is_installed("judge", model) else "chat"
 
@@ -54,9 +55,12 @@ def check_model(model: str, settings: JudgeSettings = DEFAULT_SETTINGS) -> None:
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise UsageError(f"judge.model: {folder} has no config.json; give the folder of a transformers model")
     elif kind == "chat":
-        from judges.chat_models import check_provider
+        from judges.chat_models import check_provider, check_url
 
-        check_provider(model, settings.base_url)
+        for url in settings.urls:
+            check_url(url, "judge.urls")
+        for address in settings.addresses or ("",):
+            check_provider(model, address)
 
 
 def jury_names(model: str) -> list[str]:
@@ -79,11 +83,12 @@ def make_judge(model: str, settings: JudgeSettings = DEFAULT_SETTINGS, cache: Ca
 
     "reference" or "support", which compare words; "local:FOLDER" of a model on this machine, scored by its logits;
     "local:embedded", the tiny one that ships, with its own prompt where none is given; "provider:name" of any chat
-    model that LangChain knows; with `settings.base_url` the name of a model that is served there; "module:object" or an
-    entry point, Python code that is no part of rlaif; or several of these with commas between them, a jury.
+    model that LangChain knows; with an address in `settings` the name of a model that is served there;
+    "module:object" or an entry point, Python code that is no part of rlaif; or several of these with commas between
+    them, a jury.
     `cache` keeps what chat models answer, and what they used. Raises UsageError, on one line, for anything else.
     """
-    kind = kind_of(model, settings.base_url)
+    kind = kind_of(model, settings.addresses)
     if kind == "jury":
         return Jury(tuple(make_judge(name, settings, cache) for name in jury_names(model)))
     if kind == "words":

@@ -6,7 +6,7 @@ import importlib.util
 import ipaddress
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from judges.redact import looks_like_key
 from judges.settings import JudgeSettings
 from judges.wire import hooks
 from rlaif.types import UsageError, content_id
+from rlaif.wording import join
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -51,6 +52,36 @@ class Endpoint:
     host: str
     local: bool
     server: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A chat model by its full name, and its endpoints with what asks there. `endpoint` is all of them in one."""
+
+    model: str
+    endpoint: Endpoint
+    each: tuple[tuple[Endpoint, BaseChatModel], ...]
+
+
+def served(model: str, settings: JudgeSettings, chat_model: BaseChatModel | None = None) -> Served:
+    """The chat model called `model` at the addresses in `settings`, or `chat_model` in the place of that (tests).
+
+    Raises UsageError for a name or an address that cannot be asked.
+    """
+    if chat_model is not None:
+        here = Endpoint("a chat model in this process", True)
+        return Served(model, here, ((here, chat_model),))
+    for url in settings.urls:
+        check_url(url, "judge.urls")
+    places = [replace(settings, base_url=url, urls=()) for url in settings.urls] or [settings]
+    provider, name = split_name(model, places[0].base_url)
+    full = f"{provider}:{name}"
+    each = tuple((endpoint(full, place.base_url), make_chat_model(full, place)) for place in places)
+    if len(each) == 1:
+        return Served(full, each[0][0], each)
+    where = [one for one, _ in each]
+    server = content_id("servers", *sorted(one.server for one in where))
+    return Served(full, Endpoint(join([one.host for one in where]), all(one.local for one in where), server), each)
 
 
 def split_name(model: str, base_url: str) -> tuple[str, str]:
@@ -90,8 +121,10 @@ def check_provider(model: str, base_url: str) -> None:
         )
 
 
-def check_url(base_url: str) -> None:
-    """UsageError unless it is a plain http or https URL: it is recorded with the run, so no secret may stand in it."""
+def check_url(base_url: str, key: str = "judge.base_url") -> None:
+    """UsageError, naming the setting `key`, unless it is a plain http or https URL: it is recorded with the run, so no
+    secret may stand in it.
+    """
     try:
         parts = urlsplit(base_url)
         host, secret = parts.hostname, parts.username or parts.password or parts.query
@@ -99,11 +132,11 @@ def check_url(base_url: str) -> None:
         parts, host, secret = None, None, None
     if secret or looks_like_key(base_url):
         raise UsageError(
-            "judge.base_url holds a user, password, query or key, and would be recorded; put the key into the "
+            f"{key} holds a user, password, query or key, and would be recorded; put the key into the "
             "environment instead"
         )
     if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise UsageError(f"judge.base_url = {base_url!r} is no URL; write it like http://127.0.0.1:8000/v1")
+        raise UsageError(f"{key} = {base_url!r} is no URL; write it like http://127.0.0.1:8000/v1")
 
 
 def make_chat_model(model: str, settings: JudgeSettings) -> BaseChatModel:

@@ -1,11 +1,10 @@
-"""One question to a chat model until it is answered: structured output where there is any, retries with backoff,
-budget, rate limit.
+"""One question to a chat model at one endpoint: structured output where there is any, budget, rate limit. Whether it is
+asked again, and where, is decided in judges.pool.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import re
 import threading
 import time
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 
 GRACE = 0.5  # seconds behind a time-out, for the library to say so itself
-MAX_WAIT = 120.0  # seconds, the longest wait between two tries, whatever the endpoint asks for
 Messages = Sequence[tuple[str, str]]  # (role, text)
 
 
@@ -39,7 +37,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No answer, after all tries. `used` is what the tries used all the same."""
+    """No answer. `used` is what was used all the same."""
 
     fault: Fault
     used: Usage
@@ -58,29 +56,28 @@ class Way:
 
 
 class Client:
-    """Asks one chat model. Safe to share between threads; `stop` ends all waiting. A way of asking that is refused is
-    given up for one that is answered, and that is remembered.
+    """Asks one chat model at one endpoint. Safe to share between threads; `stop` ends all waiting. A way of asking that
+    is refused is given up for one that is answered, and that is remembered.
     """
 
-    def __init__(self, chat: BaseChatModel, settings: JudgeSettings, meter: Meter) -> None:
+    def __init__(self, chat: BaseChatModel, settings: JudgeSettings, meter: Meter, stop: threading.Event) -> None:
         from langchain_core.rate_limiters import InMemoryRateLimiter
 
-        self.stop = threading.Event()
+        self._stop = stop
         self._chat, self._settings, self._meter = chat, settings, meter
         self._old_limit = with_old_limit(chat)
         self._structured: dict[tuple[str, bool], Any] = {}  # schema, old_limit -> runnable
         self._way, self._worked, self._refused = Way(), set[Way](), set[Way]()
-        self._random = random.Random()  # its own: the loop's random numbers are part of its result
         rate = settings.requests_per_second
         self._limiter = InMemoryRateLimiter(requests_per_second=rate) if rate else None
 
     def ask(self, messages: Messages, schema: Mapping[str, Any], empty: Answer) -> Answer | Failure:
-        """`empty` filled with what the model answered, or why it did not. A refusal is an answer, with finish
-        "refusal"; an answer that has all the tokens it may and does not say why it ends has finish "length".
+        """`empty` filled with what the model answered to one try, or why it did not. A refusal is an answer, with
+        finish "refusal"; an answer that has all the tokens it may and does not say why it ends has finish "length".
 
         Raises BudgetReached when the next call does not fit, Stopped when `stop` is set.
         """
-        used, started, tries = Usage(), time.monotonic(), 0
+        used, started = Usage(), time.monotonic()
         first = way = self._way
         refused: set[Way] = set()
         chars = sum(len(text) for _, text in messages)
@@ -119,13 +116,7 @@ class Client:
                 if other := self._other(first, refused, fault):
                     way = other
                     continue
-            way = first
-            tries += 1
-            if fault.kind != "retry" or tries > self._settings.retries:
-                return Failure(fault, used, seconds)
-            wait = self._settings.backoff * 2 ** (tries - 1) * self._random.uniform(0.5, 1.0)
-            if self.stop.wait(min(MAX_WAIT, max(wait, fault.wait))):
-                raise Stopped
+            return Failure(fault, used, seconds)
 
     def _may_be_the_way(self, fault: Fault, way: Way) -> bool:
         """Whether the server may have refused how it was asked: it says so, or it broke on a schema it never took."""
@@ -172,10 +163,10 @@ class Client:
 
     def _reserve(self, chars: int) -> Usage:
         while self._limiter and not self._limiter.acquire(blocking=False):
-            self.stop.wait(min(0.1, 0.2 / self._settings.requests_per_second))
-            if self.stop.is_set():
+            self._stop.wait(min(0.1, 0.2 / self._settings.requests_per_second))
+            if self._stop.is_set():
                 break
-        if self.stop.is_set():
+        if self._stop.is_set():
             raise Stopped
         return self._meter.reserve(chars)
 

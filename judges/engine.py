@@ -11,19 +11,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from judges.budget import BudgetReached, Meter
-from judges.client import Client, Failure, Stopped
+from judges.chat_models import Served
+from judges.client import Failure, Stopped
 from judges.fill import Asked
+from judges.pool import Pool
 from judges.reasoning import unfinished
 from judges.settings import Cache, JudgeSettings
 from rlaif.types import VerdictStatus, content_id
 from stores.cache import Answer, Usage
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
 
 FLUSH_SECONDS, FLUSH_ANSWERS = 5.0, 200  # opening and closing the database costs 0.1 s, so answers are kept in batches
 GIVE_UP = 3  # items in a row without an answer, while nothing else is answered either: the endpoint is dead
@@ -63,19 +61,13 @@ class Result:
 class Engine:
     """Asks one chat model many things."""
 
-    def __init__(
-        self,
-        chat: BaseChatModel,
-        judge_id: str,
-        settings: JudgeSettings,
-        cache: Cache | None,
-        where: str,
-        server: str = "",
-    ) -> None:
-        self._settings, self._cache, self._judge_id, self._where = settings, cache, judge_id, where
-        self._server = (server,) if server else ()  # an answer is one server's
+    def __init__(self, served: Served, judge_id: str, settings: JudgeSettings, cache: Cache | None) -> None:
+        self._settings, self._cache, self._judge_id = settings, cache, judge_id
+        self._where, server = served.endpoint.host, served.endpoint.server
+        self._server = (server,) if server else ()  # an answer is one server's, or that of servers of one model
+        self._workers = settings.concurrency * len(served.each)
         self._meter = Meter(settings)
-        self._client = Client(chat, settings, self._meter)
+        self._pool = Pool(served, settings, self._meter)
         self._lock = threading.Lock()
         self._new: list[Answer] = []
         self._alive, self._failed_in_row, self._why, self._limit = False, 0, "", ""
@@ -91,20 +83,25 @@ class Engine:
         known = self._cache.get(keys) if self._cache and keys else {}
         if self._cache:
             self._meter.start(self._cache.used())
-        self._client.stop.clear()
+        self._pool.stop.clear()
         self._failed_in_row, self._why, self._limit = 0, "", ""
         results: dict[str, Result | None] = {}
-        pool = ThreadPoolExecutor(max_workers=self._settings.concurrency, thread_name_prefix="judge")
+        threads = ThreadPoolExecutor(max_workers=self._workers, thread_name_prefix="judge")
         try:
-            futures = {pool.submit(self._work, job, known): content for content, job in unique.items()}
+            futures = {threads.submit(self._work, job, known): content for content, job in unique.items()}
             for future in self._finished(futures):
                 results[futures[future]] = future.result()
         finally:
             if len(results) < len(unique):  # an error or Ctrl-C: end what waits, keep what is being answered
-                self._client.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+                self._pool.stop.set()
+            threads.shutdown(wait=True, cancel_futures=True)
             self._flush()
         return [results[job.content] for job in jobs], self._meter.message(self._limit) if self._limit else self._why
+
+    @property
+    def limited(self) -> bool:
+        """Whether the last `run` stopped because the budget is used up."""
+        return bool(self._limit)
 
     def to_ask(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of the jobs, once each, that are not answered in the cache."""
@@ -141,7 +138,7 @@ class Engine:
             return None
         except BudgetReached as error:
             self._limit = str(error)
-            self._client.stop.set()
+            self._pool.stop.set()
             return None
 
     def _climb(self, job: Job, known: Mapping[str, Answer]) -> Result | None:
@@ -151,7 +148,7 @@ class Engine:
         first = self._answer(messages, job, Answer(first_key, self._judge_id, "first", ""), known)
         if isinstance(first, Failure):
             return self._failed(first, Usage(), 0.0)
-        used = _usage(first)
+        used = first.used
         if first.finish == "refusal":
             return Result(
                 "refused",
@@ -170,7 +167,7 @@ class Engine:
             return self._failed(repair, used, first.seconds, f"the answer was not accepted ({why}), and then ")
         raw, used, seconds = (
             f"{first.raw}\n--- repair ---\n{repair.raw}",
-            used + _usage(repair),
+            used + repair.used,
             first.seconds + repair.seconds,
         )
         value = self._read(job, repair)
@@ -208,7 +205,7 @@ class Engine:
     ) -> Answer | Failure:
         if empty.key in known:
             return known[empty.key]
-        answer = self._client.ask(messages, job.schema, empty)
+        answer = self._pool.ask(messages, job.schema, empty)
         if isinstance(answer, Answer):
             with self._lock:
                 self._new.append(answer)
@@ -230,11 +227,7 @@ class Engine:
     def _stop(self, why: str) -> None:
         with self._lock:
             self._why = self._why or why
-        self._client.stop.set()
-
-
-def _usage(answer: Answer) -> Usage:
-    return Usage(answer.calls, answer.tokens_in, answer.tokens_out, answer.cost)
+        self._pool.stop.set()
 
 
 def _repair(why: str, wanted: str) -> str:

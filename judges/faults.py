@@ -78,6 +78,11 @@ class Fault:
     status: int = 0
     advice: str = START
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody answered there, or not in time: where there is another endpoint, that one is asked."""
+        return self.unreachable or self.advice == SLOW
+
 
 class Faulty(Exception):
     """Raised where a reply itself shows what is wrong, before any library reads it."""

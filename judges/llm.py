@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from judges.chat_models import Endpoint, endpoint, make_chat_model, model_entry, split_name
+from judges.chat_models import Endpoint, Served, model_entry, served
 from judges.engine import Engine, Job, Result
 from judges.faults import START, describe
 from judges.fill import ASKING, content_hash, fill_item
 from judges.parse import PARSE, Marks, parse_answer, schema, scrape_answer, wanted
 from judges.settings import DEFAULT_SETTINGS, Cache, Forecast, JudgeSettings, JudgeStopped
+from rlaif.logs import LOG
 from rlaif.prompts import DEFAULT_JUDGE_PROMPT, Mode, load_judge_prompt
 from rlaif.rubric import marked
 from rlaif.types import JudgeIdentity, JudgeItem, UsageError, Verdict
@@ -33,6 +35,18 @@ PROBE = tuple(  # a right answer, a half one and a wrong one
     for n, answer in enumerate((_GOUT[1], "Rest helps, and a cold drink.", "Red wine and long walks cure it."))
 )
 TYPICAL_REPLY = 90  # tokens of a verdict with its two sentences, for forecasts
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of the model at an endpoint: a hash of its entry in the list of models ("" without a list), and the
+    marks it gives to three fixed answers, as JSON ("" where marks are drawn): a number, why there is none
+    ("unparsed", "refused"), or null where no answer came.
+    """
+
+    endpoint: Endpoint
+    entry: str
+    probe: str
 
 
 class LangChainJudge:
@@ -67,23 +81,22 @@ class LangChainJudge:
                 f"judge prompt {self.prompt.name!r} is {self.prompt.mode} and gives no scores; choose one with "
                 f"mode {' or '.join(self.modes)}"
             )
-        if chat_model is None:
-            provider, name = split_name(model, settings.base_url)
-            model, self.endpoint = f"{provider}:{name}", endpoint(model, settings.base_url)
-            chat_model = make_chat_model(model, settings)
-        else:
-            self.endpoint = Endpoint("a chat model in this process", True)
+        self._served = served(model, settings, chat_model)
+        self.endpoint = self._served.endpoint
         decoding = {
             "temperature": settings.temperature,
             "max_new_tokens": settings.max_new_tokens,
             "asking": ASKING,
             **self.reading,
         }
-        self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
-        self._cache, self._chat = cache, chat_model
-        self._engine = Engine(
-            chat_model, self.identity.judge_id, settings, cache, self.endpoint.host, self.endpoint.server
-        )
+        self.identity = JudgeIdentity(self._served.model, "", self.prompt.name, self.prompt.sha256, decoding)
+        self._cache = cache
+        self._engine = Engine(self._served, self.identity.judge_id, settings, cache)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Each place at which the model is asked; `endpoint` is all of them in one."""
+        return tuple(where for where, _ in self._served.each)
 
     def score(self, items: Sequence[JudgeItem]) -> list[Verdict]:
         """One verdict an item, in order. Answers of the same content are asked about once, and each verdict says what
@@ -113,31 +126,52 @@ class LangChainJudge:
         cost = (tokens_in * self.settings.price_in + tokens_out * self.settings.price_out) / 1e6 if priced else None
         each = self._cache.seconds_per_call(self.identity.judge_id) if self._cache else None
         return Forecast(
-            len(jobs), tokens_in, tokens_out, cost, each * len(jobs) / self.settings.concurrency if each else None
+            len(jobs), tokens_in, tokens_out, cost, each * len(jobs) / self.settings.at_once if each else None
         )
 
-    def look(self) -> tuple[str, str]:
-        """What tells this server's model from another of the same name: a hash of its entry in the list of models (""
-        without a list), and the marks it gives to three fixed answers, as JSON ("" where marks are drawn).
+    def look(self) -> list[Look]:
+        """What tells the model at each endpoint from another of the same name. One that does not answer is told of and
+        left out.
 
-        Asks again what was asked before. Raises JudgeStopped when nobody answers.
+        Asks again what was asked before. Raises JudgeStopped when nobody answers, or the budget is used up.
         """
+        each = self._served.each
+        if len(each) == 1:
+            return [self._look(self._served, self._engine)]
+        seen: list[Look] = []
+        for number, (where, chat) in enumerate(each, start=1):
+            alone = Served(self._served.model, where, ((where, chat),))
+            engine = Engine(alone, self.identity.judge_id, self.settings, self._cache)
+            try:
+                seen.append(self._look(alone, engine))
+            except JudgeStopped as error:
+                if engine.limited or (number == len(each) and not seen):
+                    raise
+                why = str(error).partition("; ")[0]  # what to do about it is said when nobody answers
+                LOG.warning("judge.urls: %s; whether it serves the same model is not known", why)
+        return seen
+
+    def _look(self, served: Served, engine: Engine) -> Look:
+        (where, chat), *_ = served.each
         try:
-            entry = model_entry(self._chat)
+            entry = model_entry(chat)
         except Exception as error:  # whatever the library raises when there is no server
+            start = START.replace("judge.base_url", "judge.urls") if self.settings.urls else START
             raise JudgeStopped(
-                f"no answer from the judge at {self.endpoint.host}: {describe(error)}; {START}, then run the same "
-                "command again"
+                f"no answer from the judge at {where.host}: {describe(error)}; {start}, then run the same command again"
             ) from error
         if self.settings.temperature > 0:
-            return entry, ""
-        results, why = self._engine.run([job for item in PROBE for job in self._jobs(item)], again=True)
+            return Look(where, entry, "")
+        results, why = engine.run([job for item in PROBE for job in self._jobs(item)], again=True)
         if why:
             raise JudgeStopped(why)
-        return entry, json.dumps([self._probed(r) if r else None for r in results])
+        return Look(where, entry, json.dumps([self._probed(r) if r else None for r in results]))
 
     def _probed(self, result: Result) -> object:
-        return result.value.score if isinstance(result.value, Marks) else None
+        """What stands for a result in `Look.probe`, JSON-ready."""
+        if isinstance(result.value, Marks):
+            return result.value.score
+        return None if result.status == "failed" else result.status
 
     def _can_judge(self, item: JudgeItem) -> bool:
         return self.prompt.mode != "key_points" or bool(item.key_points)

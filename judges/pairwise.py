@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from judges.chat_models import Endpoint, endpoint, make_chat_model, split_name
+from judges.chat_models import served
 from judges.engine import Engine, Job, Result
 from judges.fill import ASKING, content_hash, fill_pairwise
 from judges.parse import PARSE, parse_winner, schema, wanted
@@ -103,19 +103,14 @@ class PairwiseJudge:
                 f"a pairwise judge needs a prompt with 'mode: pairwise', got {found}; see prompts/judge/pairwise.md"
             )
         self.prompt, self.settings = settings.prompt, settings
-        self.endpoint = Endpoint("a chat model in this process", True)
-        if chat_model is None:
-            provider, name = split_name(model, settings.base_url)
-            model, self.endpoint = f"{provider}:{name}", endpoint(model, settings.base_url)
-            chat_model = make_chat_model(model, settings)
+        place = served(model, settings, chat_model)
+        self.endpoint = place.endpoint
         decoding = {
             "kind": "pairwise", "temperature": settings.temperature, "max_new_tokens": settings.max_new_tokens,
             "asking": ASKING, "parse": PARSE,
         }  # fmt: skip
-        self.identity = JudgeIdentity(model, "", self.prompt.name, self.prompt.sha256, decoding)
-        self._engine = Engine(
-            chat_model, self.identity.judge_id, settings, cache, self.endpoint.host, self.endpoint.server
-        )
+        self.identity = JudgeIdentity(place.model, "", self.prompt.name, self.prompt.sha256, decoding)
+        self._engine = Engine(place, self.identity.judge_id, settings, cache)
 
     def compare(self, pairs: Sequence[Pair]) -> list[PairwiseVerdict]:
         """Two verdicts a pair, orders "ab" then "ba", pairs in the given order. Raises PairwiseStopped."""

@@ -26,7 +26,8 @@ class JudgeSettings:
     go into `judge_id`.
 
     Prices are per million tokens; `timeout` is seconds a call; `requests_per_second` 0 means no limit; `backoff` is the
-    longest first wait between retries, in seconds, and doubles with each.
+    longest first wait between retries, in seconds, and doubles with each. `urls` are several endpoints of one model, in
+    the place of `base_url`: the concurrency and the rate are those of each.
     """
 
     prompt: JudgePrompt | None = None
@@ -41,6 +42,17 @@ class JudgeSettings:
     price_out: float = 0.0
     budget: Budget = Budget()
     backoff: float = 1.0
+    urls: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the model is served; () where its name says that."""
+        return self.urls or ((self.base_url,) if self.base_url else ())
+
+    @property
+    def at_once(self) -> int:
+        """How many calls may be under way."""
+        return self.concurrency * max(len(self.urls), 1)
 
 
 DEFAULT_SETTINGS = JudgeSettings()

@@ -13,14 +13,12 @@ from pydantic import BaseModel, Field, model_validator
 
 from rlaif.config_bounds import Alpha, Batch, Count, Length, Positive, Rank, Ratio, Section, Share, Targets
 from rlaif.config_data import DataConfig, DataSet
+from rlaif.config_judge import OUTSIDE_JUDGE, JudgeConfig
 from rlaif.config_sampling import SamplingConfig
 from rlaif.types import content_id
 
-__all__ = ["DataConfig", "DataSet"]
+__all__ = ["DataConfig", "DataSet", "JudgeConfig"]
 
-# Of the judge: where and how fast it is asked and how much of it; not what it is asked, nor how it answers.
-OUTSIDE_JUDGE = """base_url require_licence failure_limit concurrency retries timeout requests_per_second
-    max_calls max_tokens max_cost price_in price_out""".split()
 Blocker = Literal["logps_falling", "overfit", "distinct_2", "judge_up", "length_ratio", "kl_to_sft", "truncated"]
 
 
@@ -172,33 +170,6 @@ OUTSIDE_HASH = (
 )
 # With these values the hash is that of runs which were made without the key.
 LATER_KEYS = {"sampling.engine": "local", "pairs.length_drift": 1.0}
-
-
-class JudgeConfig(Section):
-    """The labelling judge. All but the first, the licence and the failure limit are for judges that are language
-    models.
-
-    `model` is "reference", "support", "local:FOLDER", "provider:name" or, with `base_url`, the name of a model served
-    there; `prompt` a file, by default prompts/judge/default.md. The limits (0: none) hold for the whole run, sessions
-    added up; prices are for a million tokens.
-    """
-
-    model: str = "reference"
-    prompt: str = ""
-    base_url: str = ""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    max_new_tokens: Length = 400
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 8  # calls under way at once
-    retries: Annotated[int, Field(ge=0, le=20)] = 4  # of a call that was not answered
-    timeout: Annotated[float, Field(gt=0, le=86_400)] = 60.0  # seconds a call
-    requests_per_second: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # 0: no limit
-    max_calls: Count = 0
-    max_tokens: Annotated[int, Field(ge=0, le=10**15)] = 0
-    max_cost: Annotated[float, Field(ge=0, le=1e9)] = 0.0
-    price_in: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    price_out: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    require_licence: bool = True
-    failure_limit: Share = 0.02  # a larger share of verdicts without a score stops the round
 
 
 class PairsConfig(Section):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from rlaif.config_bounds import Batch, Length, Positive, Section
+from rlaif.config_bounds import Batch, Length, Positive, Section, Urls
 
 
 class SamplingConfig(Section):
@@ -23,27 +22,7 @@ class SamplingConfig(Section):
     max_new_tokens: Length = 96
     batch_size: Batch = 64  # sequences sampled together; part of the configuration because each batch has its own seed
     engine: Literal["local", "vllm"] = "local"
-    urls: tuple[str, ...] = ()
-
-    @field_validator("urls")
-    @classmethod
-    def plain(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Plain http or https addresses, without a slash at the end: they are recorded with the run."""
-        for url in value:
-            try:
-                parts = urlsplit(url)
-                host, port = parts.hostname, parts.port
-            except ValueError:
-                parts, host, port = urlsplit(""), None, None
-            if parts.username or parts.password or parts.query:
-                raise ValueError("an address holds a user, password or query, and would be recorded; leave it out")
-            foreign = parts.fragment or any(map(str.isspace, url))
-            if parts.scheme not in ("http", "https") or not host or port == 0 or foreign:
-                raise ValueError(f"{url!r} is no address of a server; write it like http://127.0.0.1:8000/v1")
-        tidy = tuple(url.rstrip("/") for url in value)
-        if len(set(tidy)) < len(tidy):
-            raise ValueError("an address stands there twice; name each server once")
-        return tidy
+    urls: Urls = ()
 
     @model_validator(mode="after")
     def served(self) -> SamplingConfig:

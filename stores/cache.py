@@ -30,6 +30,10 @@ class Answer:
     seconds: float = 0.0
     calls: int = 1
 
+    @property
+    def used(self) -> Usage:
+        return Usage(self.calls, self.tokens_in, self.tokens_out, self.cost)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

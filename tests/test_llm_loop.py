@@ -89,6 +89,10 @@ def listening(port: int) -> Iterator[None]:
 @pytest.fixture
 def port() -> int:
     """A port that nobody listens on; the test starts a server on it."""
+    return free_port()
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -128,9 +132,13 @@ def test_a_run_judged_by_a_chat_model(tmp_path: Path, port: int, monkeypatch: py
     assert candidates, "what was sampled is kept"
     assert not store.query("SELECT 1 FROM verdicts WHERE score IS NOT NULL")
 
+    # it goes on with two servers, of which one is away
+    away = free_port()
+    servers = f'judge.urls=["http://127.0.0.1:{away}/v1", "http://127.0.0.1:{port}/v1"]'
     with listening(port):
-        code, _, err = call(*command)
+        code, _, err = call(*command, "--set", "judge.base_url=", "--set", servers)
     assert code == 0, err
+    assert f"judge.urls: no answer from 127.0.0.1:{away}: " in err and "its calls go to the others" in err
     assert "calls, about" in err and "cost about" in err and "labels without a licence" in err
     assert "HTTP Request" not in err, "no library's log of each call between our lines"
     verdicts = store.query("SELECT * FROM verdicts")
@@ -151,7 +159,7 @@ def test_a_run_judged_by_a_chat_model(tmp_path: Path, port: int, monkeypatch: py
     )[0]
     marked = store.query("SELECT count(*) AS n FROM eval_items WHERE metric = 'labelling_quality'")[0]["n"]
     assert marked == 2 * 24, "the answers of champion and challenger to the gate's questions"
-    assert 0 < used["calls"] <= len(candidates) + marked + 16, "one call an answer, and those that found nobody"
+    assert 0 < used["calls"] <= len(candidates) + marked + 32, "one call an answer, and those that found nobody"
     assert used["tokens"] > 0 and used["tokens"] % 300 == 0  # the same answer twice is asked once
     assert store.query("SELECT passed, detail FROM gates WHERE condition = 'valid' AND (detail LIKE '%no licence%')")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -72,7 +71,7 @@ class RubricChatJudge(LangChainJudge):
         return verdict_of(replace(verdict, reason=""), rows)
 
     def _probed(self, result: Result) -> object:
-        return json.loads(json.dumps([one and one[0] for one in result.value])) if result.value else None
+        return [one and one[0] for one in result.value] if result.value else super()._probed(result)
 
 
 def _said(result: Result, number: int) -> Said:

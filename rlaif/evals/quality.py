@@ -37,7 +37,7 @@ def gate_judge_config(config: Config) -> Config:
     All but name, prompt and address is shared.
     """
     gate = config.evaluation
-    named = {"model": gate.judge, "prompt": gate.judge_prompt, "base_url": gate.judge_base_url}
+    named = {"model": gate.judge, "prompt": gate.judge_prompt, "base_url": gate.judge_base_url, "urls": ()}
     judge = config.judge.model_copy(update=named)
     return config.model_copy(update={"judge": JudgeConfig.model_validate(judge.model_dump())})
 

@@ -21,7 +21,7 @@ from rlaif.exam.sittings import counted, sitting
 from rlaif.exam.sources import EMBEDDED, WORTH, licensing_exam, names
 from rlaif.judging.announce import announce
 from rlaif.judging.configured import judge_rows, judge_settings
-from rlaif.judging.server import record_servers
+from rlaif.judging.server import record_servers, servers_now
 from rlaif.run import Run, open_or_create, open_run, unflat
 from rlaif.screen import Screen
 from rlaif.types import Judge, UsageError
@@ -57,13 +57,14 @@ def exam_from_command_line(
     judge = configured_judge(config, run)
     announce_exams(judge, exams, screen)
     lapse(run, judge, screen)
+    # Before the exam, which may be dear: two servers with two models cannot have one licence.
+    servers = servers_now(judge) if any(exam.name in names(config) for exam in exams) else []
     held = []
     with screen.live():
         for exam in exams:
             held.append(hold(exam, judge, screen))
             _keep(run, held[-1], judge, screen)
-        if any(each.exam.name in names(config) for each in held):
-            record_servers(run, judge)
+        record_servers(run, servers)
     return judge, held
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from judges.settings import JudgeStopped
-from rlaif.config import flat
+from rlaif.config import Config, flat
 from rlaif.exam.hold import hold, rows
 from rlaif.exam.rules import TYPES
 from rlaif.exam.sittings import counted, sitting
@@ -168,7 +168,8 @@ def command(run: Run) -> str:
     said.
     """
     stored = json.loads(run.store.query("SELECT config FROM runs")[0]["config"])
-    changed = {k: v for k, v in flat(run.config).items() if k.startswith("judge.") and stored.get(k) != v}
+    stored = flat(Config()) | stored  # an older run's has no keys that came later
+    changed = {k: v for k, v in flat(run.config).items() if k.startswith("judge.") and stored[k] != v}
     options = "".join(f" --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())
     return f"{program()} judge exam --run {shlex.quote(str(run.folder))}{options}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from judges import kind_of
+from judges import jury_names, kind_of
 from judges.jury import Jury
 from judges.settings import Budget, JudgeSettings
 from rlaif.config import Config
@@ -25,11 +25,18 @@ SETTLED = ("scored", "unparsed", "refused")  # an answer came; what failed is as
 def judge_settings(config: Config) -> JudgeSettings:
     """The configuration's [judge] as a judge wants it, with the prompt read.
 
-    Raises UsageError for a broken prompt file, and for a prompt or base URL where the judge is no language model and
-    would not read it.
+    Raises UsageError for a broken prompt file, for a prompt or an address where the judge is no language model and
+    would not read it, and for several addresses where it is none that is served.
     """
     judge = config.judge
-    if kind_of(judge.model, judge.base_url) in ("words", "plugin"):
+    kind = kind_of(judge.model, judge.addresses)
+    names = jury_names(judge.model) if kind == "jury" else [judge.model]
+    if judge.urls and not any(kind_of(name, judge.urls) == "chat" for name in names):
+        raise UsageError(
+            f"judge.urls is set, but the judge {judge.model!r} is no model that is served; leave it out, or name the "
+            "model that the servers have"
+        )
+    if kind in ("words", "plugin"):
         for key in ("prompt", "base_url"):
             if getattr(judge, key):
                 raise UsageError(
@@ -40,6 +47,7 @@ def judge_settings(config: Config) -> JudgeSettings:
     return JudgeSettings(
         prompt=load_judge_prompt(judge.prompt) if judge.prompt else None,  # make_judge knows each judge's own
         base_url=judge.base_url,
+        urls=judge.urls,
         temperature=judge.temperature,
         max_new_tokens=judge.max_new_tokens,
         concurrency=judge.concurrency,
@@ -57,7 +65,7 @@ def check_pairwise(config: Config) -> None:
     answers.
     """
     model = config.judge.model
-    if config.pairs.confirm_below > 0 and kind_of(model, config.judge.base_url) != "chat":
+    if config.pairs.confirm_below > 0 and kind_of(model, config.judge.addresses) != "chat":
         raise UsageError(
             f"pairs.confirm_below asks a chat model which of two answers is better, and judge.model = {model!r} is none"
         )

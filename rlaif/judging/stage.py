@@ -76,10 +76,10 @@ def judge_round(
 
 def chunk_size(judge: Judge) -> int:
     """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it
-    move.
+    move, and never fewer than may be asked at once.
     """
-    asked = [one.settings.concurrency for one in chat_judges(judge)]
-    return min(JUDGE_CHUNK, 8 * min(asked)) if asked else JUDGE_CHUNK
+    asked = [one.settings.at_once for one in chat_judges(judge)]
+    return min(max(JUDGE_CHUNK, *asked), 8 * min(asked)) if asked else JUDGE_CHUNK
 
 
 def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem], cut: Container[str] = ()) -> list[Verdict]:

@@ -33,8 +33,7 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
     """The run's configuration with `key=value` overrides of the judge or the pair rules. UsageError for any other key,
     and for a `pairs.truncated` by which another text than the run's would be judged.
 
-    A prompt or base URL that the run's own judge reads is left out where the new judge compares words and reads
-    neither.
+    A prompt or an address that the run's own judge reads is left out where the new judge reads none.
     """
     tree = unflat(flat(run.config))
     keys = [text.partition("=")[0].strip() for text in overrides]
@@ -43,9 +42,12 @@ def configured(run: Run, overrides: Sequence[str]) -> Config:
             allowed = "judge rescore scores what is there, so only judge.* and pairs.* can be set"
             raise UsageError(f"--set {text}: {allowed}")
         apply_override(tree, text)
-    judge = tree["judge"]
-    if kind_of(judge["model"], judge["base_url"]) in ("words", "plugin"):
-        judge |= {key: "" for key in ("prompt", "base_url") if f"judge.{key}" not in keys}
+    judge, unread = tree["judge"], {"prompt": "", "base_url": "", "urls": []}
+    kind = kind_of(judge["model"], judge["base_url"] or judge["urls"])
+    if kind == "local":
+        unread = {"urls": []}
+    if kind in ("words", "plugin", "local"):
+        judge |= {key: value for key, value in unread.items() if f"judge.{key}" not in keys}
     config = validate(tree, where="--set")
     mine, theirs = run.config.pairs.truncated, config.pairs.truncated
     if (mine == "cut") != (theirs == "cut"):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from judges.chat_models import endpoint, make_chat_model, split_name
+from judges.chat_models import served
 from judges.engine import Engine, Job
 from judges.fill import Asked
 from judges.settings import JudgeSettings, JudgeStopped
@@ -51,18 +51,11 @@ class FactWriter:
     """
 
     def __init__(self, config: Config, settings: JudgeSettings, store: Store | None, chat_model: Any = None) -> None:
-        server = ""
-        if chat_model is None:
-            provider, name = split_name(config.judge.model, settings.base_url)
-            place = endpoint(config.judge.model, settings.base_url)
-            self.model, self.where, self.local = f"{provider}:{name}", place.host, place.local
-            server = place.server
-            chat_model = make_chat_model(config.judge.model, settings)
-        else:
-            self.model, self.where, self.local = config.judge.model, "a chat model in this process", True
+        place = served(config.judge.model, settings, chat_model)
+        self.model, self.where, self.local = place.model, place.endpoint.host, place.endpoint.local
         self.writer_id = content_id("knowtuning", ASKING, self.model, settings.temperature, settings.max_new_tokens)
         cache = AnswerCache(store) if store else None
-        self._engine = Engine(chat_model, self.writer_id, settings, cache, self.where, server)
+        self._engine = Engine(place, self.writer_id, settings, cache)
 
     def facts(self, questions: Sequence[Question]) -> list[list[str] | None]:
         """The atomic facts of each reference; None where no list of facts came back. Raises JudgeStopped."""

@@ -158,7 +158,7 @@ def knowledge(run: Run, base: Base, prompt: Prompt, screen: Screen, questions: S
 def fact_writer(run: Run, screen: Screen, n: int) -> FactWriter | None:
     """What writes facts and questions, announced; None, and said so, where the configured judge is no chat model."""
     judge = run.config.judge
-    if kind_of(judge.model, judge.base_url) != "chat":
+    if kind_of(judge.model, judge.addresses) != "chat":
         screen.line(f"  knowledge              {OFFLINE}", style="yellow")
         return None
     from rlaif.train.atomic_facts import FactWriter

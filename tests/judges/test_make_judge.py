@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,27 @@ def test_a_served_model(monkeypatch: pytest.MonkeyPatch, name: str, model: str) 
     assert judge.identity.prompt_name == "default" and "127.0.0.1" not in repr(judge.identity)
 
 
+def test_a_model_served_at_several_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    one, two = "http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1"
+
+    def made(**where: Any) -> LangChainJudge:
+        judge = make_judge("tiny", JudgeSettings(**where))
+        assert isinstance(judge, LangChainJudge)
+        return judge
+
+    both = made(urls=(one, two))
+    assert (both.endpoint.host, both.endpoint.local) == ("127.0.0.1:9 and 127.0.0.1:10", True)
+    assert [place.host for place in both.endpoints] == ["127.0.0.1:9", "127.0.0.1:10"]
+    assert both.identity == made(base_url=one).identity, "where it is asked is not what is asked"
+    assert both.endpoint.server == made(urls=(two, one)).endpoint.server != made(urls=(one,)).endpoint.server
+    assert made(urls=(one,)).endpoint == made(base_url=one).endpoint
+    with pytest.raises(UsageError, match="judge.urls holds a user, password, query or key"):
+        made(urls=(one, "http://127.0.0.1:9/sk-abcdefghijklmnopqrstuvwxyz012345"))
+    with pytest.raises(UsageError, match="OPENAI_API_KEY"):
+        check_model("tiny", JudgeSettings(urls=(one, "https://example.org/v1")))
+
+
 def test_a_key_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for settings in (JudgeSettings(), JudgeSettings(base_url="https://example.org/v1")):
@@ -68,6 +90,15 @@ def test_a_provider_whose_package_is_missing() -> None:
 def test_a_base_url_that_cannot_be(url: str, why: str) -> None:
     with pytest.raises(UsageError, match=why) as caught:
         make_judge("x", JudgeSettings(base_url=url))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "secret", ["http://me:secret@h/v1", "https://h/v1?key=secret", f"http://h/sk-proj-{'secret1' * 6}"]
+)
+def test_a_secret_in_one_of_several_addresses_is_named_before_anything_is_loaded(secret: str) -> None:
+    with pytest.raises(UsageError, match="^judge.urls holds a user, password, query or key") as caught:
+        check_model("x", JudgeSettings(urls=("http://127.0.0.1:9/v1", secret)))
     assert "secret" not in str(caught.value)
 
 

@@ -12,7 +12,7 @@ from rlaif.config_file import apply_override, load_config, profile_names, to_tom
 from rlaif.run import unflat
 from rlaif.types import UsageError, content_id
 
-OUTSIDE = {"profile", "description", "judge.base_url", "judge.require_licence", "judge.failure_limit"}
+OUTSIDE = {"profile", "description", "judge.base_url", "judge.urls", "judge.require_licence", "judge.failure_limit"}
 OUTSIDE |= {
     "judge.concurrency",
     "judge.retries",
@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "gate.after_inconclusive": "challenger",
     "sampling.engine": "vllm",
     "sampling.urls": [SERVER],
+    "judge.urls": [SERVER],
     "pairs.truncated": "cut",
     "gate.ledger": "spend",
     "gate.labels": 30,
@@ -177,12 +178,21 @@ def test_set_needs_a_key_and_a_value(text: str) -> None:
         ("sampling.engine=sglang", "sampling.engine"),
         ("sampling.urls=http://127.0.0.1:8000/v1", "sampling.urls"),
         ('sampling.urls=["127.0.0.1:8000"]', "sampling.urls"),
+        ('judge.urls=["127.0.0.1:8000"]', "judge.urls"),
         ('sampling.urls=["http://127.0.0.1:x/v1"]', "sampling.urls"),
+        ('judge.urls=["http://127.0.0.1:x/v1"]', "judge.urls"),
         ('sampling.urls=["http://me:secret@127.0.0.1/v1"]', "sampling.urls"),
+        ('judge.urls=["http://me:secret@127.0.0.1/v1"]', "judge.urls"),
         ('sampling.urls=["http://a/v1", "http://a/v1/"]', "sampling.urls"),
+        ('judge.urls=["http://a/v1", "http://a/v1/"]', "judge.urls"),
+        ('judge.urls=["http://a/v1", "http://A:80/v1"]', "judge.urls"),
+        ('judge.urls=["https://a:443/v1", "HTTPS://a/v1"]', "judge.urls"),
         ('sampling.urls=["http://a b/v1"]', "sampling.urls"),
+        ('judge.urls=["http://a b/v1"]', "judge.urls"),
         ('sampling.urls=["http://a/v1#x"]', "sampling.urls"),
+        ('judge.urls=["http://a/v1#x"]', "judge.urls"),
         ('sampling.urls=["http://a/v1?key=x"]', "sampling.urls"),
+        ('judge.urls=["http://a/v1?key=x"]', "judge.urls"),
         ("sampling.temperature=nan", "sampling.temperature"),
         ("model.target_modules=q_proj", "model.target_modules"),
         ("model.quantization=int3", "model.quantization"),
@@ -199,7 +209,9 @@ def test_a_wrong_value_names_its_key(text: str, key: str) -> None:
     assert f"{key} = " in message and "embedded" in message
 
 
-@pytest.mark.parametrize("key", ["sampling.urls", "model.target_modules", "train.report_to", "monitors.blocking"])
+@pytest.mark.parametrize(
+    "key", ["sampling.urls", "judge.urls", "model.target_modules", "train.report_to", "monitors.blocking"]
+)
 def test_a_single_value_where_several_may_stand_is_told_how_lists_are_written(key: str) -> None:
     assert 'input should be a list, like ["a", "b"]' in refused(f"{key}=x")
 
@@ -207,6 +219,17 @@ def test_a_single_value_where_several_may_stand_is_told_how_lists_are_written(ke
 def test_vllm_needs_a_server_and_no_other_engine_takes_one() -> None:
     assert "sampling.urls names no server" in refused("sampling.engine=vllm")
     assert 'set sampling.engine = "vllm"' in refused(f'sampling.urls=["{SERVER}"]')
+
+
+def test_a_judge_is_served_at_one_address_or_at_several_but_said_once() -> None:
+    both = refused("judge.base_url=http://a/v1", f'judge.urls=["{SERVER}"]')
+    assert "judge.base_url and judge.urls both say where" in both
+    assert load_config("embedded", ["judge.base_url=http://a/v1"]).judge.addresses == ("http://a/v1",)
+    config = load_config("embedded", ["judge.base_url=", f'judge.urls=["{SERVER}/", "http://b/v1"]'])
+    assert config.judge.addresses == (SERVER, "http://b/v1")
+    same = ["http://a/v1", "https://a/v1", "http://a:443/v1", "http://a/V1", "http://[::1]/v1"]
+    assert load_config("embedded", [f"judge.urls={same}"]).judge.urls == tuple(same), "five servers, not fewer"
+    assert config.config_hash == load_config("embedded").config_hash
 
 
 def test_servers_are_named_in_a_profile_or_on_the_command_line(tmp_path: Path) -> None:

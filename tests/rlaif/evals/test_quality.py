@@ -64,6 +64,14 @@ def test_it_has_its_own_name_prompt_and_address_and_shares_the_rest() -> None:
     )
 
 
+def test_the_servers_of_the_judge_that_labels_are_not_its_own() -> None:
+    served = 'judge.urls=["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"]'
+    own = gate_judge_config(config("judge.model=a", served, "evaluation.judge=reference")).judge
+    assert own.addresses == ()
+    at = gate_judge_config(config("judge.model=a", served, "evaluation.judge_base_url=http://127.0.0.1:3/v1")).judge
+    assert at.addresses == ("http://127.0.0.1:3/v1",)
+
+
 def test_a_mark_stands_beside_the_answers_other_metrics() -> None:
     row = mark(ANSWER, Verdict("p/q", "j", 0, "scored", 0.75, 0.7, 0.8, 0.8))
     assert (row.metric, row.value, row.status, row.judge_id, row.reason) == ("quality", 0.75, "scored", "j", "")

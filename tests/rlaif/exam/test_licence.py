@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import cli
 from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from judges.support import SupportJudge
-from rlaif.config import Config, DataConfig, JudgeConfig
+from rlaif.config import Config, DataConfig, JudgeConfig, flat
 from rlaif.config_data import DataSet
+from rlaif.config_file import load_config
 from rlaif.exam.embedded import embedded_exam
-from rlaif.exam.licence import check_licence, ensure_licence, licence_of, said_nothing_of
+from rlaif.exam.licence import check_licence, command, ensure_licence, licence_of, said_nothing_of
 from rlaif.exam.sources import WORTH, licensing_exam, names
 from rlaif.judging.configured import judge_rows
 from rlaif.run import Run, open_or_create
@@ -51,6 +53,16 @@ def test_a_judge_elsewhere_is_refused_with_the_command_that_examines_it(run: Run
         ensure_licence(elsewhere, POOR, Screen(), hold_here=False)
     assert f"rlaif judge exam --run {run.folder} --set judge.base_url=http://127.0.0.1:1/v1" in str(error.value)
     assert run.store.query("SELECT * FROM decisions") == []
+
+
+def test_the_command_that_examines_names_what_differs_from_the_run_alone(run: Run) -> None:
+    older = {key: value for key, value in flat(run.config).items() if key != "judge.urls"}
+    run.store.execute([("UPDATE runs SET config = ?", [json.dumps(older)])])
+    assert "--set" not in command(run), "an older run has no such key"
+    urls = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
+    served = dataclasses.replace(run, config=Config(judge=JudgeConfig(urls=urls)))
+    option = shlex.split(command(served))[-1]
+    assert load_config("embedded", ["judge.model=m", option]).judge.urls == urls
 
 
 def test_a_judge_that_fails_is_refused_with_its_reasons(run: Run) -> None:

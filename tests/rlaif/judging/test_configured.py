@@ -45,3 +45,26 @@ def test_settings_come_from_the_configuration() -> None:
 def test_what_a_judge_that_compares_words_would_not_read_is_an_error(model: str, key: str) -> None:
     with pytest.raises(UsageError, match="is no language model and reads none"):
         judge_settings(load_config("embedded", [f"judge.model={model}", key]))
+
+
+SERVERS = 'judge.urls=["http://a/v1", "http://b/v1"]'
+
+
+def test_several_servers_are_asked_as_much_each() -> None:
+    settings = judge_settings(load_config("embedded", ["judge.model=m", SERVERS, "judge.concurrency=3"]))
+    assert settings.addresses == ("http://a/v1", "http://b/v1") and settings.at_once == 6
+    one = judge_settings(load_config("embedded", ["judge.model=m", "judge.base_url=http://a/v1"]))
+    assert one.addresses == ("http://a/v1",) and one.at_once == 8
+
+
+@pytest.mark.parametrize("model", ["reference", "local:embedded", "reference,support", "local:embedded,reference"])
+def test_servers_that_no_judge_would_ask_are_an_error(model: str) -> None:
+    with pytest.raises(
+        UsageError, match="judge.urls is set, but the judge .* is no model that is served; leave it out"
+    ):
+        judge_settings(load_config("embedded", [f"judge.model={model}", SERVERS]))
+
+
+@pytest.mark.parametrize("model", ["m", "openai:m", "reference,m"])
+def test_servers_that_a_judge_asks_are_none(model: str) -> None:
+    assert len(judge_settings(load_config("embedded", [f"judge.model={model}", SERVERS])).urls) == 2

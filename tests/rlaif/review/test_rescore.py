@@ -49,6 +49,13 @@ def test_a_function_of_somebody_else_reads_no_prompt(run):
     assert configured(run, ["judge.model=openai:y"]).judge.prompt == "prompts/judge/strict.md"
 
 
+@pytest.mark.parametrize("model", ["reference", "local:embedded"])
+def test_a_judge_that_is_not_served_needs_no_servers(run, model):
+    run = replace(run, config=configured(run, ["judge.model=m", 'judge.urls=["http://a/v1", "http://b/v1"]']))
+    assert configured(run, [f"judge.model={model}"]).judge.urls == ()
+    assert len(configured(run, ["judge.model=other"]).judge.urls) == 2
+
+
 def test_a_dry_run_judges_nothing(run, screen):
     assert rescore(run, run.config, screen, judge=TURNED, dry_run=True, round=1)["to_judge"] == 6
     assert len(run.store.query("SELECT * FROM verdicts")) == 6
