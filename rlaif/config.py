@@ -77,6 +77,7 @@ class DpoConfig(TrainerConfig):
     sft_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0  # of the chosen answer's NLL beside the DPO loss
     loss: Loss = "sigmoid"
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] | Literal["judge"] = 0.0
+    interpolation: Annotated[float, Field(gt=0, le=1)] = 1.0  # how far from the reference's weights to the trained ones
     ld_alpha: Share = 1.0  # weight of the tokens that the longer answer has more (LD-DPO); 1: as the others
     heldout: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of the questions: training stops when their loss rises
     earlier: Literal["champion", "all"] = "champion"  # whose pairs of earlier rounds join this round's
@@ -169,7 +170,7 @@ OUTSIDE_HASH = (
     *(f"recipe.{key}" for key in RecipeConfig.model_fields),
 )
 # With these values the hash is that of runs which were made without the key.
-LATER_KEYS = {"sampling.engine": "local", "pairs.length_drift": 1.0}
+LATER_KEYS = {"sampling.engine": "local", "pairs.length_drift": 1.0, "dpo.interpolation": 1.0}
 
 
 class PairsConfig(Section):

@@ -31,7 +31,7 @@ QUICK = [
     "sft.max_length=384",
     "dpo.max_length=384",
 ]
-MORE = {"sft": [], "dpo": [], "heldout": ["dpo.heldout=0.25", "dpo.learning_rate=5e-2"]}
+MORE = {"sft": [], "dpo": ["dpo.interpolation=0.5"], "heldout": ["dpo.heldout=0.25", "dpo.learning_rate=5e-2"]}
 
 
 def opened(folder: Path, kind: str, *overrides: str) -> Run:

@@ -67,13 +67,14 @@ def train_dpo(
 
     The loss is `config.loss` plus `sft_weight` times the mean NLL of the chosen answers. `label_smoothing` in [0, 0.5)
     is the share of labels taken to be wrong (Chowdhury et al. 2024, arXiv 2403.00409), read by the losses robust and
-    exo_pair alone; `config.ld_alpha` as in LD-DPO (Liu et al. 2024, arXiv 2409.06411). TRL clones the loaded adapter
-    into a frozen one called `ref`, which is not saved. `on_log` gets loss,
-    rewards/{chosen,rejected,margins,accuracies}, logps/{chosen,rejected} (sums in nats), entropy, grad_norm and
-    learning_rate after each step. With `heldout` pairs, which are not trained on, their loss is measured after each
-    epoch, training stops when it has risen, and the weights of the lowest are saved: see `rlaif.train.heldout`. `name`
-    is the section of the configuration that messages point to, `more` further arguments of `trl.DPOConfig`. Raises
-    RlaifError when nothing can be learned or training diverges.
+    exo_pair alone; `config.ld_alpha` as in LD-DPO (Liu et al. 2024, arXiv 2409.06411). What is saved lies
+    `config.interpolation` of the way from the reference's weights to the trained ones (WiSE-FT, Wortsman et al. 2022,
+    arXiv 2109.01903; for policies Ramé et al. 2024, arXiv 2406.16768). TRL clones the loaded adapter into a frozen one
+    called `ref`, which is not saved. `on_log` gets loss, rewards/{chosen,rejected,margins,accuracies},
+    logps/{chosen,rejected} (sums in nats), entropy, grad_norm and learning_rate after each step. With `heldout` pairs,
+    which are not trained on, their loss is measured after each epoch, training stops when it has risen, and the weights
+    of the lowest are saved: see `rlaif.train.heldout`. `name` is the section of the configuration that messages point
+    to, `more` further arguments of `trl.DPOConfig`. Raises RlaifError when nothing can be learned or training diverges.
     """
     if not pairs:
         raise RlaifError(
@@ -105,8 +106,9 @@ def train_dpo(
     best = Best(on_log) if heldout else None
     with in_one_row(model.get_base_model()):
         return train(
-            make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress, best=best, keep=keep
-        )
+            make, name=name, given=len(pairs), out=out, on_log=on_log, on_progress=on_progress, best=best, keep=keep,
+            share=config.interpolation,
+        )  # fmt: skip
 
 
 def losses(config: DpoConfig) -> dict[str, Any]:

@@ -37,7 +37,7 @@ FLUSH_EVERY = 5.0  # seconds between two writes of the training log
 BATCHES = "mixed-1"
 ADAPTER_KEYS = {"lora_r", "lora_alpha", "lora_dropout", "target_modules"}
 # Of [dpo], younger than the first recipes.
-LATER_KEYS = {"loss", "label_smoothing", "ld_alpha", "heldout", "earlier", "reference_chosen"}
+LATER_KEYS = {"loss", "label_smoothing", "ld_alpha", "heldout", "earlier", "reference_chosen", "interpolation"}
 # Answers in any order: grouped by length, each megabatch would end in its shortest.
 RANDOM_ORDER = {"train_sampling_strategy": "random"}
 

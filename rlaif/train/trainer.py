@@ -8,7 +8,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,12 +190,14 @@ def train(
     save: Save = save_adapter,
     best: Best | None = None,
     keep: Keep | None = None,
+    share: float = 1.0,
 ) -> TrainResult:
     """Build the trainer with `make(scratch folder)`, run it and `save` what it trained, by default adapter "default",
     to `out`.
 
     With `best`, which watches held-out examples, the weights that it kept are saved. With `keep` the training goes on
     from the newest checkpoint there that is whole, and writes others; they stay there, and the caller deletes them.
+    `share` in (0, 1]: how far what is saved lies from the weights before the training to those after it.
 
     Of several processes rank 0 saves, and `sha256` is "" in the others. Raises RlaifError when no example fits
     `max_length`, the loss is no longer finite, or processes end with different weights.
@@ -218,11 +220,13 @@ def train(
         trainer.add_callback(report)
         if best:
             trainer.add_callback(best)
+        before = trained(trainer.model) if share < 1 else {}
         start = begin(trainer, keep, best) if keep else None
         with _score_answers_only(len(trainer.model.get_output_embeddings().weight)):
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if best:
             best.restore(trainer.model)
+        go_back(trainer.model, before, share)
         seconds = time.perf_counter() - started
     distributed.check_same(trainer.model)
     digest = save(trainer.model, out) if distributed.rank() == 0 else ""
@@ -230,6 +234,19 @@ def train(
     return TrainResult(
         trainer.state.global_step, report.tokens, seconds, used, given - used, digest, kept_step, report.before
     )
+
+
+def trained(model: Any) -> dict[str, torch.Tensor]:
+    """Name -> a copy of each weight that is trained."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def go_back(model: Any, before: Mapping[str, torch.Tensor], share: float) -> None:
+    """Put each weight of `before` at `share` of the way from there to where it is now."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in before:
+                parameter.copy_(before[name].lerp(parameter, share))
 
 
 def begin(trainer: Trainer, keep: Keep, best: Best | None) -> Path | None:

@@ -7,9 +7,10 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rlaif.config import DpoConfig, Loss, ModelConfig
-from rlaif.models.adapter import attach_adapter
+from rlaif.models.adapter import attach_adapter, save_adapter
 from rlaif.models.base import Base, load_base
 from rlaif.train.dpo import PairExample, losses, train_dpo
 from rlaif.train.heldout import Best
@@ -62,6 +63,26 @@ def test_without_smoothing_robust_is_the_sigmoid_loss(base: Base, tmp_path: Path
 def test_the_default_says_to_trl_what_it_said_before() -> None:
     assert losses(DpoConfig()) == {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0]}
     assert losses(DpoConfig(sft_weight=0)) == {"loss_type": ["sigmoid"], "loss_weights": [1.0]}
+
+
+def test_what_is_saved_lies_between_the_reference_and_the_trained_weights(base: Base, tmp_path: Path) -> None:
+    """The training itself is the same; with held-out pairs the way leads to the best weights, not to the last ones."""
+    start = tmp_path / "start"
+    save_adapter(attach_adapter(base, ModelConfig(lora_r=4), 0), start)
+    for more in ({}, {"epochs": 5, "heldout": TURNED, "sft_weight": 0.0}):
+        name = "heldout" if more else "plain"
+        (whole, logs), (half, same) = (
+            trained(base, tmp_path / f"{name}{share}", interpolation=share, **more) for share in (1.0, 0.25)
+        )
+        assert same == logs and (half.steps, half.kept_step) == (whole.steps, whole.kept_step)
+        weights = [load_file(f / "adapter_model.safetensors") for f in (start, tmp_path / f"{name}1.0")]
+        found = load_file(tmp_path / f"{name}0.25" / "adapter_model.safetensors")
+        assert found.keys() == weights[0].keys()
+        moved = 0.0
+        for key, value in found.items():
+            torch.testing.assert_close(value, weights[0][key] + 0.25 * (weights[1][key] - weights[0][key]))
+            moved = max(moved, float((weights[1][key] - weights[0][key]).abs().max()))
+        assert moved > 1e-3
 
 
 def test_training_stops_when_held_out_pairs_get_worse_and_keeps_the_best(base: Base, tmp_path: Path) -> None:

@@ -186,7 +186,14 @@ def test_the_recipe_of_default_settings_is_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("loss", "ipo"), ("ld_alpha", 0.5), ("heldout", 0.1), ("earlier", "all"), ("reference_chosen", 0.5)],
+    [
+        ("loss", "ipo"),
+        ("ld_alpha", 0.5),
+        ("heldout", 0.1),
+        ("earlier", "all"),
+        ("reference_chosen", 0.5),
+        ("interpolation", 0.5),
+    ],
 )
 def test_a_setting_that_trains_otherwise_is_in_the_recipe(key: str, value: Any) -> None:
     assert recorded(DpoConfig.model_validate({key: value}))[key] == value
