@@ -14,7 +14,7 @@ from rlaif.quiet import quiet
 
 from rlaif.checkpoints import Keep
 from rlaif.config import Config, ModelConfig, SftConfig
-from rlaif.models.adapter import attach_adapter, load_adapter
+from rlaif.models.adapter import attach_adapter, load_adapter, save_adapter
 from rlaif.models.base import Base
 from rlaif.models.full import save_whole, trainable_copy
 from rlaif.train.dpo import PairExample, train_dpo
@@ -72,41 +72,16 @@ def run_job(
     if config.train.method == "galore":
         more |= {"optim": "galore_adamw", "optim_target_modules": GALORE_LAYERS}
     examples = [example for example in job.examples if isinstance(example, Example)]
-    if not whole:
-        model = attach_adapter(base, lora_settings(config), config.seed)
-        return train_sft(
-            base,
-            model,
-            examples,
-            sft_settings(config),
-            job.out,
-            config.seed,
-            on_log,
-            on_progress,
-            name="train",
-            more=more,
-            keep=keep,
-        )
 
-    def save(model: Any, out: Path) -> str:
+    def save_all(model: Any, out: Path) -> str:
         return save_whole(model, base.tokenizer, base.dtype, out)
 
-    model = trainable_copy(base)
+    model = trainable_copy(base) if whole else attach_adapter(base, lora_settings(config), config.seed)
     with torch.serialization.safe_globals(_objects(config.train.method)):
         return train_sft(
-            base,
-            model,
-            examples,
-            sft_settings(config),
-            job.out,
-            config.seed,
-            on_log,
-            on_progress,
-            name="train",
-            save=save,
-            more=more,
-            keep=keep,
-        )
+            base, model, examples, sft_settings(config), job.out, config.seed, on_log, on_progress, name="train",
+            save=save_all if whole else save_adapter, more=more, keep=keep,
+        )  # fmt: skip
 
 
 def _objects(method: str) -> list[Any]:
