@@ -12,11 +12,17 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, NoReturn
 
-import typer
+STOPPED = "stopped; the same command goes on from here"
 
-from rlaif.commands import by_hand, gate, judge, look, make, measure, share, talk
-from rlaif.logs import configure
-from rlaif.types import RlaifError
+try:
+    import typer
+
+    from rlaif.commands import by_hand, gate, judge, look, make, measure, share, talk
+    from rlaif.logs import configure
+    from rlaif.types import RlaifError
+except KeyboardInterrupt:  # while modules load, which takes longest: `main` has not begun
+    sys.stderr.write(f"error: {STOPPED}\n")
+    sys.exit(130)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,7 +102,7 @@ def main() -> None:
             raise
         fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        fail("stopped; the same command goes on from here", 130)
+        fail(STOPPED, 130)
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

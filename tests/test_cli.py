@@ -284,6 +284,17 @@ def test_an_interrupted_loop_says_that_it_can_go_on(call: Any, tmp_path: Path, m
     assert result.code == 130 and "goes on" in result.err and "Traceback" not in result.err
 
 
+@pytest.mark.parametrize("program", [["cli.py"], ["-m", "rlaif"]], ids=["cli.py", "rlaif"])
+def test_ctrl_c_while_modules_load_is_one_line(tmp_path: Path, program: list[str]) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt  # the user's, at the first module that takes long")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, *program, "status"], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=60
+    )
+    assert (result.returncode, result.stdout) == (130, "")
+    assert result.stderr == "error: stopped; the same command goes on from here\n"
+
+
 def test_a_bug_says_that_it_is_one(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise KeyError("x")
