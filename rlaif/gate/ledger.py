@@ -96,12 +96,18 @@ class Entry:
 
 
 def path() -> Path:
-    """Where the ledger lies; it need not be there."""
-    own = os.environ.get("RLAIF_DATA")
-    if own:
-        return Path(own) / "looks.duckdb"
-    shared = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(shared).expanduser() / "rlaif" / "looks.duckdb"
+    """Where the ledger lies; it need not be there. RlaifError where nothing says it: a path that is not whole would
+    mean another ledger in each working folder.
+    """
+    own = os.path.expanduser(os.environ.get("RLAIF_DATA", ""))
+    if own and not os.path.isabs(own):
+        raise RlaifError(f"the ledger of looks: RLAIF_DATA={own} is no whole path: give one from the root folder on")
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(shared):  # then it counts as unset (XDG Base Directory Specification)
+        shared = os.path.expanduser("~/.local/share")
+    if not own and not os.path.isabs(shared):
+        raise RlaifError("the ledger of looks: this user has no home folder: name a data folder with RLAIF_DATA")
+    return Path(own or f"{shared}/rlaif") / "looks.duckdb"
 
 
 def run_key(row: dict[str, Any]) -> str:
@@ -204,10 +210,13 @@ def _asked(sql: str, params: list[Any]) -> list[Any]:
     """Rows of the ledger; none where there is no ledger yet."""
 
     def work(file: Path) -> list[Any]:
+        if not file.exists():
+            return []
         with reading(file) as con:
-            return con.execute(sql, params).fetchall()
+            made = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'looks'").fetchall()
+            return con.execute(sql, params).fetchall() if made else []  # none: whoever made the file was killed then
 
-    return _using(work) if path().exists() else []
+    return _using(work)
 
 
 def _written(file: Path, work: Callable[[duckdb.DuckDBPyConnection], float]) -> float:
@@ -223,6 +232,7 @@ def _using(work: Callable[[Path], T], *, make: bool = False) -> T:
             file.parent.mkdir(parents=True, exist_ok=True)
         return work(file)
     except duckdb.Error as error:
-        raise RlaifError(f"the ledger of looks {file}: {one_line(error)}") from error
+        what = f"the ledger of looks {file}: {one_line(error)}"
+        raise RlaifError(f"{what}; a damaged file may be moved away: a new one knows of no look before") from error
     except OSError as error:
         raise RlaifError(f"the ledger of looks {error.filename or file}: {error.strerror}") from error

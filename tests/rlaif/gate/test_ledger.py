@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from rlaif.gate import ledger
@@ -28,6 +30,44 @@ def test_the_data_folder_is_the_users_own_or_where_the_environment_says(monkeypa
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "/home/anna")
     assert ledger.path() == Path("/home/anna/.local/share/rlaif/looks.duckdb")
+
+
+def test_a_data_folder_that_is_no_whole_path_is_no_other_ledger_in_each_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("RLAIF_DATA", "~/looks")
+    assert ledger.path() == Path("/home/anna/looks/looks.duckdb")
+    monkeypatch.setenv("RLAIF_DATA", "looks")
+    for use in (ledger.counts, lambda: ledger.enter(LOOK, spends=False)):
+        with pytest.raises(RlaifError, match="RLAIF_DATA=looks is no whole path"):
+            use()
+    monkeypatch.setenv("RLAIF_DATA", "")
+    monkeypatch.setenv("XDG_DATA_HOME", "data")
+    assert ledger.path() == Path("/home/anna/.local/share/rlaif/looks.duckdb"), "as if it were not set"
+
+
+def test_a_user_without_a_home_is_told_how_to_name_a_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that is started with a number that no user has."""
+    for name in ("RLAIF_DATA", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    for use in (ledger.counts, lambda: ledger.enter(LOOK, spends=False)):
+        with pytest.raises(RlaifError, match="no home folder: name a data folder with RLAIF_DATA"):
+            use()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RLAIF_DATA", str(tmp_path / ("n" * 300)))  # the system refuses it, as it does another user's
+    for use in (ledger.counts, lambda: ledger.left("items", "run a", 0.05)):
+        with pytest.raises(RlaifError, match="the ledger of looks"):
+            use()
+
+
+def test_a_file_whose_maker_was_killed_is_an_empty_ledger() -> None:
+    ledger.path().parent.mkdir(parents=True)
+    duckdb.connect(ledger.path()).close()
+    assert ledger.counts() == {} and ledger.others("items", "run a") is None
+    assert ledger.left("items", "run a", 0.05) == 0.05
+    assert ledger.enter(LOOK, spends=True) == 0.5
 
 
 def test_a_look_counts_once_however_often_it_is_taken() -> None:
