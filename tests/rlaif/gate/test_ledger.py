@@ -99,8 +99,8 @@ def test_each_run_that_spends_has_half_of_what_the_others_leave() -> None:
 def test_a_run_keeps_its_share_when_others_come_in_between() -> None:
     assert ledger.enter(LOOK, spends=True) == 0.5
     assert ledger.enter(look("run b", "look b"), spends=True) == 0.25
-    assert ledger.enter(look("run a", "look 2", share=0.5), spends=True) == 0.5
-    assert ledger.enter(look("run b", "look c", share=0.25), spends=True) == 0.25
+    assert ledger.enter(look("run a", "look 2", round=2, share=0.5), spends=True) == 0.5
+    assert ledger.enter(look("run b", "look c", round=2, share=0.25), spends=True) == 0.25
     assert ledger.counts()["run a"].alpha_own == pytest.approx(0.5 * 0.04)
 
 
@@ -110,6 +110,34 @@ def test_a_look_that_was_killed_before_its_decision_has_the_same_share_again() -
     assert ledger.enter(LOOK, spends=True) == 0.5, "not half of what is left now"
     assert ledger.enter(look("copy", "look 1"), spends=True) == 0.5, "the same look in another folder costs nothing"
     assert ledger.enter(look("copy", "look x", share=0.5), spends=True) == pytest.approx(0.125), "a new one does"
+
+
+def test_a_look_with_another_alpha_has_no_more_than_was_counted_for_it() -> None:
+    ledger.enter(LOOK, spends=True)
+    larger = look("other settings", "look 1", alpha=0.2, total=0.3)
+    assert ledger.enter(larger, spends=True) * larger.alpha == pytest.approx(0.5 * LOOK.alpha)
+    assert ledger.left("items", "new", 0.05) == pytest.approx(0.025)
+
+
+def test_copies_of_a_run_that_go_apart_share_what_one_run_has() -> None:
+    """Each of them has looks of its own in the same rounds, under the same key."""
+    spent = 0.0
+    with pytest.raises(RlaifError, match="no look is left"):
+        for copy in range(20):
+            spent += ledger.enter(look("run a", f"look {copy}", share=0.5 if copy else None), spends=True) * LOOK.alpha
+            assert spent + 0.5 * 0.03 + ledger.left("items", "new", 0.05) == pytest.approx(0.05)
+    assert spent == pytest.approx(0.03), "with what its other rounds may have, 0.015, no look of 0.01 is left of 0.05"
+    assert ledger.enter(look("run a", "look 2", share=0.5), spends=True) == 0.5, "one that was counted may be repeated"
+
+
+def test_copies_leave_alone_what_another_run_has_reserved() -> None:
+    ledger.enter(LOOK, spends=True)
+    ledger.enter(look("run b", "look b"), spends=True)
+    assert ledger.enter(look("run a", "look 2", round=2, share=0.5), spends=True) == 0.5
+    assert ledger.enter(look("run a", "look 1 again", share=0.5), spends=True) == 0.5
+    with pytest.raises(RlaifError, match="no look is left"):
+        ledger.enter(look("run a", "once more", share=0.5), spends=True)
+    assert ledger.enter(look("run a", "look 3", round=3, share=0.5), spends=True) == 0.5, "its other rounds go on"
 
 
 def test_a_run_whose_ledger_is_lost_keeps_the_share_on_its_record() -> None:
