@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rlaif import stats
 from rlaif.config import GateConfig
 from rlaif.evals.results import Paired
-from rlaif.gate.conditions import GateRow
+from rlaif.gate.conditions import ROUNDING, GateRow
 from rlaif.gate.ppi import Correction, Labels, correct, differing, enough, estimate
 
 TEST = "ppi_clustered_bootstrap"
@@ -24,11 +24,19 @@ class Labelled:
 
 
 def with_labels(score: Paired, labels: Labels) -> Labelled:
-    """`score` corrected by what `labels` say of the items on which the two answers differ."""
+    """`score` corrected by what `labels` say of the items on which the two answers differ.
+
+    Labels of one difference alone, on a part of these items, decide nothing: they show no spread, and so not how far
+    their mean may be off.
+    """
     of = len(differing(score))
-    n = sum(item in labels for item in differing(score))
-    passed = enough(n, of)
+    said = [labels[item][1] - labels[item][0] for item in differing(score) if item in labels]
+    n = len(said)
+    alike = 0 < n < of and max(said) - min(said) < ROUNDING
+    passed = enough(n, of) and not alike
     detail = f"{n} labels on {of} items whose answers differ"
+    if alike:
+        detail += f", all of the difference {said[0]:+.4f}: how far their mean may be off is not known"
     row = GateRow("valid", f"{score.source.metric}: labels", passed, detail, score.source.benchmark)
     if not passed:
         return Labelled(score, row, None)

@@ -6,9 +6,10 @@ that was killed or by the same run in another folder, counts once. Rows are writ
 is killed in between finds its row and goes on with it.
 
 With `gate.ledger = "spend"` a run may use half of the alpha that the other runs on its items have left (:func:`enter`).
-Of what a run with "spend" may use, all counts as spent from its first look on; of another run, what its looks had. The
-sum over all runs is then at most the alpha of one run (1/2 + 1/4 + ... of it), and so is, by the union bound, the
-probability of a false promotion in any of them, however many there are.
+Of what a run with "spend" may use, all counts as spent from its first look on; of another run, what its looks had. A
+second look in a round, by a copy of the run's folder that went another way, counts on top of it. The sum over all runs
+is then at most the alpha of one run (1/2 + 1/4 + ... of it), and so is, by the union bound, the probability of a false
+promotion in any of them, however many there are.
 
 Imports neither numpy nor torch: the list of runs reads it too.
 """
@@ -96,12 +97,18 @@ class Entry:
 
 
 def path() -> Path:
-    """Where the ledger lies; it need not be there."""
-    own = os.environ.get("RLAIF_DATA")
-    if own:
-        return Path(own) / "looks.duckdb"
-    shared = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(shared).expanduser() / "rlaif" / "looks.duckdb"
+    """Where the ledger lies; it need not be there. RlaifError where nothing says it: a path that is not whole would
+    mean another ledger in each working folder.
+    """
+    own = os.path.expanduser(os.environ.get("RLAIF_DATA", ""))
+    if own and not os.path.isabs(own):
+        raise RlaifError(f"the ledger of looks: RLAIF_DATA={own} is no whole path: give one from the root folder on")
+    shared = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(shared):  # then it counts as unset (XDG Base Directory Specification)
+        shared = os.path.expanduser("~/.local/share")
+    if not own and not os.path.isabs(shared):
+        raise RlaifError("the ledger of looks: this user has no home folder: name a data folder with RLAIF_DATA")
+    return Path(own or f"{shared}/rlaif") / "looks.duckdb"
 
 
 def run_key(row: dict[str, Any]) -> str:
@@ -127,17 +134,18 @@ def enter(entry: Entry, *, spends: bool) -> float:
         con.execute("BEGIN")
         con.execute(SCHEMA)
         known = con.execute(
-            "SELECT share, reserved, run = ? AS mine FROM looks WHERE items = ? AND look_id = ? ORDER BY mine DESC",
-            [entry.run, entry.items, entry.look_id],
+            "SELECT share, alpha FROM looks WHERE items = ? AND look_id = ? ORDER BY run = ? DESC, alpha DESC",
+            [entry.items, entry.look_id, entry.run],
         ).fetchall()
         reserved = None
         if not spends:
             share = 1.0
-        elif known:
-            share = float(known[0][0])
+        elif known:  # with no more alpha than was counted for it, whatever the settings are now
+            share, counted = map(float, known[0])
+            share = share if share * entry.alpha <= counted + 1e-12 else counted / entry.alpha
         else:
             share = _share(con, entry)
-            reserved = share * entry.total
+            reserved = share * entry.total + _again(con, entry, share)
         row = [entry.items, entry.look_id, entry.run, entry.folder, entry.round, share * entry.alpha, share, reserved]
         con.execute("INSERT INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", [*row, now()])
         con.execute("COMMIT")
@@ -193,10 +201,29 @@ def _share(con: duckdb.DuckDBPyConnection, entry: Entry) -> float:
     return float(rest / 2 / entry.total)
 
 
+def _again(con: duckdb.DuckDBPyConnection, entry: Entry, share: float) -> float:
+    """The alpha of looks that the run had in a round where it had one before: copies of its folder that went apart, or
+    other labels. What the run reserved is for one look a round. Raises RlaifError where the others leave less.
+    """
+    before = con.execute(
+        "SELECT round, alpha FROM looks WHERE items = ? AND run = ? AND reserved IS NOT NULL", [entry.items, entry.run]
+    ).fetchall()
+    largest: dict[int, float] = {}
+    extra = 0.0
+    for round, alpha in [*before, (entry.round, share * entry.alpha)]:
+        extra += min(largest.get(round, 0.0), alpha)
+        largest[round] = max(largest.get(round, 0.0), alpha)
+    if entry.round in {round for round, _ in before}:
+        (spent,) = con.execute(SPENT, [entry.items, entry.run]).fetchall()[0]
+        if spent + share * entry.total + extra > entry.total + 1e-9:
+            raise RlaifError(nothing_left(entry.total))
+    return extra
+
+
 def nothing_left(total: float) -> str:
     return (
-        f"other runs have spent the alpha of {total:.4g} on these gate items ({path()}): no look is left for "
-        "gate.ledger=spend; use other gate items, or start a run with --set gate.ledger=warn"
+        f"other runs, or copies of this one, have spent the alpha of {total:.4g} on these gate items ({path()}): no "
+        "look is left for gate.ledger=spend; use other gate items, or start a run with --set gate.ledger=warn"
     )
 
 
@@ -204,10 +231,13 @@ def _asked(sql: str, params: list[Any]) -> list[Any]:
     """Rows of the ledger; none where there is no ledger yet."""
 
     def work(file: Path) -> list[Any]:
+        if not file.exists():
+            return []
         with reading(file) as con:
-            return con.execute(sql, params).fetchall()
+            made = con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'looks'").fetchall()
+            return con.execute(sql, params).fetchall() if made else []  # none: whoever made the file was killed then
 
-    return _using(work) if path().exists() else []
+    return _using(work)
 
 
 def _written(file: Path, work: Callable[[duckdb.DuckDBPyConnection], float]) -> float:
@@ -223,6 +253,7 @@ def _using(work: Callable[[Path], T], *, make: bool = False) -> T:
             file.parent.mkdir(parents=True, exist_ok=True)
         return work(file)
     except duckdb.Error as error:
-        raise RlaifError(f"the ledger of looks {file}: {one_line(error)}") from error
+        what = f"the ledger of looks {file}: {one_line(error)}"
+        raise RlaifError(f"{what}; a damaged file may be moved away: a new one knows of no look before") from error
     except OSError as error:
         raise RlaifError(f"the ledger of looks {error.filename or file}: {error.strerror}") from error

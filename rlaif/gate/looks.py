@@ -12,6 +12,7 @@ from rlaif.evals.evaluate import gate_questions
 from rlaif.evals.results import PolicyResults
 from rlaif.gate import ledger
 from rlaif.gate.decide import RULE, Look, own_alpha
+from rlaif.gate.ppi import Labels
 from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import RlaifError, content_id
@@ -42,8 +43,16 @@ def next_look(run: Run, round: int) -> Look:
     return Look(kind, number, before[-1]["alpha"] if promoted else 0.0, share)
 
 
-def entered(run: Run, round: int, look: Look, compared: tuple[PolicyResults, PolicyResults], screen: Screen) -> Look:
-    """`look`, of the results `compared`, with the share of its alpha that the ledger leaves it, which knows it now.
+def entered(
+    run: Run,
+    round: int,
+    look: Look,
+    compared: tuple[PolicyResults, PolicyResults],
+    screen: Screen,
+    labels: Labels | None = None,
+) -> Look:
+    """`look`, of the results `compared` and the `labels` that correct them, with the share of its alpha that the ledger
+    leaves it, which knows it now.
 
     The row is written before the look decides. A run that does not spend has all of its alpha, and goes on where the
     ledger cannot be written; one that spends stops there: RlaifError.
@@ -53,7 +62,7 @@ def entered(run: Run, round: int, look: Look, compared: tuple[PolicyResults, Pol
         return look
     entry = ledger.Entry(
         items=gate_items(run),
-        look_id=content_id([_compared(side) for side in compared]),
+        look_id=content_id([_compared(side) for side in compared], *([sorted(labels.items())] if labels else [])),
         run=key_of(run),
         folder=str(run.folder.absolute()),
         round=round,
@@ -89,7 +98,8 @@ def tell_others(run: Run, screen: Screen) -> None:
         return
     said = f"{_times(found.all, 'look')} by {_times(found.runs, 'other run')} spent alpha {found.alpha_all:.4f}"
     if settings.ledger == "spend":
-        if rest <= 1e-9 and me not in ledger.counts():
+        known = "SELECT 1 FROM decisions WHERE kind = 'gate' AND evidence->>'ledger_share' IS NOT NULL"
+        if rest <= 1e-9 and not run.store.query(known) and me not in ledger.counts():
             raise RlaifError(ledger.nothing_left(total))
         screen.line(f"  same gate items        {said}; this run may use half of what they leave, or what it had before")
         return
@@ -112,7 +122,7 @@ def key_of(run: Run) -> str:
 
 
 def _compared(side: PolicyResults) -> list[Any]:
-    """The values that the tests of `better` see: two looks with the same ones are one."""
+    """The values that the tests of `better` see: two looks with the same ones, and the same labels, are one."""
     return [metric and [metric.metric, metric.values] for metric in (side.accuracy, side.score)]
 
 

@@ -15,6 +15,7 @@ from rlaif import power, stats
 from rlaif.evals.results import Paired, pair_both
 from rlaif.evals.stored import results
 from rlaif.gate.decide import is_read, own_alpha
+from rlaif.gate.levels import Arm, least_p, shared
 from rlaif.gate.looks import next_look
 from rlaif.gate.ppi import LEAST, correct, differing
 from rlaif.gate.simulate_run import gate_judge_id, without_plugins
@@ -31,8 +32,11 @@ def plan(run: Run, gain: float) -> dict[str, Any]:
 
     `judge_alone`: the probability to find it without labels, and the items that find it with 80%. `rows`: labeller,
     correlation with the judge, whether it is measured, labels needed with the judge and alone; None where a label on
-    each of the items whose answers differ would not be enough. UsageError before the first gate, and without free text.
+    each of the items whose answers differ would not be enough. UsageError before the first gate, without free text, and
+    for a gain outside (0, 1].
     """
+    if not 0 < gain <= 1:  # true of nan too
+        raise UsageError(f"--gain {gain}: give a number above 0 and up to 1, in units of the score")
     gates = run.store.query("SELECT DISTINCT round, champion, challenger FROM gates ORDER BY round DESC LIMIT 1")
     if not gates:
         raise UsageError(f"{run.folder}: no policy has met the gate yet; a plan needs results of two on the same items")
@@ -45,8 +49,11 @@ def plan(run: Run, gain: float) -> dict[str, Any]:
         raise UsageError(f"{run.folder}: the gate reads no free text, and labels correct marks of free text")
     look = next_look(run, gates[0]["round"] + 1)
     accuracy = pair_both(sides[0].accuracy, sides[1].accuracy)
-    shared = accuracy is not None and is_read(accuracy).shown  # else the score has all of alpha, as in `decide`
-    alpha = (own_alpha(look, run.config.gate) + look.inherited) / (2 if shared else 1)
+    alpha = min(own_alpha(look, run.config.gate) + look.inherited, 1.0)
+    if accuracy is not None and is_read(accuracy).shown:  # else the score has all of alpha, as in `decide`
+        one, other = (Arm(1.0, least_p(p.champion, p.challenger, p.groups)) for p in (accuracy, score))
+        # A test without a share counts with half of it, as in `items_to_settle`.
+        alpha *= shared(one, other, alpha)[1].share or 0.5
     judge = stats.bootstrap_mean(
         score.champion, score.challenger, score.groups, seed=run.config.seed, resamples=run.config.gate.resamples
     )

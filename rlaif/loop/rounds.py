@@ -273,7 +273,7 @@ def gate_round(loop: Loop, round: int, champion: str, challenger: str) -> None:
     monitors = monitor_round.monitor_round(run, round, champion, challenger) if round else sft_monitors(run, challenger)
     conditions = replace(checks(run, loop.judge), guards=monitor_round.guards(monitors, run.config))
     labels = labels_at(run, round, champion, challenger, loop.prompt)
-    look = entered(run, round, look, (champion_results, challenger_results), loop.screen)
+    look = entered(run, round, look, (champion_results, challenger_results), loop.screen, labels)
     seed = run.config.seed
     result = decide(
         champion_results,

@@ -630,3 +630,16 @@ def test_too_few_labels_decide_nothing():
     challenger = judged_text(before + 0.1, [f"{a}, better" for a in answers], "chall")
     few = judged(champion, challenger, labels={f"q{i}": (0.0, 1.0) for i in range(29)})
     assert few.action == "INCONCLUSIVE" and "29 labels on 120 items" in few.reason
+
+
+@pytest.mark.parametrize("difference", [0.0, 1 / 3, -1 / 3])
+def test_labels_of_one_difference_alone_decide_nothing(difference):
+    """30 labels without any spread have no standard error: neither a gain nor its want is shown by them."""
+    before, answers = np.linspace(0.4, 0.6, 120), [f"answer {i}" for i in range(120)]
+    champion = judged_text(before, answers, "champ")
+    challenger = judged_text(before + 0.1, [f"{a}, better" for a in answers], "chall")
+    items = sorted(f"q{i}" for i in range(120))
+    part = judged(champion, challenger, labels={item: (0.5, 0.5 + difference) for item in items[:30]})
+    assert part.action == "INCONCLUSIVE" and f"all of the difference {difference:+.4f}" in part.reason
+    whole = judged(champion, challenger, labels={item: (0.5, 0.5 + difference) for item in items})
+    assert whole.action == ("PROMOTE" if difference > 0 else "REJECT"), "of every item nothing is left to be known"

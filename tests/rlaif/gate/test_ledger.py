@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from rlaif.gate import ledger
@@ -28,6 +30,44 @@ def test_the_data_folder_is_the_users_own_or_where_the_environment_says(monkeypa
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", "/home/anna")
     assert ledger.path() == Path("/home/anna/.local/share/rlaif/looks.duckdb")
+
+
+def test_a_data_folder_that_is_no_whole_path_is_no_other_ledger_in_each_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("RLAIF_DATA", "~/looks")
+    assert ledger.path() == Path("/home/anna/looks/looks.duckdb")
+    monkeypatch.setenv("RLAIF_DATA", "looks")
+    for use in (ledger.counts, lambda: ledger.enter(LOOK, spends=False)):
+        with pytest.raises(RlaifError, match="RLAIF_DATA=looks is no whole path"):
+            use()
+    monkeypatch.setenv("RLAIF_DATA", "")
+    monkeypatch.setenv("XDG_DATA_HOME", "data")
+    assert ledger.path() == Path("/home/anna/.local/share/rlaif/looks.duckdb"), "as if it were not set"
+
+
+def test_a_user_without_a_home_is_told_how_to_name_a_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that is started with a number that no user has."""
+    for name in ("RLAIF_DATA", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    for use in (ledger.counts, lambda: ledger.enter(LOOK, spends=False)):
+        with pytest.raises(RlaifError, match="no home folder: name a data folder with RLAIF_DATA"):
+            use()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RLAIF_DATA", str(tmp_path / ("n" * 300)))  # the system refuses it, as it does another user's
+    for use in (ledger.counts, lambda: ledger.left("items", "run a", 0.05)):
+        with pytest.raises(RlaifError, match="the ledger of looks"):
+            use()
+
+
+def test_a_file_whose_maker_was_killed_is_an_empty_ledger() -> None:
+    ledger.path().parent.mkdir(parents=True)
+    duckdb.connect(ledger.path()).close()
+    assert ledger.counts() == {} and ledger.others("items", "run a") is None
+    assert ledger.left("items", "run a", 0.05) == 0.05
+    assert ledger.enter(LOOK, spends=True) == 0.5
 
 
 def test_a_look_counts_once_however_often_it_is_taken() -> None:
@@ -59,8 +99,8 @@ def test_each_run_that_spends_has_half_of_what_the_others_leave() -> None:
 def test_a_run_keeps_its_share_when_others_come_in_between() -> None:
     assert ledger.enter(LOOK, spends=True) == 0.5
     assert ledger.enter(look("run b", "look b"), spends=True) == 0.25
-    assert ledger.enter(look("run a", "look 2", share=0.5), spends=True) == 0.5
-    assert ledger.enter(look("run b", "look c", share=0.25), spends=True) == 0.25
+    assert ledger.enter(look("run a", "look 2", round=2, share=0.5), spends=True) == 0.5
+    assert ledger.enter(look("run b", "look c", round=2, share=0.25), spends=True) == 0.25
     assert ledger.counts()["run a"].alpha_own == pytest.approx(0.5 * 0.04)
 
 
@@ -70,6 +110,34 @@ def test_a_look_that_was_killed_before_its_decision_has_the_same_share_again() -
     assert ledger.enter(LOOK, spends=True) == 0.5, "not half of what is left now"
     assert ledger.enter(look("copy", "look 1"), spends=True) == 0.5, "the same look in another folder costs nothing"
     assert ledger.enter(look("copy", "look x", share=0.5), spends=True) == pytest.approx(0.125), "a new one does"
+
+
+def test_a_look_with_another_alpha_has_no_more_than_was_counted_for_it() -> None:
+    ledger.enter(LOOK, spends=True)
+    larger = look("other settings", "look 1", alpha=0.2, total=0.3)
+    assert ledger.enter(larger, spends=True) * larger.alpha == pytest.approx(0.5 * LOOK.alpha)
+    assert ledger.left("items", "new", 0.05) == pytest.approx(0.025)
+
+
+def test_copies_of_a_run_that_go_apart_share_what_one_run_has() -> None:
+    """Each of them has looks of its own in the same rounds, under the same key."""
+    spent = 0.0
+    with pytest.raises(RlaifError, match="no look is left"):
+        for copy in range(20):
+            spent += ledger.enter(look("run a", f"look {copy}", share=0.5 if copy else None), spends=True) * LOOK.alpha
+            assert spent + 0.5 * 0.03 + ledger.left("items", "new", 0.05) == pytest.approx(0.05)
+    assert spent == pytest.approx(0.03), "with what its other rounds may have, 0.015, no look of 0.01 is left of 0.05"
+    assert ledger.enter(look("run a", "look 2", share=0.5), spends=True) == 0.5, "one that was counted may be repeated"
+
+
+def test_copies_leave_alone_what_another_run_has_reserved() -> None:
+    ledger.enter(LOOK, spends=True)
+    ledger.enter(look("run b", "look b"), spends=True)
+    assert ledger.enter(look("run a", "look 2", round=2, share=0.5), spends=True) == 0.5
+    assert ledger.enter(look("run a", "look 1 again", share=0.5), spends=True) == 0.5
+    with pytest.raises(RlaifError, match="no look is left"):
+        ledger.enter(look("run a", "once more", share=0.5), spends=True)
+    assert ledger.enter(look("run a", "look 3", round=3, share=0.5), spends=True) == 0.5, "its other rounds go on"
 
 
 def test_a_run_whose_ledger_is_lost_keeps_the_share_on_its_record() -> None:

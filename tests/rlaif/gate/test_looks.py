@@ -128,6 +128,14 @@ def test_runs_that_spend_share_the_alpha(run: Run, tmp_path: Path, screen: Scree
     assert next_look(second, 1) == Look("dpo", 1, 0.0025, 0.25)
 
 
+def test_other_labels_of_the_same_answers_are_another_look(run: Run, screen: Screen) -> None:
+    pair = compared((0.5, 0.4), (0.6, 0.4))
+    for labels in (None, {"q0": (0.0, 1.0)}, {"q0": (1.0, 0.0)}, {"q0": (1.0, 0.0)}):
+        entered(run, 1, Look("dpo", 1), pair, screen, labels)
+    (counts,) = ledger.counts().values()
+    assert counts.own == 3
+
+
 def test_off_leaves_no_trace(run: Run, screen: Screen) -> None:
     off = with_ledger(run, "off")
     tell_others(off, screen)
@@ -155,3 +163,13 @@ def test_a_run_that_spends_is_told_before_it_trains_that_nothing_is_left(
         entered(run, 1, Look("dpo", 1), compared((0.5,), (0.6 + k / 10,)), screen)
     with pytest.raises(RlaifError, match="no look is left"):
         tell_others(another(tmp_path, "spend"), screen)
+
+
+def test_a_run_that_knows_its_share_goes_on_where_its_ledger_was_lost(run: Run, tmp_path: Path, screen: Screen) -> None:
+    for k in range(3):
+        entered(run, 1, Look("dpo", 1), compared((0.5,), (0.6 + k / 10,)), screen)
+    begun = another(tmp_path, "spend")
+    decided(begun, 0, "REJECT", 0.0025, rule=RULE, ledger_share=0.25)
+    tell_others(begun, screen)
+    look = next_look(begun, 1)
+    assert entered(begun, 1, look, compared((0.5,), (0.4,)), screen).share == 0.25

@@ -11,6 +11,8 @@ from rich.console import Console
 from rlaif import power
 from rlaif.config import Config, flat
 from rlaif.evals.results import MetricResults, PolicyResults
+from rlaif.gate.decide import Checks, decide
+from rlaif.gate.looks import next_look
 from rlaif.gate.plan import SUPPOSED, plan, show
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -78,22 +80,37 @@ def test_a_plan_before_any_gate_says_what_is_missing(run: Run) -> None:
         plan(run, 0.01)
 
 
-@pytest.mark.parametrize(("right", "part"), [(True, 0.5), (False, 1.0)])
-def test_labels_that_are_not_read_take_no_alpha_of_the_score(
-    run: Run, monkeypatch: pytest.MonkeyPatch, right: bool, part: float
+@pytest.mark.parametrize(("right", "turned", "part"), [(True, 20, 0.5), (True, 0, 1.0), (False, 20, 1.0)])
+def test_labels_that_are_not_read_or_hardly_differ_take_no_alpha_of_the_score(
+    run: Run, monkeypatch: pytest.MonkeyPatch, right: bool, turned: int, part: float
 ) -> None:
+    """As in `decide`: a test that cannot reach its half whatever the answers are takes no share."""
     decided(run)
     targets = tuple("yes" if i % 2 else "no" for i in range(60))
-    says = targets if right else ("yes",) * 60
-    values = tuple(float(a == b) for a, b in zip(targets, says, strict=True))
-    ids, groups = tuple(f"p{i}" for i in range(60)), tuple(f"p{i}" for i in range(60))
-    labelled = MetricResults("pubmedqa", "accuracy", ids, values, says, targets, groups, ("scored",) * 60, "h", "d")
+    champion = targets if right else ("yes",) * 60
+    challenger = tuple("no" if i < turned else said for i, said in enumerate(champion))
+    ids = tuple(f"p{i}" for i in range(60))
+
+    def labelled(says: tuple[str, ...]) -> MetricResults:
+        values = tuple(float(a == b) for a, b in zip(targets, says, strict=True))
+        return MetricResults("pubmedqa", "accuracy", ids, values, says, targets, ids, ("scored",) * 60, "h", "d")
+
     sides = {
-        name: PolicyResults(name, labelled, side(name, scores).score)
-        for name, scores in (("champ", BEFORE), ("chall", BEFORE + CHANGE))
+        "champ": PolicyResults("champ", labelled(champion), side("champ", BEFORE).score),
+        "chall": PolicyResults("chall", labelled(challenger), side("chall", BEFORE + CHANGE).score),
     }
     monkeypatch.setattr("rlaif.gate.plan.results", lambda run, policy_id, *_: sides[policy_id])
     assert plan(run, 0.03)["alpha"] == pytest.approx(0.04 * 6 / np.pi**2 / 4 * part)
+    settings = run.config.gate.model_copy(update={"resamples": 200})
+    looked = decide(sides["champ"], sides["chall"], look=next_look(run, 2), settings=settings, checks=Checks(), seed=0)
+    assert looked.shares["quality"] == part
+
+
+@pytest.mark.parametrize("gain", [float("nan"), float("inf"), 0.0, -0.01, 1.5])
+def test_a_gain_that_is_none_is_refused(run: Run, gain: float) -> None:
+    decided(run)
+    with pytest.raises(UsageError, match="above 0 and up to 1"):
+        plan(run, gain)
 
 
 def test_a_plan_without_labels_supposes_and_one_with_them_measures(run: Run) -> None:
