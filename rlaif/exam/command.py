@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from judges import check_model, make_judge
+from judges import NEED_REFERENCE, check_model, jury_names, make_judge
 from rlaif.config import Config
 from rlaif.config_file import apply_override, load_config, validate
 from rlaif.exam.hold import Held, hold, rows, rule_dicts, word
@@ -16,6 +16,7 @@ from rlaif.exam.human import human_exam
 from rlaif.exam.items import Exam
 from rlaif.exam.licence import forget, lapse
 from rlaif.exam.medquad import medquad_exam
+from rlaif.exam.published import PUBLISHED, published_exam
 from rlaif.exam.rules import POOLED_BOUND
 from rlaif.exam.sittings import counted, sitting
 from rlaif.exam.sources import EMBEDDED, WORTH, licensing_exam, names
@@ -29,7 +30,12 @@ from stores.cache import AnswerCache
 from stores.lock import run_lock
 from stores.store import DATABASE
 
-DATA = {"embedded": "the embedded questions", "medquad": "MedQuAD", "own": "your data"}
+DATA = {
+    "embedded": "the embedded questions",
+    "medquad": "MedQuAD",
+    "own": "your data",
+    PUBLISHED: "the prompts of published preferences",
+}
 COLUMNS = ["item type", "measure", "n", "value", "bound, needed", "", "length F1 TF-IDF"]
 
 
@@ -38,9 +44,9 @@ def exam_from_command_line(
 ) -> tuple[Judge, list[Held]]:
     """Examine the configured judge and keep the results in the run at `folder`, which is made if it is new.
 
-    Without `medquad` and `human` it is the exam that licenses for the configured data (`sources.licensing_exam`); with
-    one or both of them those. An existing run's own configuration counts where no `profile` is given. Raises UsageError
-    and DataError before a run folder is made.
+    Without `medquad` and `human` it is the exam that licenses for the configured data (`sources.licensing_exam`), and
+    the one of published preferences where the data have them; with one or both of them those. An existing run's own
+    configuration counts where no `profile` is given. Raises UsageError and DataError before a run folder is made.
     """
     config = configuration(folder, profile, overrides)
     check_model(config.judge.model, judge_settings(config))  # before the data are read, which may take long
@@ -124,18 +130,20 @@ def _exams(config: Config, medquad: str, human: str, limit: int) -> list[Exam]:
     if limit < 0:
         raise UsageError(f"--limit {limit}: give a positive number, or 0 for the exam's own size")
     if not medquad and not human:
-        return [licensing_exam(config, limit)]
+        asked_pairs = not any(name in NEED_REFERENCE for name in jury_names(config.judge.model))
+        published = published_exam(config, limit) if asked_pairs else None
+        return [licensing_exam(config, limit), *([published] if published else [])]
     return [*([medquad_exam(medquad, limit)] if medquad else []), *([human_exam(human, limit)] if human else [])]
 
 
 def as_json(judge: Judge, held: Sequence[Held]) -> dict[str, Any]:
     """The results as one JSON object. `licensed` is null when no exam that can license was held."""
-    identity = judge.identity
+    identity, licensing = judge.identity, [h.result.passed for h in held if h.exam.name != "human"]
     return {
         "judge_id": identity.judge_id,
         "model": identity.model,
         "prompt": identity.prompt_name,
-        "licensed": next((h.result.passed for h in held if h.exam.name != "human"), None),
+        "licensed": all(licensing) if licensing else None,
         "exams": [
             {
                 "exam": h.exam.name,

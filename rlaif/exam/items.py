@@ -26,7 +26,7 @@ class ExamItem:
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """All items of one exam. `name` is embedded, medquad or human; `about` says what they were made of.
+    """All items of one exam. `name` is a key of `rules.TYPES`; `about` says what they were made of.
 
     `graded` holds answers with a person's score, 1 (worst) to 4, for the agreement that is reported beside the rules.
     """

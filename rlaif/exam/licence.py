@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from judges import NEED_REFERENCE, jury_names
 from judges.settings import JudgeStopped
 from rlaif.config import Config, flat
 from rlaif.exam.hold import hold, rows
+from rlaif.exam.items import Exam
+from rlaif.exam.published import PUBLISHED, preferences, published_exam
 from rlaif.exam.rules import TYPES
 from rlaif.exam.sittings import counted, sitting
 from rlaif.exam.sources import EMBEDDED, WORTH, licensing_exam, names
@@ -43,7 +46,8 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
     "RESTRICTED"), and so is one of other data than the run's ("OTHER_DATA"). `judge.require_licence=false` lets any
     judge label, and is recorded too. A licence that was got at another server is none.
 
-    Raises UsageError for a judge that has not been examined, RlaifError for one that was refused; both say the command.
+    Raises UsageError for a judge that has not been examined on the run's data, RlaifError for one that was refused;
+    both say the command.
     """
     judge_id, name = judge.identity.judge_id, judge.identity.model
     if check_licence(run, judge_id) is True or not run.config.judge.require_licence:
@@ -68,6 +72,11 @@ def ensure_licence(run: Run, judge: Judge, screen: Screen, *, hold_here: bool, w
             style="yellow",
         )
     if licence.exam == EMBEDDED != names(run.config)[0] and not licence.older:
+        if run.config.judge.require_licence and licensing_exam(run.config).name != EMBEDDED:
+            raise UsageError(
+                f"the licence of the judge {name} ({judge_id}) is of the {EMBEDDED} exam, and this run's data make one "
+                f"of their own; examine it: {command(run)}"
+            )
         words = f"{name} {work} {WORTH}"
         screen.line(f"warning: {words}", style="yellow")
         _record(run, "OTHER_DATA", words, {"judge_id": judge_id, "exam": licence.exam})
@@ -84,19 +93,78 @@ def _examined(run: Run, judge: Judge, screen: Screen, hold_here: bool, work: str
     """The licence of a judge that had none, after an exam where it may sit one here. Raises as ensure_licence."""
     judge_id, name = judge.identity.judge_id, judge.identity.model
     if hold_here and licence_of(run, judge_id) is None:
-        _sit(run, judge, screen)
+        with screen.busy("making an exam of the data"):
+            exam = licensing_exam(run.config)
+        _sit(run, judge, exam, screen)
     licence = licence_of(run, judge_id)
     if licence is None:
         raise UsageError(
             f"the judge {name} ({judge_id}) has sat no exam, and a judge {work} only with a licence; "
             f"examine it: {command(run)}"
         )
+    return _passed(run, judge, licence)
+
+
+def _passed(run: Run, judge: Judge, licence: Licence) -> Licence:
     if not licence.passed:
         raise RlaifError(
-            f"the judge {name} ({judge_id}) was refused a licence ({'; '.join(licence.reasons)}); see {command(run)}; "
+            f"the judge {judge.identity.model} ({judge.identity.judge_id}) was refused a licence "
+            f"({'; '.join(licence.reasons)}); see {command(run)}; "
             "choose another judge or prompt, or override with --set judge.require_licence=false"
         )
     return licence
+
+
+def ensure_agreement(run: Run, judge: Judge, screen: Screen, *, hold_here: bool) -> None:
+    """Returns when `judge` may label the prompts of published preferences, where the run has such a set.
+
+    It has to agree with the set's own pairs (`published_exam`); a judge that is local and free sits that exam now. A
+    judge that compares with a reference answer cannot be asked, which is shown and recorded ("OTHER_DATA"), and so is
+    an agreement with limits ("RESTRICTED") and `judge.require_licence=false` ("OVERRIDE").
+
+    Raises as :func:`ensure_licence`.
+    """
+    found = preferences(run.config)
+    if found is None:
+        return
+    identity, where = judge.identity, found[1].path
+    evidence: dict[str, Any] = {"judge_id": identity.judge_id, "exam": PUBLISHED}
+
+    def tell(action: str, words: str) -> None:
+        screen.line(f"warning: {words}", style="yellow")
+        _record(run, action, words, evidence)
+
+    if any(name in NEED_REFERENCE for name in jury_names(run.config.judge.model)):
+        tell(
+            "OTHER_DATA",
+            f"{identity.model} labels prompts of {where}, and how far it agrees with the pairs published there is not "
+            "known: it compares with a reference answer, and they have none",
+        )
+        return
+    licence = licence_of(run, identity.judge_id, (PUBLISHED,))
+    if not run.config.judge.require_licence:
+        if licence is None or not licence.passed:
+            tell(
+                "OVERRIDE", f"judge.require_licence=false: {identity.model} labels prompts of {where} without agreement"
+            )
+        return
+    if licence is None:
+        with screen.busy("making an exam of the published pairs"):
+            exam = published_exam(run.config)
+        if exam is None:
+            tell("OTHER_DATA", f"{identity.model} labels prompts of {where}, which has too few pairs to agree with")
+            return
+        if hold_here:
+            _sit(run, judge, exam, screen)
+            licence = licence_of(run, identity.judge_id, (PUBLISHED,))
+    if licence is None:
+        raise UsageError(
+            f"the judge {identity.model} ({identity.judge_id}) labels prompts of {where} only if it agrees with the "
+            f"pairs published there, and has not been asked; ask it: {command(run)}"
+        )
+    if _passed(run, judge, licence).limits:
+        evidence["limits"] = list(licence.limits)
+        tell("RESTRICTED", f"{identity.model} labels prompts of {where}: {said_nothing_of(licence.limits)}")
 
 
 def lapse(run: Run, judge: Judge, screen: Screen) -> None:
@@ -129,8 +197,9 @@ def check_licence(run: Run, judge_id: str) -> bool | None:
     return licence.passed if licence else None
 
 
-def licence_of(run: Run, judge_id: str) -> Licence | None:
-    """What is on record of the exams that license in this run (`sources.names`), the one of its own data first.
+def licence_of(run: Run, judge_id: str, exams: Sequence[str] = ()) -> Licence | None:
+    """What is on record of the exams that license in this run (`sources.names`, or `exams`), the one of its own data
+    first.
 
     An exam of MedQuAD or own rows counts only if it was made of the files that the run was prepared from. A run that
     an older version began has only the embedded exam: that stands.
@@ -142,8 +211,9 @@ def licence_of(run: Run, judge_id: str) -> Licence | None:
         for row in run.store.query("SELECT * FROM licences WHERE judge_id = ?", [judge_id])
         if row["exam"] == EMBEDDED or not hashes or row["data_sha256"] in hashes
     }
-    first = names(run.config)[0]
-    for exam in names(run.config):
+    wanted = exams or names(run.config)
+    first = wanted[0]
+    for exam in wanted:
         if exam in found:
             older = exam == EMBEDDED != first and "baselines" not in json.loads(found[exam]["bounds"])
             return _licence(found[exam], older=older)
@@ -174,10 +244,8 @@ def command(run: Run) -> str:
     return f"{program()} judge exam --run {shlex.quote(str(run.folder))}{options}"
 
 
-def _sit(run: Run, judge: Judge, screen: Screen) -> None:
+def _sit(run: Run, judge: Judge, exam: Exam, screen: Screen) -> None:
     judge_id = judge.identity.judge_id
-    with screen.busy("making an exam of the data"):
-        exam = licensing_exam(run.config)
     with run.stage(0, f"exam:{judge_id}" if exam.name == EMBEDDED else f"exam:{exam.name}:{judge_id}") as stage:
         with stage.model_time():
             held = hold(exam, judge, screen)
@@ -201,9 +269,10 @@ def forget(run: Run, judge_id: str, exam: str) -> None:
 
 
 def _record(run: Run, action: str, reason: str, evidence: dict[str, Any]) -> None:
-    """A decision of the kind "licence", once for each action and judge."""
+    """A decision of the kind "licence", once for each action, judge and exam."""
     known = run.store.query("SELECT evidence FROM decisions WHERE kind = 'licence' AND action = ?", [action])
-    if not any(json.loads(row["evidence"]).get("judge_id") == evidence["judge_id"] for row in known):
+    same = ("judge_id", "exam")
+    if not any(all(json.loads(row["evidence"]).get(k) == evidence.get(k) for k in same) for row in known):
         run.decide(Decision(_round(run), "licence", action, reason, evidence))
 
 

@@ -7,7 +7,8 @@ is killed in between finds its row and goes on with it.
 
 With `gate.ledger = "spend"` a run may use half of the alpha that the other runs on its items have left (:func:`enter`).
 Of what a run with "spend" may use, all counts as spent from its first look on; of another run, what its looks had. A
-second look in a round, by a copy of the run's folder that went another way, counts on top of it. The sum over all runs
+second look in a round, by a copy of the run's folder that went another way, counts on top of it. What a look hands on
+is cut to the share of the run that goes on from it (`looks.entered`): runs may have it in common. The sum over all runs
 is then at most the alpha of one run (1/2 + 1/4 + ... of it), and so is, by the union bound, the probability of a false
 promotion in any of them, however many there are.
 
@@ -43,34 +44,47 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS looks (
     seen_at TIMESTAMP NOT NULL,
     PRIMARY KEY (items, look_id, run)
 )"""
-# What other runs have used up: all of what they reserved, and the looks of those that reserved nothing, each once.
-SPENT = """WITH others AS (SELECT * FROM looks WHERE items = ? AND run <> ?),
+# Runs in `{looks}` whose looks are not all among those of another run: (items, run, alpha of its looks). A look that
+# promotes hands its alpha on in each run that had it, so runs that part after it have it once each, copies once in all.
+APART = """runs_of AS (SELECT items, run, sum(alpha) AS alpha, list(look_id) AS looks FROM {looks} GROUP BY items, run),
+apart AS (
+    SELECT items, run, alpha FROM runs_of p WHERE NOT EXISTS (
+        SELECT 1 FROM runs_of q WHERE q.items = p.items AND q.run <> p.run AND list_has_all(q.looks, p.looks)
+            AND (len(q.looks) > len(p.looks) OR q.run < p.run)
+    )
+)"""
+# What other runs have used up: all of what they reserved, and the looks of those that reserved nothing.
+SPENT = f"""WITH others AS (SELECT * FROM looks WHERE items = ? AND run <> ?),
 reserved AS (SELECT run, max(reserved) AS alpha FROM others WHERE reserved IS NOT NULL GROUP BY run),
-free AS (
-    SELECT look_id, max(alpha) AS alpha FROM others GROUP BY look_id HAVING count(reserved) = 0
-)
-SELECT (SELECT coalesce(sum(alpha), 0) FROM reserved) + (SELECT coalesce(sum(alpha), 0) FROM free)"""
-COUNTS = """WITH mine AS (SELECT DISTINCT run, items FROM looks),
-looks_once AS (SELECT items, look_id, max(alpha) AS alpha FROM looks GROUP BY items, look_id)
+free AS (SELECT * FROM others WHERE look_id NOT IN (SELECT look_id FROM others WHERE reserved IS NOT NULL)),
+{APART.format(looks="free")}
+SELECT (SELECT coalesce(sum(alpha), 0) FROM reserved) + (SELECT coalesce(sum(alpha), 0) FROM apart)"""
+COUNTS = f"""WITH mine AS (SELECT DISTINCT run, items FROM looks),
+looks_once AS (SELECT items, look_id, max(alpha) AS alpha FROM looks GROUP BY items, look_id),
+{APART.format(looks="looks")}
 SELECT m.run, (SELECT count(*) FROM looks l WHERE l.run = m.run AND l.items = m.items),
        (SELECT count(*) FROM looks_once o WHERE o.items = m.items),
        (SELECT count(DISTINCT run) FROM looks l WHERE l.items = m.items),
        (SELECT sum(alpha) FROM looks l WHERE l.run = m.run AND l.items = m.items),
-       (SELECT sum(alpha) FROM looks_once o WHERE o.items = m.items)
+       (SELECT sum(alpha) FROM looks_once o WHERE o.items = m.items),
+       (SELECT sum(alpha) FROM apart a WHERE a.items = m.items)
 FROM mine m"""
 
-OTHERS = """WITH others AS (
+OTHERS = f"""WITH others AS (
     SELECT look_id, run, alpha FROM looks l WHERE items = ? AND run <> ?
         AND NOT EXISTS (SELECT 1 FROM looks m WHERE m.items = l.items AND m.look_id = l.look_id AND m.run = ?)
-)
+), whole AS (SELECT * FROM looks WHERE items = ? AND run IN (SELECT run FROM others)),
+{APART.format(looks="whole")}
 SELECT count(DISTINCT look_id), count(DISTINCT run),
-       (SELECT sum(alpha) FROM (SELECT max(alpha) AS alpha FROM others GROUP BY look_id)) FROM others"""
+       (SELECT sum(alpha) FROM (SELECT max(alpha) AS alpha FROM others GROUP BY look_id)),
+       (SELECT sum(alpha) FROM apart) FROM others"""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Looks at a run's gate items: `own` by this run, `all` by `runs` runs together, with the alpha of each. A look
-    that several runs repeated is one of `all`.
+    that several runs repeated is one of `all`. `at_most` bounds the probability of a false promotion in any of these
+    runs (see APART): what a look hands on counts for each run that goes on from it.
     """
 
     own: int
@@ -78,6 +92,7 @@ class Counts:
     runs: int
     alpha_own: float
     alpha_all: float
+    at_most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +182,11 @@ def counts() -> dict[str, Counts]:
 
 def others(items: str, run: str) -> Counts | None:
     """The looks at these items by other runs that `run` has not had itself, each once; None without any."""
-    found = _asked(OTHERS, [items, run, run])
+    found = _asked(OTHERS, [items, run, run, items])
     if not found or not found[0][0]:
         return None
-    looks, runs, alpha = found[0]
-    return Counts(0, looks, runs, 0.0, alpha)
+    looks, runs, alpha, at_most = found[0]
+    return Counts(0, looks, runs, 0.0, alpha, at_most)
 
 
 def words(found: Counts) -> str:
@@ -181,7 +196,8 @@ def words(found: Counts) -> str:
         return f"the ledger: this run had {looks}, and no other run had any"
     return (
         f"the ledger: this run had {looks}; {found.runs} runs together had {found.all}, with alpha "
-        f"{found.alpha_all:.4f}, and a false promotion in any of them has at most that probability"
+        f"{found.alpha_all:.4f}, and a false promotion in any of them has a probability of at most "
+        f"{min(found.at_most, 1.0):.4f}"
     )
 
 

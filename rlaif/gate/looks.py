@@ -55,7 +55,8 @@ def entered(
     leaves it, which knows it now.
 
     The row is written before the look decides. A run that does not spend has all of its alpha, and goes on where the
-    ledger cannot be written; one that spends stops there: RlaifError.
+    ledger cannot be written; one that spends stops there: RlaifError. Where the look before was one that another run
+    had first, with a larger share, what it hands on is cut to this look's share: the other run hands it on too.
     """
     settings = run.config.gate
     if settings.ledger == "off":
@@ -71,7 +72,8 @@ def entered(
         share=look.share if look.share != 1 else None,
     )
     try:
-        return replace(look, share=ledger.enter(entry, spends=settings.ledger == "spend"))
+        share = ledger.enter(entry, spends=settings.ledger == "spend")
+        return replace(look, share=share, inherited=look.inherited * min(share / look.share, 1.0))
     except RlaifError as error:
         if settings.ledger == "spend":
             raise
@@ -103,7 +105,7 @@ def tell_others(run: Run, screen: Screen) -> None:
             raise RlaifError(ledger.nothing_left(total))
         screen.line(f"  same gate items        {said}; this run may use half of what they leave, or what it had before")
         return
-    at_most = min(found.alpha_all + total, 1.0)
+    at_most = min(found.at_most + total, 1.0)
     screen.line(
         f"  same gate items        {said}; a false promotion in any of these runs has probability up to {at_most:.1%} "
         f"now (gate.ledger=spend keeps {total:.0%})",

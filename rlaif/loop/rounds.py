@@ -18,7 +18,7 @@ from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questio
 from rlaif.evals.healthbench import check_grader
 from rlaif.evals.quality import gate_quality, labelled_quality
 from rlaif.evals.stored import results
-from rlaif.exam.licence import ensure_licence
+from rlaif.exam.licence import ensure_agreement, ensure_licence
 from rlaif.gate.decide import decide
 from rlaif.gate.labels import labels_at
 from rlaif.gate.looks import entered, follows_older_rule, next_look, tell_others
@@ -79,6 +79,7 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     check_grader(loop.run.config, [q for questions in measured.values() for q in questions])
     tell_others(loop.run, loop.screen)
     ensure_licence(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
+    ensure_agreement(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
     if loop.gate_judge:  # its word decides promotions, so it sits the same exam
         examined = replace(loop.run, config=gate_judge_config(loop.run.config))
         hold_here = loop.gate_judge.local

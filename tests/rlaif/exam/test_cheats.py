@@ -18,7 +18,7 @@ from rlaif.exam.hold import hold
 from rlaif.exam.items import Exam
 from rlaif.exam.medquad import medquad_exam
 from rlaif.exam.rules import MEANING
-from rlaif.exam.words import LITTLE
+from rlaif.exam.words import FRAMES, LITTLE
 from rlaif.screen import Screen
 from rlaif.text_metrics import token_f1, tokens
 from rlaif.types import Judge, JudgeItem
@@ -80,6 +80,27 @@ def f1(item: JudgeItem) -> float:
 
 def anything_without_not(item: JudgeItem) -> float:
     return 0.0 if len(item.answer.split()) < 8 else 0.3 if negators(item.answer) else 0.9
+
+
+FRAME_PARTS = [part.strip().lower() for frame in FRAMES for part in frame.split("{p}") if len(part.strip()) > 8]
+
+
+def with_pairs(text: str) -> set[str | tuple[str, str]]:
+    words = tokens(text)
+    return {*words, *zip(words, words[1:], strict=False)}
+
+
+def pairs_negators_and_every_frame(item: JudgeItem) -> float:
+    """F1 of words and of pairs of neighbours, less for negators, and zero for each frame of the exam: no cheat could
+    know more of it.
+    """
+    told, words = item.answer.lower(), item.answer.split()
+    heap = not any(w.lower() in LITTLE for w in words)
+    if any(part in told for part in FRAME_PARTS) or DENIALS.search(told) or heap or len(words) < 6:
+        return 0.0
+    mine, theirs = with_pairs(item.answer), with_pairs(item.reference)
+    f1 = 2 * len(mine & theirs) / max(1, len(mine) + len(theirs))
+    return max(0.0, f1 - 0.1 * max(0, negators(item.answer) - negators(item.reference)))
 
 
 class Obedient:
@@ -146,6 +167,14 @@ def test_who_knows_negators_and_frames_still_orders_no_pair_of_equal_counts(embe
     assert values["word_order"] == values["number_elsewhere"] == 0.0
     assert any(r.startswith("pairs with the same counts") for r in result.refusals)
     assert sum(values[t] for t in MEANING) / len(MEANING) < 0.3  # type: ignore[misc]
+
+
+def test_who_counts_pairs_of_words_too_is_restricted_by_what_it_does_not_see(embedded: Exam) -> None:
+    """Neighbours are some of the meaning, so such a judge is not refused on the embedded exam; it is not licensed."""
+    result = hold(embedded, ScriptedJudge(pairs_negators_and_every_frame), Screen()).result
+    assert result.passed
+    limited = {limit.partition(":")[0] for limit in result.limits}
+    assert limited >= {"word_order", "negator_balanced"}
 
 
 def test_a_count_beats_no_count(embedded: Exam) -> None:

@@ -244,6 +244,14 @@ def test_own_data_with_too_few_documents_are_told_what_the_licence_is_worth(
     assert "proves nothing about your data" in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_embedded_licence_does_not_do_where_the_data_make_an_exam(tmp_path: Path) -> None:
+    run = open_or_create(tmp_path / "run", pages(tmp_path / "many.jsonl", 90))
+    row = {"judge_id": REFERENCE.identity.judge_id, "passed": True, "n": 9, "bounds": json.dumps({"baselines": []})}
+    run.store.write({"licences": [row | {"exam": "embedded"}]})
+    with pytest.raises(UsageError, match="this run's data make one of their own; examine it: rlaif judge exam"):
+        ensure_licence(run, REFERENCE, Screen(), hold_here=True)
+
+
 def test_a_file_in_medquads_columns_without_second_sources_has_the_embedded_exam(tmp_path: Path) -> None:
     rows = [
         {"question": f"What helps against ailment {n}?", "answer": f"Herb {n} helps it within {n + 2} days, they say.",

@@ -73,14 +73,26 @@ def test_a_file_whose_maker_was_killed_is_an_empty_ledger() -> None:
 def test_a_look_counts_once_however_often_it_is_taken() -> None:
     assert [ledger.enter(LOOK, spends=False) for _ in range(3)] == [1.0] * 3
     ledger.enter(look("run a", "look 2", 0.01), spends=False)
-    assert ledger.counts() == {"run a": Counts(2, 2, 1, pytest.approx(0.03), pytest.approx(0.03))}
+    assert ledger.counts() == {"run a": Counts(2, 2, 1, *map(pytest.approx, (0.03, 0.03, 0.03)))}
     # The same run in another folder repeats what it compared, and has one look more.
     for look_id in ("look 1", "look 2", "look 3"):
         ledger.enter(look("copy", look_id, 0.01 if look_id != "look 1" else 0.02), spends=False)
-    assert ledger.counts()["run a"] == Counts(2, 3, 2, pytest.approx(0.03), pytest.approx(0.04))
+    assert ledger.counts()["run a"] == Counts(2, 3, 2, *map(pytest.approx, (0.03, 0.04, 0.04)))
     assert ledger.counts()["copy"].own == 3
-    assert ledger.others("items", "run a") == Counts(0, 1, 1, 0.0, pytest.approx(0.01))
-    assert ledger.others("items", "new") == Counts(0, 3, 2, 0.0, pytest.approx(0.04))
+    assert ledger.others("items", "run a") == Counts(0, 1, 1, 0.0, *map(pytest.approx, (0.01, 0.04)))
+    assert ledger.others("items", "new") == Counts(0, 3, 2, 0.0, *map(pytest.approx, (0.04, 0.04)))
+
+
+def test_what_a_look_hands_on_counts_in_each_run_that_parts_after_it() -> None:
+    for run in ("run a", "run b"):
+        ledger.enter(look(run, "sft", 0.01), spends=False)
+    assert ledger.counts()["run a"].at_most == pytest.approx(0.01), "copies so far"
+    for run in ("run a", "run b"):
+        ledger.enter(look(run, f"look of {run}", 0.02), spends=False)
+    found = ledger.counts()["run a"]
+    assert (found.alpha_all, found.at_most) == (pytest.approx(0.05), pytest.approx(0.06))
+    assert ledger.others("items", "new") == Counts(0, 3, 2, 0.0, pytest.approx(0.05), pytest.approx(0.06))
+    assert ledger.left("items", "new", 0.1) == pytest.approx(0.04)
 
 
 def test_looks_at_other_items_are_apart() -> None:
@@ -181,7 +193,7 @@ def test_two_loops_at_once_leave_every_look_of_both() -> None:
     both = [subprocess.Popen([sys.executable, "-c", LOOKS, name]) for name in "ab"]
     assert [process.wait() for process in both] == [0, 0]
     found = ledger.counts()
-    assert found["a"] == found["b"] == Counts(10, 20, 2, pytest.approx(0.01), pytest.approx(0.02))
+    assert found["a"] == found["b"] == Counts(10, 20, 2, *map(pytest.approx, (0.01, 0.02, 0.02)))
 
 
 def test_keys_know_items_by_content_and_runs_by_their_making() -> None:
@@ -196,6 +208,7 @@ def test_keys_know_items_by_content_and_runs_by_their_making() -> None:
 
 
 def test_words_say_what_this_run_and_all_runs_spent() -> None:
-    assert "no other run had any" in ledger.words(Counts(2, 2, 1, 0.03, 0.03))
-    said = ledger.words(Counts(1, 3, 2, 0.01, 0.04))
+    assert "no other run had any" in ledger.words(Counts(2, 2, 1, 0.03, 0.03, 0.03))
+    said = ledger.words(Counts(1, 3, 2, 0.01, 0.04, 0.05))
     assert "1 look " in said and "2 runs together had 3, with alpha 0.0400" in said
+    assert said.endswith("at most 0.0500")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rlaif.config import Config, flat
 from rlaif.evals.results import MetricResults, PolicyResults
 from rlaif.gate import ledger
-from rlaif.gate.decide import RULE, Look
+from rlaif.gate.decide import RULE, Look, own_alpha
 from rlaif.gate.looks import entered, follows_older_rule, next_look, tell_others
 from rlaif.run import Run
 from rlaif.screen import Screen
@@ -98,10 +98,10 @@ def with_ledger(run: Run, mode: str, folder: Path | None = None) -> Run:
     return replace(run, config=run.config.model_copy(update={"gate": gate}), folder=folder or run.folder)
 
 
-def another(tmp_path: Path, mode: str) -> Run:
+def another(tmp_path: Path, mode: str, name: str = "r2") -> Run:
     config = Config()
-    row = {"run_id": "r2", "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
-    return with_ledger(Run(tmp_path / "other", Store.create(tmp_path / "other", row), config), mode)
+    row = {"run_id": name, "profile": "embedded", "config": flat(config), "config_hash": config.config_hash, "seed": 0}
+    return with_ledger(Run(tmp_path / name, Store.create(tmp_path / name, row), config), mode)
 
 
 def test_a_look_of_a_run_that_warns_keeps_its_alpha_and_the_next_run_is_told(
@@ -134,6 +134,25 @@ def test_other_labels_of_the_same_answers_are_another_look(run: Run, screen: Scr
         entered(run, 1, Look("dpo", 1), pair, screen, labels)
     (counts,) = ledger.counts().values()
     assert counts.own == 3
+
+
+def test_runs_that_part_after_the_same_sft_policy_keep_to_the_alpha_of_one_run(tmp_path: Path, screen: Screen) -> None:
+    """All of them have its look, and it hands alpha on in each: by the share of the run that goes on."""
+    sft, spent = compared((0.5, 0.4), (0.6, 0.4)), 0.0
+    for k in range(8):
+        run = another(tmp_path, "spend", f"r{k}")
+        first = entered(run, 0, next_look(run, 0), sft, screen)
+        assert first.share == 0.5, "one look, whoever repeats it"
+        decided(run, 0, "PROMOTE", own_alpha(first, run.config.gate), rule=RULE, ledger_share=first.share)
+        look = entered(run, 1, next_look(run, 1), compared((0.5, 0.4), (0.6, 0.5 + k / 100)), screen)
+        assert look.share == pytest.approx(0.5 ** (k + 1))
+        assert look.inherited == pytest.approx(look.share * 0.01)
+        # All DPO looks that the run may come to, and what the SFT look handed on.
+        spent += look.share * run.config.gate.alpha_dpo + look.inherited
+    assert spent < 0.05
+    decided(run, 1, "PROMOTE", own_alpha(look, run.config.gate) + look.inherited, rule=RULE, ledger_share=look.share)
+    second = entered(run, 2, next_look(run, 2), compared((0.5, 0.4), (0.9, 0.9)), screen)
+    assert second.inherited == pytest.approx(own_alpha(look, run.config.gate) + look.inherited), "a look of its own"
 
 
 def test_off_leaves_no_trace(run: Run, screen: Screen) -> None:
