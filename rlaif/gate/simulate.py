@@ -63,15 +63,16 @@ def promotions(
     *,
     inherited: float = 0.0,
     go_on: bool = False,
+    share: float = 1.0,
 ) -> Promotions:
     """Run `loops` loops of DPO looks with the numbers `looks`.
 
     For ten rounds these are range(1, 11), for the power of the first look [1]. The first of them inherits the alpha
     `inherited`; after SFT was promoted that is `settings.alpha_sft`. A loop ends with its first promotion, or goes on
-    with the promoted policy where `go_on`. `step` is called after each loop.
+    with the promoted policy where `go_on`. `share`: of the alpha, see `Look`. `step` is called after each loop.
     """
     by_look, promoted = dict.fromkeys(looks, 0), 0
-    for won in looks_won(stream, loops, looks, settings, seed, inherited=inherited, go_on=go_on):
+    for won in looks_won(stream, loops, looks, settings, seed, inherited=inherited, go_on=go_on, share=share):
         for look in won:
             by_look[look] += 1
         promoted += bool(won)

@@ -81,7 +81,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
 
     def null_loops(n: int, step: Callable[[], None] = lambda: None) -> Promotions:
         stream, numbers = redealt_pairs(champion, challenger), range(1, rounds + 1)
-        return promotions(stream, n, numbers, settings, seed, step, inherited=first.inherited)
+        return promotions(stream, n, numbers, settings, seed, step, inherited=first.inherited, share=first.share)
 
     expected = _expected_s(
         lambda: null_loops(PROBE),
@@ -174,6 +174,10 @@ def show(result: dict[str, Any], screen: Screen) -> None:
     if result["left_out"]:
         names = ", ".join(result["left_out"])
         screen.line(f"left out: the conditions on {names}; with them the gate promotes less often", style="yellow")
+    if result["settings"]["labels"]:
+        screen.line(
+            "the score is the judge's alone: labels that correct it (gate.labels) are not simulated", style="yellow"
+        )
     for metric, size in result["sizes"].items():
         flips = f", {size['discordance']:.1%} discordant" if "discordance" in size else ""
         screen.line(f"{metric}: {size['n']:,} items in {size['groups']:,} groups{flips}")
