@@ -48,6 +48,11 @@ def exam_from_command_line(
     if exams[0].name == EMBEDDED != names(config)[0] and not medquad and not human:
         screen.line(f"warning: if it passes, the judge labels {WORTH}", style="yellow")
     exists = (folder / DATABASE).is_file()
+    if exists and not medquad and not human and names(config) != (own := names(open_run(folder).config)):
+        raise UsageError(
+            f"{folder} takes its licence from the {own[0]} exam, and these settings are of the {names(config)[0]} one: "
+            "give neither --profile nor --set data..., or another --run"
+        )
     if not exists:
         configured_judge(config, None)  # a judge that cannot be made leaves no folder behind
         with run_lock(folder):
@@ -72,7 +77,10 @@ def _keep(run: Run, held: Held, judge: Judge, screen: Screen) -> None:
     judge_id, name = judge.identity.judge_id, held.exam.name
     run.store.write(judge_rows(judge) | {"exam_sittings": [sitting(run, held, judge)]})
     screen.line(f"  {counted(run, held, judge)}")
-    recorded = run.store.query("SELECT n FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, name])
+    recorded = run.store.query(
+        "SELECT n FROM licences WHERE judge_id = ? AND exam = ? AND data_sha256 = ?",
+        [judge_id, name, held.exam.data_sha256],
+    )
     if recorded and recorded[0]["n"] > held.result.n:
         sizes = f"the {name} exam on record had {recorded[0]['n']} pairs, this one {held.result.n}"
         screen.line(f"  {sizes}: it is shown, and the record stays")

@@ -95,7 +95,7 @@ def rows(held: Held, judge: Judge) -> dict[str, Sequence[Any]]:
             "baselines": [dataclasses.asdict(b) for b in result.baselines],
         },
         "exam_sha256": exam.sha256,
-        "data_sha256": str(exam.about.get("data_sha256", "")),
+        "data_sha256": exam.data_sha256,
     }
     return {**judge_rows(judge), "exam_items": items, "licences": [licence]}
 

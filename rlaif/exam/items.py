@@ -43,6 +43,11 @@ class Exam:
         return content_id(self.name, rows, [[item.candidate_id, grade] for item, grade in self.graded])
 
     @property
+    def data_sha256(self) -> str:
+        """The hash of the file that it was made of; "" for the embedded one."""
+        return str(self.about.get("data_sha256", ""))
+
+    @property
     def answers(self) -> list[JudgeItem]:
         """Every answer once: what the judge has to score."""
         every = [a for item in self.items for a in (item.good, item.bad)] + [item for item, _ in self.graded]

@@ -15,7 +15,11 @@ from judges.support import SupportJudge
 from rlaif.config import Config, DataConfig, JudgeConfig, flat
 from rlaif.config_data import DataSet
 from rlaif.config_file import load_config
+from rlaif.exam.command import _keep
 from rlaif.exam.embedded import embedded_exam
+from rlaif.exam.grade import ExamResult
+from rlaif.exam.hold import Held
+from rlaif.exam.items import Exam
 from rlaif.exam.licence import check_licence, command, ensure_licence, licence_of, said_nothing_of
 from rlaif.exam.sources import WORTH, licensing_exam, names
 from rlaif.judging.configured import judge_rows
@@ -265,6 +269,30 @@ def test_a_licence_of_other_data_is_none(tmp_path: Path) -> None:
     with run.stage(0, "prepare") as stage:
         stage.detail = {"medquad": {"source": "pages.jsonl", "data_sha256": "b" * 64}}
     assert check_licence(run, judge_id) is None
+
+
+def test_an_exam_of_other_data_gives_a_run_no_licence(tmp_path: Path) -> None:
+    """The embedded exam stands in for data of which none can be made. Nobody gets round the data's own exam with it."""
+    folder = tmp_path / "run"
+    run = open_or_create(folder, pages(tmp_path / "many.jsonl", 90))
+    with pytest.raises(UsageError, match="takes its licence from the own exam, and these settings are of the embedded"):
+        exam("--run", str(folder), "--profile", "embedded")
+    assert licence_of(run, REFERENCE.identity.judge_id) is None
+
+
+def test_the_record_of_other_data_gives_way_and_that_of_more_pairs_stays(tmp_path: Path) -> None:
+    run = open_or_create(tmp_path / "run", Config(data=DataConfig(medquad="pages.jsonl")))
+    with run.stage(0, "prepare") as stage:
+        stage.detail = {"medquad": {"source": "pages.jsonl", "data_sha256": "b" * 64}}
+
+    def sit(data: str, n: int, *refusals: str) -> bool | None:
+        made = Exam("medquad", (), about={"data_sha256": data * 64})
+        _keep(run, Held(made, (), ExamResult("medquad", (), n, 0.9, 0.9, None, (), refusals, ())), REFERENCE, Screen())
+        return check_licence(run, REFERENCE.identity.judge_id)
+
+    assert sit("a", 900) is None
+    assert sit("b", 400) is True, "fewer pairs, but of the run's data"
+    assert sit("b", 40, "too few") is True
 
 
 def test_a_run_of_an_older_version_keeps_the_licence_that_it_labelled_with(
