@@ -81,8 +81,7 @@ def simulate_own(run: Run, loops: int, rounds: int, screen: Screen) -> dict[str,
 
     def null_loops(n: int, step: Callable[[], None] = lambda: None) -> Promotions:
         stream, numbers = redealt_pairs(champion, challenger), range(1, rounds + 1)
-        handed_on = {"inherited": first.inherited, "share": first.share}
-        return promotions(stream, n, numbers, settings, seed, step, **handed_on)
+        return promotions(stream, n, numbers, settings, seed, step, inherited=first.inherited, share=first.share)
 
     expected = _expected_s(
         lambda: null_loops(PROBE),
