@@ -170,7 +170,7 @@ OUTSIDE_HASH = (
     *(f"recipe.{key}" for key in RecipeConfig.model_fields),
 )
 # With these values the hash is that of runs which were made without the key.
-LATER_KEYS = {"sampling.engine": "local", "pairs.length_drift": 1.0, "dpo.interpolation": 1.0}
+LATER_KEYS = {"sampling.engine": "local", "pairs.length_drift": 1.0, "dpo.interpolation": 1.0, "data.healthbench": ""}
 
 
 class PairsConfig(Section):
@@ -210,7 +210,8 @@ class EvalConfig(Section):
     of token F1.
 
     It is named as in [judge], with a prompt and an address of its own; how fast and how much it is asked is as there.
-    `benchmarks` are of others (rlaif.plugins), each with what it may lose at the gate.
+    `benchmarks` stand beside the two sides of the gate, each with what it may lose there: those of others
+    (rlaif.plugins), and healthbench.
     """
 
     benchmarks: dict[str, Share] = {}

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from rlaif.config_bounds import Count, Section, Share
 
+HEALTHBENCH = "healthbench"  # the format, the data set and the benchmark
+
 
 class DataSet(Section):
     """One further source of questions, an entry of `data.sets`; read by rlaif.data.sets.
@@ -50,11 +52,12 @@ class DataSet(Section):
 
 class DataConfig(Section):
     """Where questions come from: "embedded", a local file or folder, or a hub id. The limits count items; 0 means
-    all.
+    all. `healthbench` is for the gate and the sealed test alone: no item of it is trained on.
     """
 
     pubmedqa: str = "embedded"
     medquad: str = "embedded"
+    healthbench: str = ""  # a file or hub id in HealthBench's schema; "": the run has none
     leaks: Literal["drop", "stop", "off"] = (
         "drop"  # what to do about eval items that are found in training; see rlaif.data.leaks
     )

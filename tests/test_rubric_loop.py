@@ -8,15 +8,13 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rlaif.testing.rubric_files import write_healthbench, write_lists, write_meta, write_rar
+from rubric_server import served
 from stores.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -50,43 +48,10 @@ def call(*arguments: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def verdicts(prompt: str) -> str:
-    """Met is what the answer has more than half of the longer words of."""
-    answer = re.search(r"^<answer (\w+)>\n(.*?)\n</answer \1>$", prompt, re.DOTALL | re.MULTILINE)
-    assert answer, prompt
-    said = set(re.findall(r"[a-z]{4,}", answer[2].lower()))
-    found = []
-    for number, text in re.findall(r"^(\d+)\. (.+)$", prompt, re.MULTILINE):
-        wanted = set(re.findall(r"[a-z]{4,}", text.lower()))
-        met = "yes" if 2 * len(wanted & said) > len(wanted) else "no"
-        found.append({"criterion": int(number), "reason": f"{len(wanted & said)} words", "met": met})
-    return json.dumps({"verdicts": found})
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = verdicts(body["messages"][-1]["content"])
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 300, "completion_tokens": 30, "total_tokens": 330}
-        data = json.dumps(
-            {"id": "1", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice], "usage": usage}
-        )
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(data.encode())
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    stub = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=stub.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{stub.server_address[1]}/v1"
-    stub.shutdown()
+    with served() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from collections import Counter
 from typing import Any
 
 from rlaif.config import Config
-from rlaif.config_data import DataConfig
+from rlaif.config_data import HEALTHBENCH, DataConfig
 from rlaif.data import load_questions
 from rlaif.data.leaks import check_leaks, summary
 from rlaif.data.medquad import GATE, split_of
 from rlaif.data.overlap import normal
 from rlaif.data.own import check_own, in_words, rows_left_out, with_options
-from rlaif.data.sets import load_set
+from rlaif.data.sets import load_measured, load_set, set_name
 from rlaif.text_metrics import QUALIFIERS, tokens
 from rlaif.types import DataError, Question, UsageError
 
@@ -42,7 +42,16 @@ def prepare_questions(config: Config, measured: tuple[str, ...]) -> tuple[list[Q
             made = said
         questions += made
         report[benchmark] = {"source": source, "data_sha256": loaded.data_sha256} | loaded.report
+    if source := config.data.healthbench:
+        loaded = load_measured(source)
+        questions += loaded.questions
+        report[HEALTHBENCH] = {"source": source, "data_sha256": loaded.data_sha256} | loaded.report
     for number, spec in enumerate(config.data.sets):
+        if source and set_name(spec).startswith(HEALTHBENCH):
+            raise UsageError(
+                f"data.healthbench and data.sets.{number} would both be {HEALTHBENCH}: give the entry another name "
+                f"(--set data.sets.{number}.name=hb), or leave data.healthbench out"
+            )
         loaded = load_set(spec, number)
         questions += [cut_reference(q, 0 if q.label else config.data.max_reference_words) for q in loaded.questions]
         for name in dict.fromkeys(q.dataset for q in loaded.questions):  # a person's own rows may be of two
@@ -100,7 +109,10 @@ def drop_leaks(
     if "all sets" in report:
         report["all sets"]["splits"] = dict(Counter(q.split for q in questions))
     own = [key for key in ("pubmedqa", "medquad") if key in report and getattr(config.data, key)]
-    for key, split in ((key, split) for key in own for split in ("train", "gate")):
+    needed: list[tuple[str, str]] = [(key, split) for key in own for split in ("train", "gate")]
+    if config.data.healthbench:
+        needed.append((HEALTHBENCH, "gate"))
+    for key, split in needed:
         source = report[key]
         if not source["splits"].get(split):
             found = source.get("leaks", {})
@@ -108,7 +120,7 @@ def drop_leaks(
             raise DataError(
                 f"data.{key}={source['source']}: no {split} questions among its "
                 f"{sum(source['splits'].values())}{left}; "
-                "the loop needs train and gate questions"
+                f"the loop needs {'gate' if key == HEALTHBENCH else 'train and gate'} questions"
             )
     return questions
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import DataSet
+from rlaif.config_data import HEALTHBENCH
 from rlaif.config_file import nearest
 from rlaif.data import choices_free_text, meadow, medquad, pubmedqa, rubrics, ultramedical
 from rlaif.data.items import Item, Loaded, Reader
@@ -43,21 +44,23 @@ READERS: dict[str, Reader] = {
     "rar-medicine": rubrics.rar,
     "rubrics": rubrics.listed,
 }
+MEASURED = (0.0, 0.5, 0.5)  # train, gate, sealed: of a set that is for measuring alone
 OWN_LOADERS = {
     "medquad": medquad.load,
     "pubmedqa": pubmedqa.load,
 }  # their own loaders know their groups and official splits
 
 
-def load_set(spec: DataSet, number: int) -> Loaded:
-    """The questions of entry `number` (from 0) of `data.sets`, in its order.
+def load_set(spec: DataSet, number: int | None) -> Loaded:
+    """The questions of entry `number` (from 0) of `data.sets`, in its order; None: of `data.healthbench`.
 
     The report counts `dropped` rows: filtered, no_content (the release's own empty rows), repeated, over_limit. Raises
     DataError as `tables.read_table`, for a missing column (says which were found), a cell of the wrong type (file,
     line, column), a label other than yes/no/maybe, and when nothing is left; UsageError for settings that the format
     does not have, and for a format that nobody reads.
     """
-    name, key = set_name(spec), f"data.sets.{number}"
+    name, key = set_name(spec), "data.healthbench" if number is None else f"data.sets.{number}"
+    where = key if number is None else f"{key}.path"
     if spec.format in OWN_LOADERS:
         return _benchmark(spec, name, key)
     if f".{spec.format}" in SUFFIXES and not is_hub_id(spec.path) and not spec.path.lower().endswith(f".{spec.format}"):
@@ -65,7 +68,7 @@ def load_set(spec: DataSet, number: int) -> Loaded:
     if foreign := is_foreign(spec.format, f"{key}.format"):
         table = read_plugin(spec.format, spec.path, f"{key}.format")
     else:
-        table = read_table(spec.path, f"{key}.path", hub_config=rubrics.HUB_CONFIGS.get(spec.format))
+        table = read_table(spec.path, where, hub_config=rubrics.HUB_CONFIGS.get(spec.format))
     read = READERS.get(spec.format) or _mapped(spec, table)
     dropped: Counter[str] = Counter()
     items = list(_items(table, spec, read, dropped))
@@ -144,6 +147,14 @@ def load_published(benchmark: str, source: str, *, eval_only: bool) -> Loaded:
     loaded = load_set(DataSet.model_validate({"format": benchmark, "path": source}), 0)
     questions = [replace(q, split="sealed") for q in loaded.questions] if eval_only else loaded.questions
     return replace(loaded, questions=questions)
+
+
+def load_measured(source: str) -> Loaded:
+    """A file of HealthBench's schema for the gate and the sealed test: half of its groups for each, and none to train
+    on. Raises DataError as :func:`load_set`.
+    """
+    spec = {"format": HEALTHBENCH, "path": source, "fractions": MEASURED}
+    return load_set(DataSet.model_validate(spec), None)
 
 
 def set_name(spec: DataSet) -> str:

@@ -13,16 +13,18 @@ files (rlaif/data/own.py) are own_text, or own_labels where they have a label. A
 its own.
 
 Those of others (`evaluation.benchmarks`, see `rlaif.evals.plugin`) are no part of the table: :func:`benchmark_of` and
-:func:`at_the_gate` know both.
+:func:`at_the_gate` know both. HealthBench may be named there too. It is then no side of the gate: it stands beside
+them, and may not lose more than its margin.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
 from rlaif.config import EvalConfig
+from rlaif.config_data import HEALTHBENCH
 from rlaif.plugins import short_name
 from rlaif.types import UsageError
 
@@ -36,7 +38,8 @@ class Benchmark:
     `metric` (0-1, larger is better) is what the gate and the tables look at; `metrics` are all that an evaluation
     stores. `gate`: "accuracy" and "score" are the two sides of the gate, of which one must gain and neither may lose; a
     benchmark with "not_worse" may not lose more than `margin`; one with "" is for the command `evaluate` alone. A value
-    of `metric` below `error_below` counts as an error in `compare`.
+    of `metric` below `error_below` counts as an error in `compare`. One `by_rubric` has its figure from a judge: at the
+    gate and in the sealed test that judge's marks count, and `metric` does not.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Benchmark:
     margin: float = 0.04
     code: str = ""  # the module, where it is not called as the benchmark
     plugin: str = ""  # the name of somebody else's code, which stands in the module's place
+    by_rubric: bool = False
 
     @property
     def metric(self) -> str:
@@ -67,7 +71,14 @@ BENCHMARKS = {
         Benchmark("medquad", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5),
         Benchmark("pubmedqa", "accuracy", ("accuracy",)),
         Benchmark("own_text", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5, code="medquad"),
-        Benchmark("healthbench", "score", ("token_f1", "rouge_l", "consistency"), error_below=0.5, code="medquad"),
+        Benchmark(
+            HEALTHBENCH,
+            "score",
+            ("token_f1", "rouge_l", "consistency"),
+            error_below=0.5,
+            code="medquad",
+            by_rubric=True,
+        ),
         Benchmark("own_labels", "accuracy", ("accuracy",), code="pubmedqa"),
         Benchmark("medqa", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
         Benchmark("mmlu", "", ("accuracy", "cloze_acc", "cloze_acc_norm"), code="choices"),
@@ -87,7 +98,9 @@ BEGINS_WITH_ONE = (
 def benchmark_of(settings: EvalConfig, name: str) -> Benchmark:
     """The benchmark called `name`, of rlaif or of others. Imports nothing. UsageError when there is none."""
     if name in BENCHMARKS:
-        return BENCHMARKS[name]
+        known = BENCHMARKS[name]
+        beside = known.by_rubric and name in settings.benchmarks
+        return replace(known, gate="not_worse", margin=settings.benchmarks[name]) if beside else known
     for plugin, margin in settings.benchmarks.items():
         if short_name(plugin) == name:
             return Benchmark(name, "not_worse", (PLUGIN_METRIC,), margin=margin, plugin=plugin)
@@ -99,8 +112,14 @@ def at_the_gate(settings: EvalConfig) -> tuple[str, ...]:
     return (*AT_THE_GATE, *plugin_names(settings))
 
 
+def free_text_at_the_gate(settings: EvalConfig) -> tuple[str, ...]:
+    """The names of FREE_TEXT that may be the free text of the gate: without the one that stands beside it."""
+    return tuple(name for name in FREE_TEXT if name not in settings.benchmarks)
+
+
 def plugin_names(settings: EvalConfig) -> tuple[str, ...]:
-    return tuple(map(short_name, settings.benchmarks))
+    """The names of the benchmarks of others."""
+    return tuple(short_name(name) for name in settings.benchmarks if name != HEALTHBENCH)
 
 
 def benchmark_of_dataset(dataset: str) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rlaif.evals.benchmarks import FREE_TEXT, LABELLED, at_the_gate, benchmark_of
+from rlaif.config import EvalConfig
+from rlaif.config_data import HEALTHBENCH
+from rlaif.evals.benchmarks import (
+    FREE_TEXT,
+    LABELLED,
+    at_the_gate,
+    benchmark_of,
+    free_text_at_the_gate,
+)
 from rlaif.policies import load_policy
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
@@ -47,13 +55,14 @@ def gate_questions(run: Run) -> dict[str, list[Question]]:
     return {b: questions for b, questions in by_benchmark.items() if questions}
 
 
-def check_benchmarks(datasets: Iterable[str]) -> None:
+def check_benchmarks(datasets: Iterable[str], settings: EvalConfig) -> None:
     """UsageError when `datasets`, those of the gate's questions, are of no benchmark, or of two of the same side.
 
-    The gate decides on free text, on labels or on both, each on one benchmark.
+    The gate decides on free text, on labels or on both, each on one benchmark; what `evaluation.benchmarks` names
+    stands beside them.
     """
-    names = list(datasets)
-    found = [[b for b in side if any(name.startswith(b) for name in names)] for side in (FREE_TEXT, LABELLED)]
+    names, sides = list(datasets), (free_text_at_the_gate(settings), LABELLED)
+    found = [[b for b in side if any(name.startswith(b) for name in names)] for side in sides]
     if not any(found):
         raise UsageError(
             "no gate questions: nothing could say whether training helped; give your own questions and answers with "
@@ -61,15 +70,25 @@ def check_benchmarks(datasets: Iterable[str]) -> None:
         )
     for kind, side in zip(("free text", "labels"), found, strict=True):
         if len(side) > 1:
+            beside = (
+                '; or let healthbench stand beside the other, with what it may lose: --set "evaluation.benchmarks='
+                '{healthbench = 0.05}"'
+            )
             raise UsageError(
                 f"two benchmarks of {kind}: {' and '.join(side)}; the gate reads one of each kind: leave one out, "
-                "for example with --set data.medquad= or --set data.pubmedqa="
+                f"for example with --set data.medquad= or --set data.pubmedqa={beside if HEALTHBENCH in side else ''}"
             )
 
 
 def free_text(run: Run) -> list[Question]:
     """The gate's free-text items, whichever benchmark they are of; empty where the run has labels alone."""
-    return next((questions for b, questions in gate_questions(run).items() if b in FREE_TEXT), [])
+    names = free_text_at_the_gate(run.config.evaluation)
+    return next((questions for b, questions in gate_questions(run).items() if b in names), [])
+
+
+def marked_questions(run: Run) -> dict[str, list[Question]]:
+    """Benchmark -> the gate's items whose answers its judge marks: the free text, and HealthBench beside it."""
+    return {b: questions for b, questions in gate_questions(run).items() if b in FREE_TEXT}
 
 
 def data_hash(questions: Sequence[Question]) -> str:
@@ -113,8 +132,10 @@ def evaluate_questions(
     )
     values = [i.value for i in items if i.metric == measured.metric and i.value is not None]
     kind = questions[0].dataset if questions else benchmark
-    mean = sum(values) / max(len(values), 1)
-    bar.finish(f"{policy_id[:8]} on {len(questions)} {kind} items: {measured.metric} {mean:.4f}")
+    mean = f": {measured.metric} {sum(values) / max(len(values), 1):.4f}"
+    if measured.by_rubric:  # answers are made here; what they are worth is said by a judge
+        mean = ", answered"
+    bar.finish(f"{policy_id[:8]} on {len(questions)} {kind} items{mean}")
     if more and (more_rows := getattr(module, "more_rows", None)):
         items += more_rows(model, base.tokenizer, questions, items, prompt, more.encoder, screen)
     return items, time.monotonic() - started

@@ -7,6 +7,9 @@ the mean of such scores, clipped to 0-1, and its bootstrap standard deviation ov
 
 Such a score is as good as its grader: :func:`graded` always says who that was, how far it agrees with physicians (the
 exam healthbench_meta), and what the score is once its known errors are taken out.
+
+At the gate and in the sealed test an answer's mark is its score, and the marks' means are compared as they are: a mean
+that is clipped to 0 could get no worse. The judge of the gate gives them, and it has to judge by rubrics.
 """
 
 from __future__ import annotations
@@ -19,11 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from judges import kind_of
+from rlaif.config import Config
+from rlaif.config_data import HEALTHBENCH
+from rlaif.judging.configured import gate_judge_config, judge_settings
 from rlaif.rubric import MET, MIN_JUDGED, clipped, judged_share, points
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import Judge, Question
+from rlaif.types import Judge, Question, UsageError, Verdict, content_id
 
+SCORING = 1  # of an answer's mark; a change of how it follows from the verdicts gets a new number
 EXAM = "healthbench_meta"  # the exam whose result says how far a judge agrees with physicians
 RESAMPLES = 1000
 LEAST_TOLD_APART = 0.05  # a judge whose rates of yes are closer cannot be calibrated
@@ -75,6 +83,29 @@ def example_scores(answer: Answer) -> dict[tuple[str, str], float]:
 def _score(criteria: Sequence[Checked]) -> float | None:
     known = [c for c in criteria if c.value is not None]
     return points([c.weight for c in known], [float((c.value or 0.0) >= MET) for c in known])
+
+
+def mark_of(verdict: Verdict) -> float | str:
+    """The score of one answer by a verdict on its criteria, those of the judge's prompt left out; or why it has none.
+
+    A judge that does not judge by rubrics gives its own score.
+    """
+    own = tuple(Checked(c.weight, c.category, c.value) for c in verdict.criteria if c.source != "prompt")
+    score = example_scores(Answer("", own)).get(("score", ""))
+    if score is None and not own:
+        score = verdict.score
+    if score is not None:
+        return score
+    return (
+        "too little of the question's own rubric was judged"
+        if verdict.score is not None
+        else (f"{verdict.status}: {verdict.reason}")
+    )
+
+
+def protocol_of_marks(answers: str) -> str:
+    """The protocol of marks on answers of the protocol `answers`."""
+    return content_id(HEALTHBENCH, SCORING, answers)
 
 
 def clipped_mean(values: Sequence[float]) -> float:
@@ -171,6 +202,43 @@ def known_agreement(run: Run, judge_id: str) -> dict[str, Any] | None:
     """
     rows = run.store.query("SELECT bounds FROM licences WHERE judge_id = ? AND exam = ?", [judge_id, EXAM])
     return json.loads(rows[0]["bounds"])["agreement"] if rows else None
+
+
+def grader(run: Run, judge_id: str) -> str:
+    """Who graded, in words: model, prompt and id of a judge of the run."""
+    rows = run.store.query("SELECT model, prompt_name FROM judges WHERE judge_id = ?", [judge_id])
+    return f"graded by {rows[0]['model']}, prompt {rows[0]['prompt_name']} ({judge_id})" if rows else ""
+
+
+def check_grader(config: Config, questions: Sequence[Question]) -> None:
+    """UsageError where HealthBench is at the gate or sealed in a new run with these `questions`, and nobody could grade
+    it; where it is named in `evaluation.benchmarks`, and is not there or trained on.
+    """
+    beside = HEALTHBENCH in config.evaluation.benchmarks
+    splits = {q.split for q in questions if q.dataset.startswith(HEALTHBENCH)}
+    if beside and "gate" not in splits:
+        raise UsageError(
+            "evaluation.benchmarks has healthbench, and there are no gate questions of it; name its file with "
+            "--set data.healthbench=FILE"
+        )
+    if beside and "train" in splits:
+        raise UsageError(
+            "evaluation.benchmarks has healthbench, and data.sets would train on a part of it; name the file in "
+            "data.healthbench instead, or set the fractions of its entry to [0.0, 0.5, 0.5]"
+        )
+    if (beside or config.data.healthbench) and not _judges_by_rubric(config):
+        raise UsageError(
+            "healthbench is graded by the gate's judge, which has to judge by rubrics and must not label: set "
+            "evaluation.judge to a chat model or local:FOLDER, and evaluation.judge_prompt=prompts/judge/rubric.md"
+        )
+
+
+def _judges_by_rubric(config: Config) -> bool:
+    gate = gate_judge_config(config)
+    if kind_of(gate.judge.model, gate.judge.addresses) not in ("chat", "local"):
+        return False
+    prompt = judge_settings(gate).prompt
+    return prompt is not None and prompt.mode == "rubric"
 
 
 def show(result: Mapping[str, Any], screen: Screen) -> None:

@@ -91,6 +91,11 @@ def check_plugins(settings: EvalConfig, datasets: Iterable[str] | None) -> None:
     for name in names:
         others = [*BENCHMARKS, *names]
         others.remove(name)
+        if name in BENCHMARKS and name in settings.benchmarks:
+            raise UsageError(
+                f"evaluation.benchmarks: {name} is a side of the gate, and its margin is in [gate]; name healthbench, "
+                "or a benchmark of your own"
+            )
         if clash := next((o for o in others if o.startswith(name) or name.startswith(o)), ""):
             raise UsageError(
                 f"evaluation.benchmarks: {name!r} and {clash!r} would share data sets, because one name begins with "

@@ -12,12 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from judges import make_judge
-from rlaif.config import Config, JudgeConfig
+from rlaif.config import Config
+from rlaif.config_data import HEALTHBENCH
+from rlaif.evals import healthbench
 from rlaif.evals.benchmarks import BENCHMARKS, benchmark_of_dataset
-from rlaif.evals.evaluate import free_text
+from rlaif.evals.evaluate import free_text, marked_questions
 from rlaif.evals.stored import stored
 from rlaif.judging.announce import describe
-from rlaif.judging.configured import chat_judges, judge_rows, judge_settings, members
+from rlaif.judging.configured import chat_judges, gate_judge_config, judge_rows, judge_settings, members
 from rlaif.prompts import Prompt
 from rlaif.records import criteria_of
 from rlaif.run import Run
@@ -29,17 +31,6 @@ METRIC = "quality"
 # The same by the judge that labels: for `evaluate` to show and the monitor judge_up, never for the gate's results.
 BY_LABELLER = "labelling_quality"
 CHUNK = 128  # answers between two steps of the progress bar
-
-
-def gate_judge_config(config: Config) -> Config:
-    """The configuration with the gate's judge in the place of the labelling one.
-
-    All but name, prompt and address is shared.
-    """
-    gate = config.evaluation
-    named = {"model": gate.judge, "prompt": gate.judge_prompt, "base_url": gate.judge_base_url, "urls": ()}
-    judge = config.judge.model_copy(update=named)
-    return config.model_copy(update={"judge": JudgeConfig.model_validate(judge.model_dump())})
 
 
 def make_gate_judge(config: Config, labelling: Judge | None, run: Run | None = None) -> Judge | None:
@@ -89,14 +80,18 @@ def measuring_judge(run: Run) -> tuple[Judge, str]:
 def gate_quality(
     run: Run, judge: Judge | None, policies: Sequence[str], round: int, prompt: Prompt, screen: Screen
 ) -> None:
-    """Stages `quality:<judge>:<policy>` of a round: what the gate needs beside the evaluation.
+    """Stages `quality:<judge>:<policy>` of a round, and for a benchmark beside the free text
+    `quality:<benchmark>:<judge>:<policy>`: what the gate needs beside the evaluation.
 
-    There is nothing to do without a gate's judge, or without free text.
+    There is nothing to do without a gate's judge, or without answers that it marks.
     """
-    questions = free_text(run)
-    if judge is not None and questions:
+    if judge is None:
+        return
+    beside = run.config.evaluation.benchmarks
+    for benchmark, questions in marked_questions(run).items():
+        which = f"{benchmark}:" if benchmark in beside else ""
         for policy_id in policies:
-            name = f"quality:{judge.identity.judge_id}:{policy_id}"
+            name = f"quality:{which}{judge.identity.judge_id}:{policy_id}"
             ensure_quality(run, judge, policy_id, questions, prompt, (round, name), screen)
 
 
@@ -159,7 +154,11 @@ def mark_answers(
     Each chunk is stored as it comes.
     """
     by_id = {q.question_id: q for q in questions}
+    by_rubric = bool(questions) and questions[0].dataset.startswith(HEALTHBENCH)
+    made = rubric_mark if by_rubric else mark
     silent = [replace(a, metric=metric, judge_id=judge.identity.judge_id) for a in answers if a.status == "failed"]
+    if by_rubric:
+        silent = [replace(a, protocol_hash=healthbench.protocol_of_marks(a.protocol_hash)) for a in silent]
     if silent:  # no answer was given, so there is none to mark
         run.store.write({"eval_items": silent}, replace=["eval_items"])
         answers = [a for a in answers if a.status != "failed"]
@@ -171,7 +170,7 @@ def mark_answers(
     bar, marks = screen.bar("quality", len(answers)), silent
     for start in range(0, len(answers), CHUNK):
         verdicts = judge.score(items[start : start + CHUNK])
-        rows = [mark(a, v, metric) for a, v in zip(answers[start : start + CHUNK], verdicts, strict=True)]
+        rows = [made(a, v, metric) for a, v in zip(answers[start : start + CHUNK], verdicts, strict=True)]
         tables: dict[str, Sequence[Any]] = {"eval_items": rows, **criteria_of(verdicts)}
         run.store.write(tables, replace=list(tables))
         bar.step(len(rows))
@@ -198,6 +197,17 @@ def mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
         reason="" if scored else f"{verdict.status}: {verdict.reason}",
         judge_id=verdict.judge_id,
     )
+
+
+def rubric_mark(answer: EvalItem, verdict: Verdict, metric: str = METRIC) -> EvalItem:
+    """:func:`mark` for an answer to a question of HealthBench: its score there, which may be below 0."""
+    row = mark(answer, verdict, metric)
+    found = healthbench.mark_of(verdict)
+    protocol = healthbench.protocol_of_marks(answer.protocol_hash)
+    if not isinstance(found, str):
+        return replace(row, value=found, status="scored", reason="", protocol_hash=protocol)
+    status = "unparsed" if verdict.status == "scored" else row.status
+    return replace(row, value=None, status=status, reason=found, protocol_hash=protocol)
 
 
 def _item(answer: EvalItem, q: Question) -> JudgeItem:

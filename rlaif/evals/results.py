@@ -13,7 +13,8 @@ from rlaif.types import EvalItem, RlaifError
 class MetricResults:
     """One metric of one policy on one benchmark: all tuples have one entry per item. `values` is None where unscored.
 
-    `margin` is what a benchmark that may only not get worse may lose at the gate, in units of the metric.
+    `margin` is what a benchmark that may only not get worse may lose at the gate, in units of the metric. `grader`: who
+    gave the values, in words, where they are worth nothing without that name.
     """
 
     benchmark: str
@@ -27,6 +28,7 @@ class MetricResults:
     protocol_hash: str
     data_sha256: str
     margin: float = 0.0
+    grader: str = ""
 
     def __post_init__(self) -> None:
         lengths = {len(column) for column in (self.item_ids, self.values, self.predictions, self.targets, self.groups)}
@@ -67,7 +69,7 @@ class PolicyResults:
     by the reference judge. `shuffled` is ROUGE-L of the same answers with their words shuffled, without a value where
     there is hardly an order. Both are None beside the `quality` of a judge that reads. `others` are the benchmarks that
     may not get worse (see `rlaif.evals.benchmarks`), each under a metric name of its own. `consistency` of the same
-    answers as `score` is None in simulations alone.
+    answers as `score` is None beside a rubric's score, and in simulations.
     """
 
     policy_id: str

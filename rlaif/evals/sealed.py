@@ -205,7 +205,8 @@ def result_table(opening: Opening) -> tuple[list[str], list[list[str]]]:
     columns = ["sealed items"]
     for row in rows:
         unscored = f"\n{row['unscored']} unscored" if row["unscored"] else ""
-        columns.append(f"{row['benchmark']}\n{row['metric']}\nn={row['n']}, {row['groups']} groups{unscored}")
+        named = f"\n{row['grader']}" if row.get("grader") else ""
+        columns.append(f"{row['benchmark']}\n{row['metric']}\nn={row['n']}, {row['groups']} groups{unscored}{named}")
     policies = opening.policies or {}
     table = [
         [f"{name} {policy_id[:8]}", *(f"{r['means'][name]:.4f}" for r in rows)] for name, policy_id in policies.items()

@@ -18,6 +18,7 @@ from rlaif.evals.benchmarks import BENCHMARKS, FREE_TEXT, LABELLED, at_the_gate,
 from rlaif.evals.carried import carry
 from rlaif.evals.compare import compare as compare_policies
 from rlaif.evals.evaluate import benchmark_questions, evaluate_questions
+from rlaif.evals.healthbench import grader
 from rlaif.evals.quality import ensure_quality, make_gate_judge
 from rlaif.evals.stored import stored
 from rlaif.judging.announce import announce
@@ -27,7 +28,7 @@ from rlaif.prompts import Prompt
 from rlaif.records import load_questions
 from rlaif.run import Run, check_disk, now, open_run, session
 from rlaif.screen import Screen
-from rlaif.types import Decision, EvalItem, Question, UsageError
+from rlaif.types import Decision, EvalItem, Judge, Question, UsageError
 from stores.lock import run_lock
 
 if TYPE_CHECKING:
@@ -70,11 +71,8 @@ def run_sealed_test(folder: Path, force: bool, confirm: Callable[[str], None], s
             if opening is None:
                 opening = sealed.record_opening(run, session_id, policies, {b: len(q) for b, q in questions.items()})
             evaluate_all(run, base, prompt, opening, policies, questions, screen)
-            free_text = next((questions[b] for b in FREE_TEXT if b in questions), [])
-            if judge and free_text:
-                for policy_id in dict.fromkeys(policies.values()):
-                    stage = (opening.round, f"sealed:{opening.number}:quality:{policy_id}")
-                    ensure_quality(run, judge, policy_id, free_text, prompt, stage, screen)
+            if judge:
+                mark_all(run, judge, prompt, opening, policies, questions, screen)
             conclude(run, prompt, opening, policies, questions, judge.identity.judge_id if judge else "")
     done = sealed.last_opening(run)
     assert done is not None and done.rows is not None  # conclude wrote them
@@ -144,6 +142,25 @@ def evaluate_all(
                 stage.detail = {"benchmark": benchmark, "policy_id": policy_id, "n": len(items)}
 
 
+def mark_all(
+    run: Run,
+    judge: Judge,
+    prompt: Prompt,
+    opening: sealed.Opening,
+    policies: Mapping[str, str],
+    questions: Questions,
+    screen: Screen,
+) -> None:
+    """Stages `sealed:<opening>:quality:<policy>`, and for a benchmark beside the free text
+    `sealed:<opening>:quality:<benchmark>:<policy>`: what `judge`, the gate's, says of the answers.
+    """
+    for benchmark in (b for b in questions if b in FREE_TEXT):
+        which = f"{benchmark}:" if benchmark in run.config.evaluation.benchmarks else ""
+        for policy_id in dict.fromkeys(policies.values()):
+            stage = (opening.round, f"sealed:{opening.number}:quality:{which}{policy_id}")
+            ensure_quality(run, judge, policy_id, questions[benchmark], prompt, stage, screen)
+
+
 def conclude(
     run: Run, prompt: Prompt, opening: sealed.Opening, policies: Mapping[str, str], questions: Questions, judge_id: str
 ) -> None:
@@ -153,12 +170,15 @@ def conclude(
     rows: list[dict[str, Any]] = []
     for benchmark, items in questions.items():
         groups = {q.question_id: q.group_id for q in items}
+        measured = benchmark_of(run.config.evaluation, benchmark)
         judged = [("quality", judge_id)] if judge_id and benchmark in FREE_TEXT else []
-        for metric, judge in [*judged, (benchmark_of(run.config.evaluation, benchmark).metric, "")]:
+        by_rubric = bool(judged) and measured.by_rubric
+        for metric, judge in judged if by_rubric else [*judged, (measured.metric, "")]:
             results = {
                 name: stored(run, p, benchmark, metric, items, prompt, "sealed", judge) for name, p in policies.items()
             }
-            rows += compare(results, groups, seed=run.config.seed)
+            found = compare(results, groups, seed=run.config.seed)
+            rows += [row | {"grader": grader(run, judge_id)} for row in found] if by_rubric else found
     with run.stage(opening.round, f"sealed:{opening.number}:result") as stage:
         evidence = {"opening": opening.number, "policies": policies, "rows": rows}
         stage.rows = {"decisions": [Decision(opening.round, sealed.KIND, "RESULT", in_words(rows), evidence)]}
@@ -206,5 +226,6 @@ def in_words(rows: Sequence[Mapping[str, Any]]) -> str:
         means = ", ".join(f"{name} {mean:.4f}" for name, mean in row["means"].items())
         gain = row["differences"]["champion - base"]
         told = f"; champion - base {gain['delta']:+.4f} [{gain['ci_low']:+.4f}, {gain['ci_high']:+.4f}]" if gain else ""
-        parts.append(f"{row['benchmark']} {row['metric']} (n={row['n']}): {means}{told}")
+        named = f", {row['grader']}" if row.get("grader") else ""
+        parts.append(f"{row['benchmark']} {row['metric']} (n={row['n']}{named}): {means}{told}")
     return " | ".join(parts)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from judges import WORD_JUDGES
-from rlaif.evals import loss
-from rlaif.evals.benchmarks import FREE_TEXT, LABELLED, benchmark_of
+from rlaif.evals import healthbench, loss
+from rlaif.evals.benchmarks import FREE_TEXT, LABELLED, benchmark_of, free_text_at_the_gate
 from rlaif.evals.carried import ITEM_COLUMNS, carried, carry
 from rlaif.evals.evaluate import data_hash, evaluate_questions, gate_questions
 from rlaif.evals.results import MetricResults, PolicyResults
@@ -45,7 +45,10 @@ def stored(
 
     The list is empty where there are none. Answers that an earlier version scored are scored again here.
     """
-    protocol = benchmark_of(run.config.evaluation, benchmark).module.protocol_hash(prompt, run.config.evaluation)
+    measured = benchmark_of(run.config.evaluation, benchmark)
+    protocol = measured.module.protocol_hash(prompt, run.config.evaluation)
+    if judge_id and measured.by_rubric:
+        protocol = healthbench.protocol_of_marks(protocol)
     rows = run.store.query(
         f"SELECT {ITEM_COLUMNS} FROM eval_items WHERE policy_id = ? AND starts_with(benchmark, ?) AND split = ? "
         "AND metric = ? AND judge_id = ? AND protocol_hash = ? AND data_sha256 = ? ORDER BY item_id",
@@ -62,13 +65,15 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
     """The gate's view of a policy: its stored results on the gate's items, in the order of their ids.
 
     With `judge_id`, that of the gate's own judge, the score is its `quality` instead of `token_f1`. ROUGE-L goes with a
-    score that compares words, consistency with every one.
+    score that compares words, consistency with every one but a rubric's, which is not about a reference.
     """
+    settings = run.config.evaluation
+    free_text = free_text_at_the_gate(settings)
     by_name = {}  # one for each benchmark
     beside = {}  # of the same answers as the score: ORDER and CONSISTENCY
     for benchmark, questions in gate_questions(run).items():
         groups = {q.question_id: q.group_id for q in questions}
-        measured = benchmark_of(run.config.evaluation, benchmark)
+        measured = benchmark_of(settings, benchmark)
         judged = judge_id and benchmark in FREE_TEXT
         metric, judge = ("quality", judge_id) if judged else (measured.metric, "")
         rows = stored(run, policy_id, benchmark, metric, questions, prompt, "gate", judge)
@@ -78,17 +83,19 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
                 "changed since this run measured with it; put back what it was, or start a new run"
             )
         by_name[benchmark] = MetricResults.of(rows, groups)
-        wanted = (ORDER, CONSISTENCY) if run.config.evaluation.judge in COMPARING_WORDS else (CONSISTENCY,)
-        for name in wanted if benchmark in FREE_TEXT else ():
+        wanted: tuple[str, ...] = (ORDER, CONSISTENCY) if settings.judge in COMPARING_WORDS else (CONSISTENCY,)
+        if judged and measured.by_rubric:
+            said_by = healthbench.grader(run, judge_id)
+            by_name[benchmark] = dataclasses.replace(by_name[benchmark], grader=said_by)
+            wanted = wanted if settings.judge in COMPARING_WORDS else ()
+        for name in wanted if benchmark in free_text else ():
             if rows := stored(run, policy_id, benchmark, name, questions, prompt):
                 beside[name] = MetricResults.of(rows, groups)
     order, consistency = beside.get(ORDER), beside.get(CONSISTENCY)
-    further = {name: by_name[name] for name in sorted(by_name.keys() - {*LABELLED, *FREE_TEXT})}
-    accuracy, score = (next((by_name[b] for b in side if b in by_name), None) for side in (LABELLED, FREE_TEXT))
+    further = {name: by_name[name] for name in sorted(by_name.keys() - {*LABELLED, *free_text})}
+    accuracy, score = (next((by_name[b] for b in side if b in by_name), None) for side in (LABELLED, free_text))
     others = tuple(
-        dataclasses.replace(
-            r, metric=f"{r.benchmark} {r.metric}", margin=benchmark_of(run.config.evaluation, name).margin
-        )
+        dataclasses.replace(r, metric=f"{r.benchmark} {r.metric}", margin=benchmark_of(settings, name).margin)
         for name, r in further.items()
     )
     in_disorder = order and shuffled(order)

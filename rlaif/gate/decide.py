@@ -29,6 +29,7 @@ valid are no evidence in either direction, so they end INCONCLUSIVE.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -195,7 +196,15 @@ def decide(
             rows += ordered_rows(challenger, seed, settings.resamples)
             if score and labelled and labelled.correction:
                 rows = labelled_rows(rows, score, labelled.correction, settings, seed)
-    return _conclude((*rows, *guards), measured, look, alpha, settings)
+    graders = {r.benchmark: r.grader for r in (challenger.score, *challenger.others) if r and r.grader}
+    rows = [with_grader(row, graders) for row in rows]
+    return _conclude((*rows, *guards), measured, look, alpha, settings, graders)
+
+
+def with_grader(row: GateRow, graders: Mapping[str, str]) -> GateRow:
+    """`row` with who graded (benchmark -> words) in its detail, where it has a figure of that."""
+    named = graders.get(row.benchmark or "") if row.delta is not None else None
+    return replace(row, detail=f"{row.detail}; {named}") if named else row
 
 
 def is_read(accuracy: Paired) -> Reading:
@@ -264,7 +273,12 @@ def _unscored_rows(champion: PolicyResults, challenger: PolicyResults, settings:
 
 
 def _conclude(
-    rows: tuple[GateRow, ...], m: Measured | None, look: Look, alpha: float, settings: GateConfig
+    rows: tuple[GateRow, ...],
+    m: Measured | None,
+    look: Look,
+    alpha: float,
+    settings: GateConfig,
+    graders: Mapping[str, str],
 ) -> GateResult:
     """The decision follows from the rows alone; `m` only serves to say how alpha was shared and how many items would
     settle it.
@@ -277,8 +291,10 @@ def _conclude(
     not_read = [row for row in rows if (row.condition, row.metric) == ("not_read", "accuracy")]
     unread = "".join(f"; {_words(row)} does not count: not shown to read" for row in not_read)
 
+    named = "".join(f"; {benchmark} {who}" for benchmark, who in graders.items())
+
     def result(action: Action, why: str, items: Items | None = None) -> GateResult:
-        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}{unread}"
+        reason = f"{look.kind.upper()} look {look.number}, alpha {alpha:.4f}{inherited}: {why}{unread}{named}"
         return GateResult(action, reason, alpha, rows, items, look.inherited, shares, look.share)
 
     invalid = [row for row in rows if row.condition == "valid" and not row.passed]

@@ -193,7 +193,9 @@ def words(row: Row) -> str:
         return (
             f"{change}, 95% interval {row['ci_low']:+.4f} to {row['ci_high']:+.4f} on {row['n']:,} items{groups}"
             f"{flips}; chance alone: adjusted p {row['p_adjusted']:.4f}, needs {row['alpha']:.4f} or less, and a "
-            f"gain of {row['threshold']:.4f}" + (f"; {detail.split('; ')[0]}" if "PPI++" in detail else "")
+            f"gain of {row['threshold']:.4f}"
+            + (f"; {detail.split('; ')[0]}" if "PPI++" in detail else "")
+            + grader_words(detail)
         )
     if condition == "judge_alone":
         return (
@@ -211,8 +213,13 @@ def words(row: Row) -> str:
         return (
             f"{change}; surely no better than {row['ci_high']:+.4f} (95%, one-sided), worth having from "
             f"{row['threshold']:+.4f}"
-        )
+        ) + grader_words(detail)
     return f"{metric}: {detail}"
+
+
+def grader_words(detail: str) -> str:
+    """Who graded a figure, behind a semicolon, where a row's detail names somebody."""
+    return "".join(f"; {part}" for part in detail.split("; ") if part.startswith("graded by "))
 
 
 def show(result: dict[str, Any], screen: Screen) -> None:

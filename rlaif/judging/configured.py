@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from judges import jury_names, kind_of
 from judges.jury import Jury
 from judges.settings import Budget, JudgeSettings
-from rlaif.config import Config
+from rlaif.config import Config, JudgeConfig
 from rlaif.prompts import load_judge_prompt
 from rlaif.run import Run
 from rlaif.types import Candidate, Judge, JudgeItem, Question, UsageError
@@ -58,6 +58,17 @@ def judge_settings(config: Config) -> JudgeSettings:
         price_out=judge.price_out,
         budget=Budget(judge.max_calls, judge.max_tokens, judge.max_cost),
     )
+
+
+def gate_judge_config(config: Config) -> Config:
+    """The configuration with the gate's judge in the place of the labelling one.
+
+    All but name, prompt and address is shared.
+    """
+    gate = config.evaluation
+    named = {"model": gate.judge, "prompt": gate.judge_prompt, "base_url": gate.judge_base_url, "urls": ()}
+    judge = config.judge.model_copy(update=named)
+    return config.model_copy(update={"judge": JudgeConfig.model_validate(judge.model_dump())})
 
 
 def check_pairwise(config: Config) -> None:

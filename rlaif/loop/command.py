@@ -9,11 +9,12 @@ from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
 from rlaif.evals.benchmarks import at_the_gate
 from rlaif.evals.evaluate import check_benchmarks
+from rlaif.evals.healthbench import check_grader
 from rlaif.evals.plugin import check_plugins
-from rlaif.evals.quality import gate_judge_config, make_gate_judge, with_cache
+from rlaif.evals.quality import make_gate_judge, with_cache
 from rlaif.evals.sealed import goes_on_after, record_going_on
 from rlaif.judging.announce import announce, mean_chars, mean_criteria, whole_loop
-from rlaif.judging.configured import chat_judges, check_pairwise, judge_settings, pairwise_judge
+from rlaif.judging.configured import chat_judges, check_pairwise, gate_judge_config, judge_settings, pairwise_judge
 from rlaif.loop.monitor_round import halted, stop_words
 from rlaif.loop.served import check_servers
 from rlaif.prompts import load_prompt
@@ -65,8 +66,9 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
     with screen.busy("reading and checking the data"):
         data = None if run else prepare_questions(config, at_the_gate(config.evaluation))
     datasets = {q.dataset for q in data[0] if q.split == "gate"} if data else None
-    if datasets is not None:
-        check_benchmarks(datasets)
+    if datasets is not None and data:
+        check_benchmarks(datasets, config.evaluation)
+        check_grader(config, data[0])
     check_plugins(config.evaluation, datasets)
     if config.sampling.engine == "vllm":
         with screen.busy("looking at the servers of sampling.urls"):

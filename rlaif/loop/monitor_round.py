@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlaif.config import Config
-from rlaif.evals.benchmarks import BEGINS_WITH_ONE, FREE_TEXT
+from rlaif.evals.benchmarks import BEGINS_WITH_ONE, free_text_at_the_gate
 from rlaif.evals.quality import BY_LABELLER
 from rlaif.gate.decide import Guard
 from rlaif.loop import controller, drift, monitors
@@ -218,7 +218,7 @@ def _on_same_items(
         "WHERE a.policy_id = ? AND b.policy_id = ? AND split = 'gate' "
         f"AND {BEGINS_WITH_ONE} AND metric IN (SELECT unnest(?)) AND a.value IS NOT NULL AND b.value IS NOT NULL "
         "ORDER BY item_id",
-        [first, second, list(FREE_TEXT), list(metrics)],
+        [first, second, list(free_text_at_the_gate(run.config.evaluation)), list(metrics)],
     )
     if not rows:
         return "", []

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from rlaif.evals.carried import carry
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
-from rlaif.evals.quality import gate_judge_config, gate_quality, labelled_quality
+from rlaif.evals.healthbench import check_grader
+from rlaif.evals.quality import gate_quality, labelled_quality
 from rlaif.evals.stored import results
 from rlaif.exam.licence import ensure_licence
 from rlaif.gate.decide import decide
 from rlaif.gate.labels import labels_at
 from rlaif.gate.looks import entered, follows_older_rule, next_look, tell_others
-from rlaif.judging.configured import judge_item, members
+from rlaif.judging.configured import gate_judge_config, judge_item, members
 from rlaif.judging.cut import as_judged
 from rlaif.judging.noise import UNMEASURED, measure_noise
 from rlaif.judging.stage import judge_round
@@ -73,7 +74,9 @@ def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
     if loop.run.config.sampling.engine == "vllm":
         check_base(loop.run, loop.base, loop.prompt, loop.screen.line)
     loop.screen.forecast = Forecast(loop.run, rounds, loop.judge.local)
-    check_benchmarks(gate_questions(loop.run))  # a run that `train` made may lack one
+    measured = gate_questions(loop.run)
+    check_benchmarks(measured, loop.run.config.evaluation)  # a run that `train` made may lack one
+    check_grader(loop.run.config, [q for questions in measured.values() for q in questions])
     tell_others(loop.run, loop.screen)
     ensure_licence(loop.run, loop.judge, loop.screen, hold_here=loop.judge.local)
     if loop.gate_judge:  # its word decides promotions, so it sits the same exam

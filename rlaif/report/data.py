@@ -57,6 +57,17 @@ _QUERIES = {
         WHERE v.replicate = 0 AND (l.judge_id IS NOT NULL OR c.round NOT IN (SELECT round FROM preferences))
         GROUP BY ALL HAVING count(v.value) > 0 ORDER BY ALL
     """,
+    # The scores of HealthBench's answers, below 0 too; each set of items, grader and protocol apart.
+    "healthbench": """
+        SELECT e.policy_id, e.benchmark, e.split, j.model, j.prompt_name, e.judge_id,
+               count(*) - count(e.value) AS unscored,
+               list(e.value ORDER BY e.item_id) FILTER (e.value IS NOT NULL) AS values
+        FROM eval_items e LEFT JOIN judges j USING (judge_id)
+        WHERE starts_with(e.benchmark, 'healthbench') AND e.metric = 'quality'
+        GROUP BY e.policy_id, e.benchmark, e.split, j.model, j.prompt_name, e.judge_id, e.protocol_hash, e.data_sha256
+        HAVING count(e.value) > 0
+        ORDER BY e.benchmark, e.split, e.judge_id, len(values) DESC, e.policy_id
+    """,
     "lengths": """
         SELECT round, count(*) AS n, quantile_cont(n_tokens, [0.1, 0.25, 0.5, 0.75, 0.9]) AS quantiles,
                avg((finish_reason IN ('length', 'thought'))::INTEGER) AS cut

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from judges import WORD_JUDGES
 from rlaif import wording as words
+from rlaif.evals.healthbench import EXAM, bootstrap_std, clipped_mean
 from rlaif.report.data import Data
 from rlaif.report.table import Table
 
@@ -36,6 +38,35 @@ def _result(row: dict[str, Any]) -> str:
     if not row["passed"]:
         return "failed"
     return f"restricted (rules failed: {len(row['limits'])})" if row.get("limits") else "passed"
+
+
+def healthbench(data: Data) -> Table | None:
+    """HealthBench's published figure of each policy, and who graded; None where nothing was graded."""
+    names = words.policy_names(data["policies"])
+    agreed = {
+        r["judge_id"]: json.loads(r["bounds"])["agreement"]["balanced_accuracy"]
+        for r in data["licences"]
+        if r.get("exam") == EXAM
+    }
+    rows = [
+        (
+            f"{r['benchmark']} {r['split']}",
+            names.get(r["policy_id"], r["policy_id"][:8]),
+            words.number(clipped_mean(r["values"])),
+            words.number(bootstrap_std(r["values"])),
+            f"{len(r['values']):,}",
+            f"{r['unscored']:,}",
+            f"{words.hide_places(r['model'] or '')}, {r['prompt_name'] or words.NONE} ({r['judge_id']})",
+            words.number(agreed.get(r["judge_id"])),
+        )
+        for r in data["healthbench"]
+    ]
+    columns = ("items", "policy", "score", "bootstrap std", "n", "unscored", "graded by", "agrees with physicians")
+    note = (
+        "the mean over the answers, clipped to 0 and 1, and its bootstrap standard deviation, as published. The gate "
+        "compares the means before clipping. Agreement: balanced accuracy in the exam healthbench_meta"
+    )
+    return Table("HealthBench", columns, tuple(rows), note=note) if rows else None
 
 
 def together(data: Data) -> Table | None:

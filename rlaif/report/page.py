@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rlaif import wording as words
-from rlaif.report import charts, evidence, tables
+from rlaif.report import charts, evidence, judges, tables
 from rlaif.report.answers import side_by_side
 from rlaif.report.charts import CURVES, Chart
 from rlaif.report.data import LONGEST_TEXT, Data, read
@@ -82,6 +82,7 @@ def render(data: Data) -> str:
         pair_table=tables.answers(data),
         drop_table=tables.drop_reasons(counts),
         criteria=tables.criteria(data),
+        healthbench=judges.healthbench(data),
         curves=_curve_charts(data),
         pairs=data["pairs"],
         longest=LONGEST_TEXT,

@@ -37,6 +37,9 @@ _REST = {
     "sealed": "SELECT * FROM sealed_tests ORDER BY opened_at",
     "red": "SELECT round, name, value, threshold FROM monitors WHERE red ORDER BY round, name",
     "means": MEANS,
+    # Who gave the scores of HealthBench: they are worth nothing without that name.
+    "graders": "SELECT DISTINCT e.benchmark, j.model, j.prompt_name, j.judge_id FROM eval_items e JOIN judges j "
+    "USING (judge_id) WHERE starts_with(e.benchmark, 'healthbench') AND e.metric = 'quality' ORDER BY ALL",
     "engines": f"SELECT {ENGINE} AS engine, count(*) AS n FROM candidates WHERE {ENGINE} IS NOT NULL "
     "GROUP BY 1 ORDER BY 1",
 }
@@ -61,6 +64,7 @@ class Snapshot:
     means: Rows = field(default_factory=list)
     sealed: Rows = field(default_factory=list)
     red: Rows = field(default_factory=list)  # the red monitors
+    graders: Rows = field(default_factory=list)
     engines: Rows = field(default_factory=list)  # what sampled answers beside the process of the loop, and how many
 
 

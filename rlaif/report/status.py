@@ -63,6 +63,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "policies": snapshot.policies,
         "means": [bare(row) for row in snapshot.means],
         "gates": snapshot.gates,
+        "graders": snapshot.graders,
         "red_monitors": snapshot.red,
         "engines": snapshot.engines,
         "decisions": [d | {"evidence": json.loads(d["evidence"])} for d in snapshot.decisions],
@@ -115,6 +116,9 @@ def _print_summary(snapshot: Snapshot, screen: Screen) -> None:
         screen.line("")
         screen.table("Policies on the gate's items", columns, rows)
         screen.line(LEGEND)
+        for row in snapshot.graders:
+            who = f"{row['model']}, prompt {row['prompt_name']} ({row['judge_id']})"
+            screen.line(f"  {row['benchmark']} quality: graded by {who}, means before clipping")
     if snapshot.decisions:
         screen.heading("Decisions")
     for d in snapshot.decisions:

@@ -223,7 +223,10 @@ def sealed_result(data: Data) -> Table | None:
     for pair in opening.rows[0]["differences"]:
         rows.append((pair, *(_difference(r["differences"][pair]) for r in opening.rows)))
     measures = [
-        f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups)" for r in opening.rows
+        f"{r['benchmark']} {words.metric(r['metric'])} (n = {r['n']:,}, {r['groups']:,} groups"
+        + (f", {words.hide_places(r['grader'])}" if r.get("grader") else "")
+        + ")"
+        for r in opening.rows
     ]
     note = "paired differences with two-sided 95% intervals, bootstrap clustered by group"
     return Table("Base, SFT and champion side by side", ("", *measures), rows, note=note)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rlaif.config import EvalConfig
 from rlaif.config_file import load_config
 from rlaif.data.questions import prepare_questions
 from rlaif.evals.benchmarks import AT_THE_GATE
@@ -17,6 +19,7 @@ from rlaif.loop.draw import draw
 from rlaif.prompts import load_prompt
 from rlaif.records import load_questions
 from rlaif.run import Run, find, open_or_create, open_run
+from rlaif.testing.rubric_files import write_healthbench
 from rlaif.types import UsageError
 
 pytestmark = pytest.mark.slow  # reads the embedded data and checks it for leaks
@@ -84,13 +87,36 @@ def test_sft_trains_on_the_sets_that_are_named_in_the_recipes_template(run: Run)
 
 def test_the_loop_needs_one_benchmark_of_a_kind_and_not_two() -> None:
     for names in ("medquad_mine pubmedqa", "pubmedqa mine", "own_text", "own_labels", "own_labels medquad"):
-        check_benchmarks(names.split())
+        check_benchmarks(names.split(), EvalConfig())
     with pytest.raises(UsageError, match=r"no gate questions: .*--data FILE.*data\.medquad=FILE"):
-        check_benchmarks(["mine", "meadow"])
+        check_benchmarks(["mine", "meadow"], EvalConfig())
     with pytest.raises(UsageError, match=r"two benchmarks of free text: medquad and own_text; .*data\.medquad="):
-        check_benchmarks(["medquad_style", "own_text"])
+        check_benchmarks(["medquad_style", "own_text"], EvalConfig())
     with pytest.raises(UsageError, match="two benchmarks of labels: pubmedqa and own_labels"):
-        check_benchmarks(["own_labels", "pubmedqa"])
+        check_benchmarks(["own_labels", "pubmedqa"], EvalConfig())
+    with pytest.raises(UsageError, match=r'and healthbench; .*"evaluation\.benchmarks=\{healthbench = 0\.05\}"'):
+        check_benchmarks(["medquad_style", "healthbench"], EvalConfig())
+    check_benchmarks(["medquad_style", "healthbench"], EvalConfig(benchmarks={"healthbench": 0.05}))
+    check_benchmarks(["healthbench"], EvalConfig())
+    with pytest.raises(UsageError, match="no gate questions: nothing could say"):
+        check_benchmarks(["healthbench"], EvalConfig(benchmarks={"healthbench": 0.05}))
+
+
+def test_healthbench_is_measured_and_never_trained_on(tmp_path: Path) -> None:
+    file = write_healthbench(tmp_path / "hb.jsonl")
+    config = load_config("embedded", [f"data.healthbench={file}", "data.pubmedqa="])
+    questions, report = prepare_questions(config, AT_THE_GATE)
+    sides = Counter(q.split for q in questions if q.dataset == "healthbench")
+    assert set(sides) == {"gate", "sealed"} and sum(sides.values()) == 30 and min(sides.values()) >= 10
+    assert report["healthbench"]["splits"] == dict(sides) and report["healthbench"]["leaks"]["found"] == 0
+
+
+def test_healthbench_cannot_come_twice(tmp_path: Path) -> None:
+    file = write_healthbench(tmp_path / "hb.jsonl")
+    twice = [{"format": "healthbench", "path": str(file)}]
+    config = load_config("embedded", [f"data.healthbench={file}", "data.pubmedqa=", "data.medquad="], twice)
+    with pytest.raises(UsageError, match=r"data\.healthbench and data\.sets\.0 would both be healthbench: give"):
+        prepare_questions(config, AT_THE_GATE)
 
 
 def test_leaks_of_a_set_that_is_the_benchmark_are_on_record_and_the_gate_can_pass(tmp_path: Path) -> None:

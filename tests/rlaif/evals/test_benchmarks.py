@@ -8,8 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from rlaif.config import EvalConfig
 from rlaif.data import load_questions
-from rlaif.evals.benchmarks import AT_THE_GATE, BENCHMARKS, FREE_TEXT, FROM_FILES, LABELLED
+from rlaif.evals.benchmarks import (
+    AT_THE_GATE,
+    BENCHMARKS,
+    FREE_TEXT,
+    FROM_FILES,
+    LABELLED,
+    at_the_gate,
+    benchmark_of,
+    free_text_at_the_gate,
+    plugin_names,
+)
 from rlaif.types import DataError
 
 
@@ -20,6 +31,16 @@ def test_the_gate_has_two_sides() -> None:
     for name in BENCHMARKS:  # a data set belongs to the benchmark that its name begins with
         assert not [other for other in BENCHMARKS if other != name and other.startswith(name)]
     assert set(AT_THE_GATE) | set(FROM_FILES) == set(BENCHMARKS) and not set(AT_THE_GATE) & set(FROM_FILES)
+
+
+def test_healthbench_stands_beside_the_free_text_where_it_has_a_margin() -> None:
+    alone, beside = EvalConfig(), EvalConfig(benchmarks={"healthbench": 0.05, "mine:plain": 0.1})
+    assert benchmark_of(alone, "healthbench") is BENCHMARKS["healthbench"]
+    found = benchmark_of(beside, "healthbench")
+    assert (found.gate, found.margin, found.by_rubric) == ("not_worse", 0.05, True)
+    assert free_text_at_the_gate(alone) == FREE_TEXT
+    assert set(FREE_TEXT) - set(free_text_at_the_gate(beside)) == {"healthbench"}
+    assert plugin_names(beside) == ("plain",) and at_the_gate(beside) == (*AT_THE_GATE, "plain")
 
 
 @pytest.mark.slow  # imports torch

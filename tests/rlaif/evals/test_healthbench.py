@@ -4,16 +4,23 @@ import statistics
 
 import pytest
 
+from rlaif.config_file import load_config
 from rlaif.evals.healthbench import (
     Answer,
     Checked,
     Rates,
     bootstrap_std,
     calibrated,
+    check_grader,
     clipped_mean,
     example_scores,
     figures,
 )
+from rlaif.types import Question, Split, UsageError
+
+RUBRIC = "evaluation.judge_prompt=prompts/judge/rubric.md"
+BESIDE = "evaluation.benchmarks={healthbench = 0.05}"
+FILE = "data.healthbench=hb.jsonl"
 
 
 def answer(theme: str, *criteria: tuple[float, str, float | None]) -> Answer:
@@ -89,3 +96,33 @@ def test_calibration_takes_the_judges_errors_out() -> None:
     assert calibrated(said, Rates(0.9, 0.3), perfect) == pytest.approx(0.5, abs=1e-9)
     assert calibrated(said, Rates(0.6, 0.58), perfect) is None
     assert calibrated([], perfect, perfect) is None
+
+
+def asked(*splits: Split) -> list[Question]:
+    return [Question(f"q{s}", "healthbench", s, "s", f"g{s}", "What helps?") for s in splits]
+
+
+def test_a_chat_model_or_a_local_one_with_a_rubric_prompt_may_grade_at_the_gate() -> None:
+    for model in ("openai:a", "local:somewhere"):
+        config = load_config("embedded", [f"evaluation.judge={model}", RUBRIC, BESIDE, FILE])
+        check_grader(config, asked("gate", "sealed"))
+    check_grader(load_config("embedded", []), [])
+
+
+@pytest.mark.parametrize(
+    ("texts", "splits", "why"),
+    [
+        (["evaluation.judge=reference", FILE], ("gate",), "healthbench is graded by the gate's judge, which has to"),
+        (["evaluation.judge=openai:a", BESIDE], ("gate",), "evaluation.judge_prompt=prompts/judge/rubric.md"),
+        (["evaluation.judge=", FILE], ("gate",), "must not label: set evaluation.judge"),
+        ([RUBRIC, "evaluation.judge=openai:a,openai:b", FILE], ("gate",), "healthbench is graded by the gate's judge"),
+        ([RUBRIC, "evaluation.judge=openai:a", BESIDE], (), "no gate questions of it; name its file"),
+        ([RUBRIC, "evaluation.judge=openai:a", BESIDE], ("train", "gate"), "data.sets would train on a part of it"),
+    ],
+)
+def test_what_could_not_be_graded_or_was_trained_on_is_refused(
+    texts: list[str], splits: tuple[Split, ...], why: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_grader(load_config("embedded", texts), asked(*splits))
+    assert why in str(caught.value) and "\n" not in str(caught.value)

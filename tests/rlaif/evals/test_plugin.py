@@ -101,6 +101,8 @@ def test_what_is_configured_is_checked_before_any_model(tmp_path: Path, monkeypa
     check_plugins(EvalConfig(benchmarks={"aa_bench:plain": 0.1}), None)
     assert "no gate questions of 'plain': its items are those" in check(["medquad"], "aa_bench:plain")
     assert "'med' and 'medquad' would share data sets" in check(["med"], "aa_bench:med")
+    assert "medquad is a side of the gate, and its margin is in [gate]" in check(["medquad"], "medquad")
+    check_plugins(EvalConfig(benchmarks={"healthbench": 0.1}), ["medquad", "healthbench"])
     assert "would share data sets" in check(["plain"], "aa_bench:plain", "aa_other:plain")
     assert "has no 'gone'; its functions are: plain, med" in check(["gone"], "aa_bench:gone")
     assert "there is no module 'aa_none': it is neither installed nor in the current folder" in check([], "aa_none:x")

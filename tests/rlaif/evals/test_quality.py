@@ -12,10 +12,12 @@ from judges.reference import ReferenceJudge
 from judges.scripted import ScriptedJudge
 from rlaif.config import Config
 from rlaif.config_file import load_config
-from rlaif.evals.quality import gate_judge_config, make_gate_judge, mark, mark_answers, measuring_judge
+from rlaif.evals.quality import make_gate_judge, mark, mark_answers, measuring_judge, rubric_mark
+from rlaif.judging.configured import gate_judge_config
+from rlaif.rubric import verdict_of
 from rlaif.run import Run
 from rlaif.screen import Screen
-from rlaif.types import EvalItem, Question, UsageError, Verdict
+from rlaif.types import CriterionVerdict, EvalItem, Question, UsageError, Verdict
 
 ANSWER = EvalItem(
     "p", "medquad_style", "gate", "q", "token_f1", "Rest.", "Rest and water.", 0.5, protocol_hash="h", data_sha256="d"
@@ -115,3 +117,39 @@ def test_marks_are_stored_as_they_come_and_failed_ones_without_a_number(
     }
     judges = paired_run.store.query("SELECT model FROM judges WHERE judge_id = ?", [judge.identity.judge_id])
     assert judges == [{"model": judge.identity.model}], "who gave them is on record"
+
+
+def criterion(place: int, weight: float, value: float | None, source: str = "healthbench") -> CriterionVerdict:
+    why = "" if value is not None else "no answer came"
+    status: Any = "scored" if value is not None else "failed"
+    return CriterionVerdict("p/q", "j", 0, place, f"criterion {place}", weight, "", source, status, value, why)
+
+
+def rubric_verdict(*criteria: CriterionVerdict) -> Verdict:
+    return verdict_of(Verdict("p/q", "j", 0, "unparsed"), criteria)
+
+
+def test_a_mark_of_healthbench_is_the_answers_score_below_0_too() -> None:
+    verdict = rubric_verdict(criterion(0, 5, 1.0, "prompt"), criterion(1, 4, 0.0), criterion(2, -6, 1.0))
+    row = rubric_mark(ANSWER, verdict)
+    assert verdict.score == 0.0, "a verdict's own score is clipped, and the prompt's criteria count there"
+    assert (row.metric, row.value, row.status, row.judge_id) == ("quality", -1.5, "scored", "j")
+    assert row.protocol_hash not in ("", ANSWER.protocol_hash), "never held against marks of another arithmetic"
+    assert rubric_mark(ANSWER, rubric_verdict(criterion(0, 3, 0.6), criterion(1, 1, 0.4))).value == 0.75
+
+
+def test_a_mark_of_healthbench_without_enough_criteria_has_no_value_and_a_reason() -> None:
+    part = rubric_mark(ANSWER, rubric_verdict(criterion(0, 6, 1.0), criterion(1, 2, None)))
+    assert (part.value, part.status) == (1.0, "scored"), "of the criteria that were judged"
+    of_the_prompt = rubric_verdict(criterion(0, 9, 1.0, "prompt"), criterion(1, 1, 1.0), criterion(2, 5, None))
+    little = rubric_mark(ANSWER, of_the_prompt)
+    assert (of_the_prompt.status, little.value, little.status) == ("scored", None, "unparsed")
+    assert little.reason == "too little of the question's own rubric was judged"
+    none = rubric_mark(ANSWER, rubric_verdict(criterion(0, 6, None)))
+    assert (none.value, none.status) == (None, "failed") and "1 of 1 criteria not judged" in none.reason
+    faults = rubric_mark(ANSWER, rubric_verdict(criterion(0, -6, 0.0)))
+    assert faults.value is None and "no criterion has points above 0" in faults.reason
+
+
+def test_a_judge_that_does_not_judge_by_rubrics_gives_its_own_score() -> None:
+    assert rubric_mark(ANSWER, Verdict("p/q", "j", 0, "scored", 0.75)).value == 0.75

@@ -84,6 +84,20 @@ def test_a_further_benchmark_may_not_get_worse_and_cannot_win():
     assert judged(champion, policy(RIGHT, UP)).action == "INCONCLUSIVE", "the challenger was not measured on it"
 
 
+def test_a_graded_figure_never_stands_without_its_grader():
+    def graded(values):
+        beside = metric("healthbench quality", values, benchmark="healthbench", margin=0.05, grader="graded by a judge")
+        return replace(policy(RIGHT, UP), others=(beside,))
+
+    held = judged(replace(CHAMPION, others=graded(SCORE).others), graded(LEVEL))
+    assert held.action == "PROMOTE" and held.reason.endswith("; healthbench graded by a judge")
+    shown = [r for r in held.rows if r.benchmark == "healthbench" and r.delta is not None]
+    assert [r.condition for r in shown] == ["not_worse"] and shown[0].detail.endswith("; graded by a judge")
+    assert "graded by" not in "".join(r.detail for r in held.rows if r.benchmark != "healthbench")
+    below_0 = judged(replace(CHAMPION, others=graded([-0.2] * 200).others), graded([-0.5] * 200))
+    assert below_0.action == "REJECT" and "healthbench quality -0.2000 -> -0.5000" in below_0.reason
+
+
 def test_promoted_on_accuracy_with_the_other_metrics_level():
     result = judged(CHAMPION, policy(BETTER, LEVEL))
     assert result.action == "PROMOTE"

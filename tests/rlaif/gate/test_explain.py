@@ -127,6 +127,23 @@ def test_a_gain_that_was_not_needed_is_no_failure(run: Run) -> None:
     assert not any("NO" in line.split() for line in lines)
 
 
+def test_a_graded_figure_is_shown_with_its_grader(run: Run) -> None:
+    def graded(results: PolicyResults) -> PolicyResults:
+        score = results.score
+        assert score is not None
+        beside = replace(score, benchmark="healthbench", metric="healthbench quality", margin=0.05)
+        who = "graded by openai:a, prompt rubric (j1)"
+        return replace(results, score=replace(score, grader=who), others=(replace(beside, grader=who),))
+
+    judged(run, 1, graded(policy("chall", gained(25), SCORE)), champion=graded(CHAMPION))
+    found = explain(run, 1)
+    figures = [c for c in found["conditions"] if c["metric"] in ("token_f1", "healthbench quality") and c["delta"] == 0]
+    assert {c["condition"] for c in figures} == {"better", "not_worse", "gain_possible"}
+    assert all(c["words"].endswith("; graded by openai:a, prompt rubric (j1)") for c in figures)
+    assert found["reason"].count("graded by openai:a") == 2
+    assert not any("graded by" in c["words"] for c in found["conditions"] if c["metric"] == "accuracy")
+
+
 def test_round_0_and_the_latest_round(run: Run) -> None:
     judged(run, 0, policy("sft", gained(25), SCORE))
     judged(run, 1, policy("chall", RIGHT, SCORE))

@@ -3,7 +3,9 @@ from __future__ import annotations
 import dataclasses
 
 from rlaif.report.data import read
-from rlaif.report.judges import exams, together, warnings
+from rlaif.report.judges import exams, healthbench, together, warnings
+from rlaif.report.page import render
+from rlaif.report.snapshot import take
 from stores.store import Store
 
 
@@ -82,3 +84,27 @@ def test_which_exam_when_and_with_what_restriction(finished: Store) -> None:
     assert row[1] == "medquad" and row[3] == "restricted (rules failed: 1)" and row[6:] == ("a" * 12, "3")
     assert row[2].startswith("20") and len(row[2]) == 16
     assert warnings(data) == [f"The judge {reason}."]
+
+
+def test_healthbenchs_figures_stand_beside_their_grader(finished: Store) -> None:
+    assert healthbench(read(finished)) is None
+    row = {"benchmark": "healthbench", "split": "gate", "metric": "quality", "judge_id": "j77", "prediction": "a"}
+    row |= {"target": "", "protocol_hash": "h", "data_sha256": "d"}
+    values = {"base0000aa": [-1.0, -0.5, 0.2, None], "sft0000aaa": [0.5, 0.7, 0.6, None]}
+    scored, unscored = {"status": "scored", "reason": ""}, {"status": "failed", "reason": "no answer"}
+    rows = [
+        row | {"policy_id": p, "item_id": f"h{i}", "value": v} | (unscored if v is None else scored)
+        for p, of in values.items()
+        for i, v in enumerate(of)
+    ]
+    judge = {"judge_id": "j77", "model": "openai:a", "prompt_name": "rubric", "prompt_sha256": "p", "decoding": "{}"}
+    finished.write({"eval_items": rows, "judges": [judge]})
+    table = healthbench(read(finished))
+    assert table is not None
+    base, other = table.rows
+    assert base[2] == "0.000" and other[2] == "0.600", "clipped after the mean"
+    assert base[4:] == ("3", "1", "openai:a, rubric (j77)", "–")
+    assert "HealthBench" in render(read(finished)) and "openai:a, rubric (j77)" in render(read(finished))
+    assert take(finished).graders == [
+        {"benchmark": "healthbench", "model": "openai:a", "prompt_name": "rubric", "judge_id": "j77"}
+    ]
