@@ -83,7 +83,7 @@ def results(run: Run, policy_id: str, prompt: Prompt, judge_id: str = "") -> Pol
                 "changed since this run measured with it; put back what it was, or start a new run"
             )
         by_name[benchmark] = MetricResults.of(rows, groups)
-        wanted = (ORDER, CONSISTENCY) if settings.judge in COMPARING_WORDS else (CONSISTENCY,)
+        wanted: tuple[str, ...] = (ORDER, CONSISTENCY) if settings.judge in COMPARING_WORDS else (CONSISTENCY,)
         if judged and measured.by_rubric:
             said_by = healthbench.grader(run, judge_id)
             by_name[benchmark] = dataclasses.replace(by_name[benchmark], grader=said_by)
