@@ -111,7 +111,7 @@ class Pool:
         left, tries = deque(numbers), Counter[int]()
         self._heard, self._lost_in_row = self._clock(), 0
         for member in self._members:  # who was lost since the last time is found before it is given anything
-            member.coming = self._backend.greet(member.worker)
+            member.coming = member.coming or self._backend.greet(member.worker)
         try:
             while left or self.busy():
                 self._hire(len(left))

@@ -80,7 +80,7 @@ def connected(address: str) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(address=address, log_to_driver=False, logging_level="error", **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RlaifError(
             f'cluster.address "{address}" cannot be used: {_line(error)}; start a cluster with `ray start --head`, '
             'or set cluster.address = "local"'

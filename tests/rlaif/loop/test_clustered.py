@@ -8,18 +8,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from workers_here import Here
 
 from rlaif.cluster.pool import Pool, Task
 from rlaif.cluster.ray_backend import cluster
-from rlaif.cluster.worker import Wanted, Worker, wanted
+from rlaif.cluster.worker import Worker, wanted
 from rlaif.loop.sample import sample_round
 from rlaif.models.base import Base, load_base
+from rlaif.policies import weights_of
 from rlaif.prompts import load_prompt
 from rlaif.records import load_questions
 from rlaif.run import Run, open_run
@@ -28,36 +31,10 @@ from rlaif.types import Candidate, RlaifError
 
 PROMPT = load_prompt("prompts/policy/answer.md")
 SFT = "5f70000000000000"
-SMALL = {"k": 12, "max_new_tokens": 16, "batch_size": 2}  # 33 batches of a few tenths of a second
-BATCHES = 33
+SMALL = {"k": 6, "max_new_tokens": 16, "batch_size": 2}
+BATCHES = 18  # 15 of sampled answers, 3 of greedy ones
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_log_monitor": False}
 ROOT = Path(__file__).parents[3]
-
-
-class Here:
-    """Workers that are objects of this process: what they do, done at once."""
-
-    size = 2
-
-    def __init__(self, held: Wanted) -> None:
-        self.held = held
-
-    def start(self) -> Worker:
-        return Worker()
-
-    def greet(self, worker: Worker) -> Callable[[], Any]:
-        return lambda: worker.greet(self.held)
-
-    def give(self, worker: Worker, task: Task) -> Callable[[], Any]:
-        return lambda: getattr(worker, task.method)(*task.arguments)
-
-    def wait(self, futures: Sequence[Any], seconds: float) -> Sequence[Any]:
-        return futures
-
-    def result(self, future: Callable[[], Any]) -> Any:
-        return future()
-
-    def stop(self, worker: Worker) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +98,9 @@ def test_a_machine_that_would_make_something_else_is_refused(
 @pytest.mark.slow
 def test_a_policy_that_a_machine_does_not_see_is_one_line(trained_run: Run, base: Base, tmp_path: Path) -> None:
     run = copied(trained_run, tmp_path)
-    pool = Pool(Here(wanted(base, run.config.model)), print)
     worker = Worker()
     worker.greet(wanted(base, run.config.model))
-    sampled(run, base, pool)  # the policy is there
-    from rlaif.policies import weights_of
-
+    assert worker.answers(weights_of(run, SFT), ["a"], {"thinking": 0, "max_new_tokens": 1, "seed": 0}).tokens == 1
     gone = dataclasses.replace(weights_of(run, SFT), adapter=tmp_path / "elsewhere")
     with pytest.raises(RlaifError, match="at the same path on each machine") as caught:
         worker.answers(gone, ["a"], {})
@@ -135,17 +109,15 @@ def test_a_policy_that_a_machine_does_not_see_is_one_line(trained_run: Run, base
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """Three nodes of a real Ray cluster on this machine, with room for one worker each."""
+    """Two nodes of a real Ray cluster on this machine, with room for one worker each."""
     ray = pytest.importorskip("ray", reason='Ray is not installed: pip install ".[ray]"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
-        small = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-        machines = Cluster(initialize_head=True, head_node_args=small | {"include_dashboard": False})
+        machines = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False, "no_monitor": True})
         try:
-            for _ in range(2):
-                machines.add_node(**small)
+            machines.add_node(**NODE)
             machines.wait_for_nodes()
             yield machines
         finally:
@@ -159,12 +131,12 @@ def test_a_machine_lost_in_the_middle_changes_no_row(
     trained_run: Run, base: Base, undisturbed: list[Candidate], tmp_path: Path, machines: Any
 ) -> None:
     run, said = copied(trained_run, tmp_path, machines.address), io.StringIO()
-    third = machines.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    third = machines.add_node(**NODE)
     write, lost = run.store.write, []
 
     def losing(tables: Any, **more: Any) -> None:
         write(tables, **more)
-        if "candidates" in tables and not lost and pool.busy() == 4:
+        if "candidates" in tables and not lost and pool.busy() == 3:
             machines.remove_node(third, allow_graceful=False)
             lost.append(third)
 
@@ -172,6 +144,10 @@ def test_a_machine_lost_in_the_middle_changes_no_row(
     with cluster(run.config, base, lambda line: print(line, file=said)) as workers:
         assert workers
         pool = workers
+        nothing = Task("answers", (weights_of(run, SFT), [], {"thinking": 0, "max_new_tokens": 1, "seed": 0}))
+        while not workers.note().startswith("3 of 3"):  # all three are there before the work begins
+            list(workers.spread(range(3), lambda number: nothing))
+            time.sleep(0.1)
         made = sampled(run, base, workers)
         note = workers.note()
     assert lost and "is lost" in said.getvalue() and "others do its batches" in said.getvalue()
@@ -181,9 +157,8 @@ def test_a_machine_lost_in_the_middle_changes_no_row(
 
 CONTROLLER = """
 import dataclasses, os, signal, sys
-sys.path[:0] = [{root!r}, {tests!r}]
+sys.path[:0] = [{root!r}, {root!r} + "/tests", {tests!r}]
 from pathlib import Path
-from rlaif.loop.sample import Candidate
 import test_clustered as t
 from rlaif.cluster.ray_backend import cluster
 from rlaif.models.base import load_base
