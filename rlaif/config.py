@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from rlaif.config_bounds import Alpha, Batch, Count, Length, Positive, Rank, Ratio, Section, Share, Targets
+from rlaif.config_cluster import ClusterConfig
 from rlaif.config_data import DataConfig, DataSet
 from rlaif.config_judge import OUTSIDE_JUDGE, JudgeConfig
 from rlaif.config_sampling import SamplingConfig
 from rlaif.types import content_id
 
-__all__ = ["DataConfig", "DataSet", "JudgeConfig"]
+__all__ = ["ClusterConfig", "DataConfig", "DataSet", "JudgeConfig"]
 
 Blocker = Literal["logps_falling", "overfit", "distinct_2", "judge_up", "length_ratio", "kl_to_sft", "truncated"]
 
@@ -165,6 +166,8 @@ OUTSIDE_HASH = (
     "train.report_to",
     "train.checkpoint_minutes",
     "sampling.urls",
+    "cluster.address",
+    "cluster.workers",
     "evaluation.judge_base_url",
     *(f"judge.{key}" for key in OUTSIDE_JUDGE),
     *(f"recipe.{key}" for key in RecipeConfig.model_fields),
@@ -297,6 +300,7 @@ class Config(Section):
     evaluation: EvalConfig = EvalConfig()
     gate: GateConfig = GateConfig()
     monitors: MonitorConfig = MonitorConfig()
+    cluster: ClusterConfig = ClusterConfig()
     train: TrainConfig = TrainConfig()
     recipe: RecipeConfig = RecipeConfig()
 

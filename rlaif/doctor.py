@@ -32,7 +32,9 @@ OPTIONAL = {
     "bitsandbytes": "NF4 bases",
     "langchain": "LLM judges",
     "langchain-openai": "LLM judges at an OpenAI-compatible endpoint",
+    "ray": "a cluster (cluster.address)",
 }
+EXTRA = ("ray",)  # of the optional ones, what no plain install brings
 CONSTRAINTS = (
     Path(__file__).resolve().parents[1] / "constraints.txt"
 )  # beside the checkout; an installed package has none
@@ -92,7 +94,8 @@ def package_versions(tested: Mapping[str, str]) -> list[Finding]:
                 Finding(package, "not installed", "bad", f"pip install {package}" + (f"=={wanted}" if wanted else ""))
             )
         elif not version:
-            findings.append(Finding(package, "not installed", "warn", f"only needed for {OPTIONAL[package]}"))
+            level: Level = "ok" if package in EXTRA else "warn"
+            findings.append(Finding(package, "not installed", level, f"only needed for {OPTIONAL[package]}"))
         elif wanted and version.split("+")[0] != wanted.split("+")[0]:
             findings.append(Finding(package, version, "warn", f"tested with {wanted}"))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,10 +146,41 @@ def adapter_of(run: Run, policy: dict[str, Any]) -> Path | None:
     return None if is_whole(policy) else adapter_folder(run, policy)
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Where a policy's weights lie and what their hashes are, as another process can load them: the whole model that
+    its adapter lies on where that is not the run's base, and the adapter. None: it has none.
+    """
+
+    whole: Path | None = None
+    whole_sha256: str = ""
+    adapter: Path | None = None
+    adapter_sha256: str = ""
+
+
+def weights_of(run: Run, policy_id: str) -> Weights:
+    """RlaifError when what a policy is made of was pruned, or its settings have changed."""
+    policy = run.policy(policy_id)
+    whole, adapter = whole_under(run, policy), adapter_of(run, policy)
+    under = adapter_folder(run, whole) if whole else None
+    return Weights(
+        under.absolute() if under else None,
+        whole["sha256"] if whole else "",
+        adapter.absolute() if adapter else None,
+        policy["sha256"] if adapter else "",
+    )
+
+
+def assembled(base: Base, weights: Weights) -> Any:
+    """The policy on `base`, ready for sampling and scoring. RlaifError when its weights are missing or damaged."""
+    from rlaif.models.adapter import fast_copy
+    from rlaif.models.full import load_whole
+
+    if weights.whole:
+        base = load_whole(base, weights.whole, expected_sha256=weights.whole_sha256)
+    return fast_copy(base, weights.adapter, expected_sha256=weights.adapter_sha256 or None)
+
+
 def load_policy(run: Run, base: Base, policy_id: str) -> Any:
     """The policy ready for sampling and scoring. RlaifError when its adapter is missing, pruned or damaged."""
-    from rlaif.models.adapter import fast_copy
-
-    policy = run.policy(policy_id)
-    adapter = adapter_of(run, policy)
-    return fast_copy(base_under(run, base, policy), adapter, expected_sha256=policy["sha256"] if adapter else None)
+    return assembled(base, weights_of(run, policy_id))

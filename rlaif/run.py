@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlaif.checkpoints import clear_done
 from rlaif.config import OUTSIDE_HASH, Config, differing_keys, flat
@@ -27,6 +27,7 @@ from rlaif.trackers import Trackers
 from rlaif.types import Decision, RlaifError, UsageError, content_id
 from stores.store import DATABASE, Store
 
+T = TypeVar("T")
 PACKAGES = ("rlaif", "torch", "transformers", "trl", "peft", "gptqmodel", "bitsandbytes", "duckdb", "numpy")
 ID = re.compile("[0-9a-f]{16}")  # see rlaif.types.content_id
 FREE_BYTES_NEEDED = 200 * 2**20  # a run that cannot write its next adapter should stop before it trains one
@@ -56,6 +57,15 @@ class Stage:
             yield
         finally:
             self.model_seconds += time.monotonic() - started
+
+    def timed(self, made: Iterator[T]) -> Iterator[T]:
+        """What is made, the time of making it counted as model work."""
+        while True:
+            with self.model_time():
+                item = next(made, None)
+            if item is None:
+                return
+            yield item
 
 
 @dataclass

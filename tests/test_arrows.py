@@ -9,13 +9,14 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the ground up; what stands on one line may import what stands below it, and itself
     "rlaif.types rlaif.quiet rlaif.text_table rlaif.wording rlaif.text_metrics rlaif.config_bounds rlaif.thoughts "
     "rlaif.checkpoints",
-    "rlaif.screen rlaif.logs rlaif.config_data rlaif.config_judge rlaif.config_sampling rlaif.plugins rlaif.rubric "
-    "rlaif.prompt_head",
+    "rlaif.screen rlaif.logs rlaif.config_cluster rlaif.config_data rlaif.config_judge rlaif.config_sampling "
+    "rlaif.plugins rlaif.rubric rlaif.prompt_head",
     "rlaif.stats rlaif.power rlaif.config rlaif.prompts stores",
     "rlaif.config_file rlaif.render rlaif.trackers rlaif.embedded",
     "rlaif.run rlaif.models",
     "judges rlaif.records",
     "rlaif.policies rlaif.data rlaif.doctor",
+    "rlaif.cluster",
     "rlaif.judging",
     "rlaif.exam rlaif.chat",
     "rlaif.evals",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rlaif.cluster.policy import SpreadPolicy
+from rlaif.cluster.pool import Pool
 from rlaif.config import EvalConfig
 from rlaif.config_data import HEALTHBENCH
 from rlaif.evals.benchmarks import (
@@ -16,7 +18,7 @@ from rlaif.evals.benchmarks import (
     benchmark_of,
     free_text_at_the_gate,
 )
-from rlaif.policies import load_policy
+from rlaif.policies import load_policy, weights_of
 from rlaif.prompts import Prompt
 from rlaif.records import load_questions
 from rlaif.run import Run
@@ -111,18 +113,23 @@ def evaluate_questions(
     prompt: Prompt,
     screen: Screen,
     more: More | None = None,
+    workers: Pool | None = None,
 ) -> tuple[list[EvalItem], float]:
     """Results of a policy on `questions`, and the seconds of model work. Writes nothing.
 
-    Without `more` there is only what the gate reads.
+    Without `more` there is only what the gate reads, and `workers` may do it.
     """
     measured = benchmark_of(run.config.evaluation, benchmark)
     started = time.monotonic()
-    model = load_policy(run, base, policy_id)
+    model: Any
+    if workers and not more:
+        model = SpreadPolicy(workers, weights_of(run, policy_id), base.model.config)
+    else:
+        model = load_policy(run, base, policy_id)
     bar = screen.bar(f"evaluate {benchmark}", len(questions))
 
     def step(items: int, tokens: int) -> None:
-        bar.step(items, tokens=tokens)
+        bar.step(items, tokens=tokens, note=workers.note() if workers else "")
 
     settings, data = run.config.evaluation, data_hash(questions)
     options = more.options if more else {}
@@ -141,14 +148,22 @@ def evaluate_questions(
     return items, time.monotonic() - started
 
 
-def evaluate_policy(run: Run, base: Base, policy_id: str, round: int, prompt: Prompt, screen: Screen) -> None:
+def evaluate_policy(
+    run: Run,
+    base: Base,
+    policy_id: str,
+    round: int,
+    prompt: Prompt,
+    screen: Screen,
+    workers: Pool | None = None,
+) -> None:
     """Stages `evaluate:<benchmark>:<policy>`: the policy on the gate's items of each benchmark, once."""
     for benchmark, questions in gate_questions(run).items():
         name = f"evaluate:{benchmark}:{policy_id}"
         if run.done(round, name) is None:
             with run.stage(round, name) as stage:
                 items, stage.model_seconds = evaluate_questions(
-                    run, base, policy_id, benchmark, questions, prompt, screen
+                    run, base, policy_id, benchmark, questions, prompt, screen, workers=workers
                 )
                 stage.rows = {"eval_items": items}
                 stage.detail = {"benchmark": benchmark, "policy_id": policy_id, "n": len(questions)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rlaif.cluster.policy import SpreadPolicy
 from rlaif.config import EvalConfig
 from rlaif.evals import loss
 from rlaif.evals.consistency import consistency
+from rlaif.models.answers import Reply
 from rlaif.models.answers import answers as sample_answers
 from rlaif.models.generate import plan_batches, window
 from rlaif.prompts import Prompt
@@ -55,7 +57,7 @@ def rescored(rows: Sequence[EvalItem], protocol: str) -> list[EvalItem]:
 
 
 def evaluate(
-    model: PreTrainedModel,
+    model: PreTrainedModel | SpreadPolicy,
     tokenizer: PreTrainedTokenizerBase,
     policy_id: str,
     questions: Sequence[Question],
@@ -84,7 +86,7 @@ def evaluate(
 
 
 def greedy_answers(
-    model: PreTrainedModel,
+    model: PreTrainedModel | SpreadPolicy,
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     prompt: Prompt,
@@ -100,17 +102,16 @@ def greedy_answers(
     room = window(model) - settings.max_new_tokens - prompt.thinking
     fit = [i for i, length in enumerate(lengths) if length <= room]
     answers = [""] * len(questions)
-    for planned in plan_batches([lengths[i] for i in fit], settings.batch_size):
-        batch = [fit[i] for i in planned]
-        generations = sample_answers(
-            model,
-            tokenizer,
-            [prompts[i] for i in batch],
-            thinking=prompt.thinking,
-            max_new_tokens=settings.max_new_tokens,
-            seed=0,
-            greedy=True,
-        )
+    batches = [[fit[i] for i in planned] for planned in plan_batches([lengths[i] for i in fit], settings.batch_size)]
+    asked = [[prompts[i] for i in batch] for batch in batches]
+    how = {"thinking": prompt.thinking, "max_new_tokens": settings.max_new_tokens, "seed": 0, "greedy": True}
+    given: Iterator[tuple[int, list[Reply]]]
+    if isinstance(model, SpreadPolicy):
+        given = model.answers(asked, **how)
+    else:
+        given = ((number, sample_answers(model, tokenizer, texts, **how)) for number, texts in enumerate(asked))
+    for number, generations in given:
+        batch = batches[number]
         for index, generation in zip(batch, generations, strict=True):
             answers[index] = generation.text
         on_step(len(batch), sum(g.n_tokens + g.thought_tokens for g in generations))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlaif.cluster.policy import SpreadPolicy
 from rlaif.config import EvalConfig
 from rlaif.evals.benchmarks import BENCHMARKS, PLUGIN_METRIC, benchmark_of, plugin_names
 from rlaif.plugins import Plugin, load
@@ -36,7 +37,7 @@ class PluginBenchmark:
 
     def evaluate(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | SpreadPolicy,
         tokenizer: PreTrainedTokenizerBase,
         policy_id: str,
         questions: Sequence[Question],

@@ -5,10 +5,11 @@ the policy writes. So are a person's own labelled questions, with options of the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rlaif.cluster.policy import SpreadPolicy
 from rlaif.config import EvalConfig
 from rlaif.models.generate import plan_batches, sample, window
 from rlaif.models.logprobs import choice_logprobs
@@ -17,6 +18,7 @@ from rlaif.render import encode, label_prompt, options, render
 from rlaif.types import LABELS, EvalItem, Question, content_id
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -36,7 +38,7 @@ def protocol_hash(prompt: Prompt, settings: EvalConfig, mode: str = "loglik", te
 
 
 def evaluate(
-    model: PreTrainedModel,
+    model: PreTrainedModel | SpreadPolicy,
     tokenizer: PreTrainedTokenizerBase,
     policy_id: str,
     questions: Sequence[Question],
@@ -91,7 +93,7 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, question: Question, template
 
 
 def _loglik(
-    model: PreTrainedModel,
+    model: PreTrainedModel | SpreadPolicy,
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     batch_size: int,
@@ -102,19 +104,29 @@ def _loglik(
     lm-evaluation-harness.
     """
     blank = " " if template == "raw" else ""
-    answers = []
-    for start in range(0, len(questions), CHUNK):
-        asked = questions[start : start + CHUNK]
-        prompts = [prompt_text(tokenizer, q, template) for q in asked]
-        labels = [[blank + label for label in options(q)] for q in asked]
-        scores = choice_logprobs(model, tokenizer, prompts, labels, batch_size, window(model))
-        answers += [(options(q)[int(row.argmax())], "") for q, row in zip(asked, scores, strict=True)]
-        on_step(len(prompts), 0)
-    return answers
+    chunks = [questions[start : start + CHUNK] for start in range(0, len(questions), CHUNK)]
+    asked = [
+        ([prompt_text(tokenizer, q, template) for q in chunk], [[blank + label for label in options(q)] for q in chunk])
+        for chunk in chunks
+    ]
+    limit = window(model)
+    given: Iterator[tuple[int, np.ndarray]]
+    if isinstance(model, SpreadPolicy):
+        given = model.choices(asked, batch_size, limit)
+    else:
+        given = (
+            (number, choice_logprobs(model, tokenizer, prompts, labels, batch_size, limit))
+            for number, (prompts, labels) in enumerate(asked)
+        )
+    found: dict[int, list[tuple[str, str]]] = {}
+    for number, scores in given:
+        found[number] = [(options(q)[int(row.argmax())], "") for q, row in zip(chunks[number], scores, strict=True)]
+        on_step(len(chunks[number]), 0)
+    return [answer for number in range(len(chunks)) for answer in found[number]]
 
 
 def _generate(
-    model: PreTrainedModel,
+    model: PreTrainedModel | SpreadPolicy,
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     batch_size: int,
@@ -126,6 +138,8 @@ def _generate(
     prompts = [_fitting(tokenizer, q, template, room) for q in questions]
     lengths = [len(encode(tokenizer, text)) for text in prompts]
     answers = [("", "")] * len(questions)
+    if isinstance(model, SpreadPolicy):
+        raise TypeError("labels that a policy writes are read by the command evaluate alone, which has no workers")
     for batch in plan_batches(lengths, batch_size):
         made = sample(model, tokenizer, [prompts[i] for i in batch], max_new_tokens=NEW_TOKENS, seed=0, greedy=True)
         for index, generation in zip(batch, made, strict=True):

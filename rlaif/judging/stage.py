@@ -4,11 +4,13 @@ round.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
 from judges.jury import Jury
 from judges.settings import JudgeStopped
+from rlaif.cluster.judge import JudgeWanted, judge_wanted, judged
+from rlaif.cluster.pool import Pool
 from rlaif.judging.announce import describe
 from rlaif.judging.configured import SETTLED, chat_judges, judge_item, judge_rows, members
 from rlaif.judging.cut import CUT, cut_ids, store_cut
@@ -21,7 +23,13 @@ JUDGE_CHUNK = 256  # candidates judged between two writes
 
 
 def judge_round(
-    run: Run, judge: Judge, round: int, questions: Sequence[Question], candidates: Sequence[Candidate], screen: Screen
+    run: Run,
+    judge: Judge,
+    round: int,
+    questions: Sequence[Question],
+    candidates: Sequence[Candidate],
+    screen: Screen,
+    workers: Pool | None = None,
 ) -> list[Verdict]:
     """Verdicts of the labelling judge on all candidates of the round, which are as `rlaif.judging.cut.as_judged` gives
     them.
@@ -47,11 +55,13 @@ def judge_round(
                     screen.line(f"  to judge               {describe(asks.forecast(items))}")
             size = chunk_size(judge)
             bar = screen.bar("judge", len(todo))
-            for start in range(0, len(items), size):
-                with stage.model_time():
-                    verdicts = judge_chunk(run, judge, items[start : start + size], cut_ids(candidates))
+            chunks = [items[start : start + size] for start in range(0, len(items), size)]
+            held = judge_wanted(run.config.judge.model, judge) if workers else None
+            for verdicts in stage.timed(_judged(run, judge, chunks, cut_ids(candidates), workers, held)):
                 scores = [v.score for v in verdicts if v.score is not None]
-                bar.step(len(verdicts), note=f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score")
+                notes = [f"mean score {sum(scores) / len(scores):.3f}" if scores else "no score"]
+                notes += [workers.note()] if workers and held else []
+                bar.step(len(verdicts), note="  ".join(notes))
             verdicts = load_verdicts(run, round, judge_id)
             unscored = [v for v in verdicts if v.status != "scored"]
             share = len(unscored) / max(len(verdicts), 1)
@@ -74,6 +84,25 @@ def judge_round(
     return load_verdicts(run, round, judge_id)
 
 
+def _judged(
+    run: Run,
+    judge: Judge,
+    chunks: Sequence[Sequence[JudgeItem]],
+    cut: Container[str],
+    workers: Pool | None,
+    held: JudgeWanted | None,
+) -> Iterator[list[Verdict]]:
+    """The verdicts on each chunk, stored: by this process, or by workers where they can hold the judge."""
+    if workers and held:
+        for _, verdicts in judged(workers, held, chunks):
+            verdicts = _marked(verdicts, cut)
+            write_verdicts(run, verdicts)
+            yield verdicts
+    else:
+        for chunk in chunks:
+            yield judge_chunk(run, judge, chunk, cut)
+
+
 def chunk_size(judge: Judge) -> int:
     """How many answers are judged between two writes; fewer where a network is waited for, so that a person sees it
     move, and never fewer than may be asked at once.
@@ -88,19 +117,19 @@ def judge_chunk(run: Run, judge: Judge, items: Sequence[JudgeItem], cut: Contain
     Verdicts on the candidates in `cut` get the flag "cut". When the judge has to stop, what it had finished is stored.
     Raises JudgeStopped.
     """
-
-    def marked(verdicts: Sequence[Verdict]) -> list[Verdict]:
-        return [replace(v, flags=(*v.flags, CUT)) if v.candidate_id in cut else v for v in verdicts]
-
     try:
         given = judge.score_all(items) if isinstance(judge, Jury) else {judge.identity.judge_id: judge.score(items)}
     except JudgeStopped as error:
         if error.verdicts:
-            write_verdicts(run, marked(error.verdicts))
+            write_verdicts(run, _marked(error.verdicts, cut))
         raise
-    given = {judge_id: marked(verdicts) for judge_id, verdicts in given.items()}
+    given = {judge_id: _marked(verdicts, cut) for judge_id, verdicts in given.items()}
     write_verdicts(run, [verdict for verdicts in given.values() for verdict in verdicts])
     return given[judge.identity.judge_id]
+
+
+def _marked(verdicts: Sequence[Verdict], cut: Container[str]) -> list[Verdict]:
+    return [replace(v, flags=(*v.flags, CUT)) if v.candidate_id in cut else v for v in verdicts]
 
 
 def write_verdicts(run: Run, verdicts: Sequence[Verdict]) -> None:

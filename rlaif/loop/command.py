@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from judges import check_model, make_judge
+from rlaif.cluster.ray_backend import check_cluster, cluster
 from rlaif.config import Config
 from rlaif.data.questions import prepare_questions
 from rlaif.evals.benchmarks import at_the_gate
@@ -70,6 +71,7 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
         check_benchmarks(datasets, config.evaluation)
         check_grader(config, data[0])
     check_plugins(config.evaluation, datasets)
+    check_cluster(config.cluster)
     if config.sampling.engine == "vllm":
         with screen.busy("looking at the servers of sampling.urls"):
             check_servers(config, waiting)
@@ -95,14 +97,15 @@ def run_from_command_line(folder: Path, config: Config, rounds: int, after_seale
             judge = make_judge(config.judge.model, settings, AnswerCache(run.store))
         gate_judge = with_cache(gate_judge, config, run)
         trackers = tracking(config, folder, run.trained_steps(), screen.line)
-        with session(run, started), screen.live(), trackers as run.trackers:
+        workers = cluster(config, base, screen.line)
+        with session(run, started), screen.live(), trackers as run.trackers, workers as pool:
             finished = run.store.query("SELECT count(*) AS n FROM rounds WHERE round > 0 AND decision IS NOT NULL")
             chars = mean_chars(run, data[0] if data else ())
             criteria = mean_criteria(run, data[0] if data else ())
             announce(screen, judge, whole_loop(config, max(rounds - finished[0]["n"], 0), chars, criteria))
             if gate_judge:
                 announce(screen, gate_judge, role="gate's judge")
-            loop = Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge)
+            loop = Loop(run, screen, prompt, judge, base, pairwise_judge(config, settings, run), gate_judge, pool)
             run_loop(loop, rounds, data)
             if config.train.report_to:
                 for path in (write_report(folder), folder / "config.toml"):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rlaif.cluster.pool import Pool
 from rlaif.evals.carried import carry
 from rlaif.evals.evaluate import check_benchmarks, evaluate_policy, gate_questions
 from rlaif.evals.healthbench import check_grader
@@ -63,6 +64,7 @@ class Loop:
     base: Base
     pairwise: PairwiseJudge | None = None  # confirms narrow margins, if configured
     gate_judge: Judge | None = None  # one that does not label, whose marks the gate reads, if configured
+    workers: Pool | None = None  # of a cluster, if configured
 
 
 def run_loop(loop: Loop, rounds: int, data: Data | None = None) -> None:
@@ -105,7 +107,7 @@ def first_round(loop: Loop) -> None:
     start_round(run, 0, base)
     challenger = stages.sft(run, loop.base, loop.prompt, loop.screen)
     for policy_id in (base, challenger):
-        evaluate_policy(run, loop.base, policy_id, 0, loop.prompt, loop.screen)
+        evaluate_policy(run, loop.base, policy_id, 0, loop.prompt, loop.screen, loop.workers)
     gate_round(loop, 0, base, challenger)
 
 
@@ -128,10 +130,10 @@ def preference_round(loop: Loop, round: int, rounds: int) -> None:
     if start != champion:
         loop.screen.line(f"  starts from            {start[:8]}: the gate could not tell it from the champion")
     questions = draw(run, round)
-    candidates = sample_round(run, loop.base, start, round, questions, loop.prompt, loop.screen)
+    candidates = sample_round(run, loop.base, start, round, questions, loop.prompt, loop.screen, loop.workers)
     candidates = as_judged(candidates, run.config.pairs)
     measure_drift(run, loop.base, start, round, loop.prompt, loop.screen)
-    verdicts = judge_round(run, loop.judge, round, questions, candidates, loop.screen)
+    verdicts = judge_round(run, loop.judge, round, questions, candidates, loop.screen, loop.workers)
     kept = pair_round(loop, round, start, questions, candidates, verdicts)
     challenger = train_challenger(loop, round, start, kept)
     if challenger is None:
@@ -142,7 +144,7 @@ def preference_round(loop: Loop, round: int, rounds: int) -> None:
         monitors = monitor_round.monitor_round(run, round, champion, None)
         close_round(untuned, round, champion, None, "INCONCLUSIVE", reason, {"kept": kept}, monitors=monitors)
         return
-    evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen)
+    evaluate_policy(run, loop.base, challenger, round, loop.prompt, loop.screen, loop.workers)
     gate_round(untuned, round, champion, challenger)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from rlaif.cluster.pool import Pool
 from rlaif.config import Config
+from rlaif.loop.clustered import sample_clustered
 from rlaif.loop.served import sample_served
 from rlaif.prompts import Prompt
 from rlaif.records import engines, load_candidates
 from rlaif.render import answer_prompt, encode
-from rlaif.run import Run, Stage
+from rlaif.run import Run
 from rlaif.screen import Screen
 from rlaif.types import Candidate, Question, RlaifError, content_id
 
@@ -20,17 +22,24 @@ if TYPE_CHECKING:
     from rlaif.models.answers import Reply
     from rlaif.models.base import Base
 
-T = TypeVar("T")
+Made = tuple[int, "list[Reply]", str]  # a batch's number, a reply to each of its prompts, and the engine
 
 
 def sample_round(
-    run: Run, base: Base, policy_id: str, round: int, questions: Sequence[Question], prompt: Prompt, screen: Screen
+    run: Run,
+    base: Base,
+    policy_id: str,
+    round: int,
+    questions: Sequence[Question],
+    prompt: Prompt,
+    screen: Screen,
+    workers: Pool | None = None,
 ) -> list[Candidate]:
     """All candidates of the round, ordered by question and sample index.
 
     Batches that are in the database already are not made again. What a batch samples depends on its own seed and its
-    own prompts alone, so a continued run has the same text as an undisturbed one; with `sampling.engine` "vllm" it has
-    the same batches, and texts of its own.
+    own prompts alone, so a continued run has the same text as an undisturbed one, and so has one whose batches
+    `workers` make; with `sampling.engine` "vllm" it has the same batches, and texts of its own.
     """
     from rlaif.models.generate import window
     from rlaif.policies import load_policy
@@ -58,43 +67,21 @@ def sample_round(
             bar = screen.bar("sample", total)
             bar.step(sum(len(batches[number].slots) for number in stored_batches))
             left = [number for number in range(len(batches)) if number not in stored_batches]
-            work = _Work(batches, prompts, prompt.thinking, round, run.config)
+            work = _Work(batches, questions, prompts, prompt, policy_id, round, run.config)
+            made: Iterator[Sequence[Made]]
             if settings.engine == "vllm" and left:  # a round whose answers are all stored needs no server
                 need = max(lengths[i] for i in fit) + prompt.thinking + settings.max_new_tokens
-                made = sample_served(run, base, policy_id, model, left, work.prompts, work.how, need, screen.line)
+                served = sample_served(run, base, policy_id, model, left, work.asked, work.how, need, screen.line)
+                made = ([one] for one in served)
+            elif workers:
+                made = sample_clustered(run, workers, policy_id, left, work.asked, work.how)
             else:
                 made = _sample_here(model, base, left, work)
-            for number, replies, engine in _timed(stage, made):
-                batch, seed = batches[number], work.seed(number)
-                recorded = settings.model_dump(include={"temperature", "top_p", "max_new_tokens"})
-                recorded |= {"thinking": prompt.thinking} if prompt.thinking else {}
-                recorded |= {"engine": engine} if engine else {}
-                if batch.greedy:
-                    recorded |= {"temperature": 0.0, "top_p": 1.0}
-                rows = [
-                    Candidate(
-                        candidate_id=content_id(
-                            questions[q].question_id, policy_id, prompt.sha256, recorded, seed, index
-                        ),
-                        round=round,
-                        question_id=questions[q].question_id,
-                        policy_id=policy_id,
-                        prompt_sha256=prompt.sha256,
-                        sample_index=index,
-                        batch=number,
-                        seed=seed,
-                        text=reply.text,
-                        n_tokens=reply.n_tokens,
-                        finish_reason=reply.finish_reason,
-                        logprob=reply.logprob,
-                        sampling=recorded,
-                        thoughts=reply.thoughts,
-                        thought_tokens=reply.thought_tokens,
-                    )
-                    for (q, index), reply in zip(batch.slots, replies, strict=True)
-                ]
+            for done in stage.timed(made):
+                rows = [row for number, replies, engine in done for row in work.rows(number, replies, engine)]
                 run.store.write({"candidates": rows})
-                bar.step(len(rows), tokens=sum(c.n_tokens + c.thought_tokens for c in rows))
+                tokens = sum(c.n_tokens + c.thought_tokens for c in rows)
+                bar.step(len(rows), tokens=tokens, note=workers.note() if workers else "")
             sums = run.store.query(
                 "SELECT sum(n_tokens + coalesce(thought_tokens, 0)) AS tokens, count_if(finish_reason = 'thought') "
                 "AS unanswered FROM candidates WHERE round = ?",
@@ -129,42 +116,64 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The batches of a round: what each is asked, and how."""
+    """The batches of a round: what each is asked, how, and what rows come of it."""
 
     batches: Sequence[Batch]
-    questions: Sequence[str]  # their prompts
-    thinking: int
+    questions: Sequence[Question]
+    prompts: Sequence[str]  # of the questions
+    prompt: Prompt
+    policy_id: str
     round: int
     config: Config
 
     def seed(self, number: int) -> int:
         return random.Random(f"sample/{self.config.seed}/{self.round}/{number}").getrandbits(31)
 
-    def prompts(self, number: int) -> list[str]:
-        return [self.questions[q] for q, _ in self.batches[number].slots]
+    def asked(self, number: int) -> list[str]:
+        return [self.prompts[q] for q, _ in self.batches[number].slots]
 
     def how(self, number: int) -> dict[str, Any]:
         """What `rlaif.models.answers.answers` takes beside the prompts."""
         settings = self.config.sampling.model_dump(include={"temperature", "top_p", "max_new_tokens"})
         more = {"seed": self.seed(number), "greedy": self.batches[number].greedy}
-        return settings | more | {"thinking": self.thinking}
+        return settings | more | {"thinking": self.prompt.thinking}
+
+    def rows(self, number: int, replies: Sequence[Reply], engine: str) -> list[Candidate]:
+        batch, seed = self.batches[number], self.seed(number)
+        recorded = self.config.sampling.model_dump(include={"temperature", "top_p", "max_new_tokens"})
+        recorded |= {"thinking": self.prompt.thinking} if self.prompt.thinking else {}
+        recorded |= {"engine": engine} if engine else {}
+        if batch.greedy:
+            recorded |= {"temperature": 0.0, "top_p": 1.0}
+        return [
+            Candidate(
+                candidate_id=content_id(
+                    self.questions[q].question_id, self.policy_id, self.prompt.sha256, recorded, seed, index
+                ),
+                round=self.round,
+                question_id=self.questions[q].question_id,
+                policy_id=self.policy_id,
+                prompt_sha256=self.prompt.sha256,
+                sample_index=index,
+                batch=number,
+                seed=seed,
+                text=reply.text,
+                n_tokens=reply.n_tokens,
+                finish_reason=reply.finish_reason,
+                logprob=reply.logprob,
+                sampling=recorded,
+                thoughts=reply.thoughts,
+                thought_tokens=reply.thought_tokens,
+            )
+            for (q, index), reply in zip(batch.slots, replies, strict=True)
+        ]
 
 
-def _sample_here(model: Any, base: Base, numbers: Sequence[int], work: _Work) -> Iterator[tuple[int, list[Reply], str]]:
+def _sample_here(model: Any, base: Base, numbers: Sequence[int], work: _Work) -> Iterator[list[Made]]:
     from rlaif.models.answers import answers
 
     for number in numbers:
-        yield number, answers(model, base.tokenizer, work.prompts(number), **work.how(number)), ""
-
-
-def _timed(stage: Stage, made: Iterator[T]) -> Iterator[T]:
-    """What is made, the time of making it counted as model work."""
-    while True:
-        with stage.model_time():
-            item = next(made, None)
-        if item is None:
-            return
-        yield item
+        yield [(number, answers(model, base.tokenizer, work.asked(number), **work.how(number)), "")]
 
 
 def _batches(lengths: Sequence[int], config: Config) -> list[Batch]:

@@ -22,7 +22,7 @@ OUTSIDE |= {
     "judge.price_out",
 }
 OUTSIDE |= {"judge.max_calls", "judge.max_tokens", "judge.max_cost", "evaluation.judge_base_url"}
-OUTSIDE |= {"sampling.urls", "train.report_to", "train.checkpoint_minutes"} | {
+OUTSIDE |= {"cluster.address", "cluster.workers", "sampling.urls", "train.report_to", "train.checkpoint_minutes"} | {
     key for key in flat(Config()) if key.startswith("recipe.")
 }
 SERVER = "http://127.0.0.1:8000/v1"
@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "sampling.engine": "vllm",
     "sampling.urls": [SERVER],
     "judge.urls": [SERVER],
+    "cluster.address": "local",
     "pairs.truncated": "cut",
     "gate.ledger": "spend",
     "gate.labels": 30,
@@ -193,6 +194,11 @@ def test_set_needs_a_key_and_a_value(text: str) -> None:
         ('judge.urls=["http://a/v1#x"]', "judge.urls"),
         ('sampling.urls=["http://a/v1?key=x"]', "sampling.urls"),
         ('judge.urls=["http://a/v1?key=x"]', "judge.urls"),
+        ("cluster.address=here", "cluster.address"),
+        ("cluster.address=http://10.0.0.1:6379", "cluster.address"),
+        ("cluster.address=ray://10.0.0.1:10001", "cluster.address"),
+        ("cluster.address=10.0.0.1:99999", "cluster.address"),
+        ("cluster.workers=-1", "cluster.workers"),
         ("sampling.temperature=nan", "sampling.temperature"),
         ("model.target_modules=q_proj", "model.target_modules"),
         ("model.quantization=int3", "model.quantization"),
@@ -242,6 +248,13 @@ def test_servers_are_named_in_a_profile_or_on_the_command_line(tmp_path: Path) -
     assert moved.sampling.urls == (other,) and moved.config_hash == config.config_hash
     file.write_text(to_toml(config), "utf-8")
     assert load_config(str(file)) == config
+
+
+@pytest.mark.parametrize("address", ["", "local", "auto", "10.0.0.1:6379", "head.cluster-1:6379", "[::1]:6379"])
+def test_where_a_cluster_is_may_be_said_in_these_ways(address: str) -> None:
+    config = load_config("embedded", [f"cluster.address={address}", "cluster.workers=3"])
+    assert (config.cluster.address, config.cluster.workers) == (address, 3)
+    assert config.config_hash == load_config("embedded").config_hash
 
 
 def test_infinity_is_no_value() -> None:
