@@ -112,6 +112,7 @@ class Pool:
         self._heard, self._lost_in_row = self._clock(), 0
         for member in self._members:  # who was lost since the last time is found before it is given anything
             member.coming = member.coming or self._backend.greet(member.worker)
+            member.tokens, member.seconds = 0, 0.0
         try:
             while left or self.busy():
                 self._hire(len(left))
